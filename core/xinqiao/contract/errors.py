@@ -1,0 +1,55 @@
+"""Refusals: one exception type from every room, mapped to a gRPC status by the edge and to an exit code by the CLI."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal[
+    "INVALID_ARGUMENT",
+    "FAILED_PRECONDITION",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "UNIMPLEMENTED",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "INTERNAL",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field at fault: its path in the request, an UPPER_SNAKE rule, and how to mend it (never the value)."""
+
+    field: str
+    reason: str
+    description: str
+
+
+class Refusal(Exception):
+    """A precise "no" to a caller.
+
+    ``status`` is a gRPC status name, ``reason`` an UPPER_SNAKE word for machines (``google.rpc.ErrorInfo.reason``),
+    ``message`` a sentence for people. Neither ever holds a value from the request. ``journal`` says that the refusal
+    must leave a journal row (a denied disclosure) even though the command itself is rolled back.
+    """
+
+    def __init__(
+        self,
+        status: Status,
+        reason: str,
+        message: str,
+        *,
+        violations: tuple[Violation, ...] = (),
+        retry_after_s: float | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status}/{reason}: {message}")
+        self.status: Status = status
+        self.reason = reason
+        self.message = message
+        self.violations = violations
+        self.retry_after_s = retry_after_s
+        self.metadata = metadata or {}
