@@ -32,8 +32,8 @@ class Refusal(Exception):
     """A precise "no" to a caller.
 
     ``status`` is a gRPC status name, ``reason`` an UPPER_SNAKE word for machines (``google.rpc.ErrorInfo.reason``),
-    ``message`` a sentence for people. Neither ever holds a value from the request. ``journal`` says that the refusal
-    must leave a journal row (a denied disclosure) even though the command itself is rolled back.
+    ``message`` a sentence for people. Neither ever holds a value from the request. ``subject`` is the internal id of
+    the student a refused disclosure was about: for the journal only, never for the caller.
     """
 
     def __init__(
@@ -53,3 +53,4 @@ class Refusal(Exception):
         self.violations = violations
         self.retry_after_s = retry_after_s
         self.metadata = metadata or {}
+        self.subject: str | None = None

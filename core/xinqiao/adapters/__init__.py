@@ -1,0 +1,1 @@
+"""Adapters: how partners are reached, and how what they send is read safely."""

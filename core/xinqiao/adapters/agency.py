@@ -1,0 +1,355 @@
+"""One configured agency: its state, and every call to its adapter behind gate, breaker, bulkhead and deadline."""
+
+import logging
+import re
+import secrets
+import threading
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from xinqiao.adapters.breaker import Breaker
+from xinqiao.adapters.errors import (
+    AdapterConfigError,
+    AdapterError,
+    PartnerRefused,
+    PartnerUnavailable,
+    RecordRejected,
+)
+from xinqiao.adapters.manifest import PACKAGE, Manifest
+from xinqiao.adapters.protocols import Adapter, Exchanger, Recipient, Source
+from xinqiao.adapters.workers import Busy, Job, Stream, Workers
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS
+from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.api.gateway.v1.gateway_service_pb2 import (
+    AGENCY_STATE_DISABLED,
+    AGENCY_STATE_FAILED,
+    AGENCY_STATE_MAINTENANCE,
+    AGENCY_STATE_READY,
+    AGENCY_STATE_RETRYING,
+    AgencyState,
+)
+from xinqiao.contract.clock import Clock
+
+_LOG = logging.getLogger("xinqiao.adapters")
+
+_ADAPTER_SHARE: Final = 0.9
+"""Part of the deadline told to the adapter, so that its own time-out fires before its thread is given up."""
+
+_OWN_REASONS: Final = ("ADAPTER/", "EGRESS/")
+"""Refusals of this side: they say nothing about the partner."""
+
+_STOP_WAIT_S: Final = 1.0
+_BUSY_RETRY_S: Final = 1.0
+_AGENCY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_REASON = re.compile(r"[A-Z][A-Z0-9_]*(/[A-Z0-9_]+)?", re.ASCII)
+
+T = TypeVar("T")
+Action = Literal["check", "deliver", "read", "exchange"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgencySpec:
+    """One agency as configured. ``kind`` is the plugin's name; times are seconds.
+
+    ``settings`` is what stands in the configuration, or already the plugin's own settings model.
+    Raises AdapterConfigError for numbers or names that make no sense.
+    """
+
+    agency: str
+    names: Mapping[str, str]
+    kind: str
+    settings: Mapping[str, Any] | BaseModel = field(repr=False)
+    enabled: bool = True
+    deadline_s: float = 30.0
+    concurrency: int = 2
+    breaker_failures: int = 5
+    breaker_reset_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if _AGENCY.fullmatch(self.agency) is None:
+            raise AdapterConfigError("an agency's id must be 1 to 64 of a-z 0-9 _ - and start with a letter or digit")
+        if not 0 < self.deadline_s <= 3600 or not 0 < self.breaker_reset_s <= 86400:
+            raise AdapterConfigError(f"agency {self.agency}: deadline_s is above 0 to 3600, breaker_reset_s to 86400")
+        if not 1 <= self.concurrency <= 64 or not 1 <= self.breaker_failures <= 1000:
+            raise AdapterConfigError(f"agency {self.agency}: concurrency is 1 to 64, breaker_failures 1 to 1000")
+
+
+class AgencyHandle:
+    """What the rooms hold of an agency. Every call may be made from any thread.
+
+    Calls raise only PartnerUnavailable (try again later), PartnerRefused (stop, tell the admin) and RecordRejected.
+    """
+
+    def __init__(self, spec: AgencySpec, manifest: Manifest | None, clock: Clock) -> None:
+        self.agency: Final = spec.agency
+        self.names: Final = dict(spec.names)
+        self.kind: Final = spec.kind
+        self.manifest: Final = manifest
+        self.workers: Final = Workers(spec.agency, spec.concurrency)
+        self._deadline_s = spec.deadline_s
+        self._enabled = spec.enabled
+        self._breaker = Breaker(spec.agency, spec.breaker_failures, spec.breaker_reset_s, clock)
+        self._adapter: Adapter | None = None
+        self._failure = "not started"
+        self._refused = ""
+        self._paused = False
+        self._closed = False
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> AgencyState.ValueType:
+        """How the agency is now, as ``xinqiao.api.gateway.v1.AgencyState``."""
+        if not self._enabled:
+            return AGENCY_STATE_DISABLED
+        if self._adapter is None or self.workers.stuck:
+            return AGENCY_STATE_FAILED
+        if self._paused:
+            return AGENCY_STATE_MAINTENANCE
+        return AGENCY_STATE_RETRYING if self._breaker.in_a_row else AGENCY_STATE_READY
+
+    @property
+    def message(self) -> str:
+        """Why it is so, for an operator; made of the gateway's own words only."""
+        match self.state:
+            case state if state == AGENCY_STATE_DISABLED:
+                return "switched off in the configuration"
+            case state if state == AGENCY_STATE_FAILED:
+                return self._failure if self._adapter is None else f"{self.workers.hung} calls hang in the adapter"
+            case state if state == AGENCY_STATE_MAINTENANCE:
+                return "paused by an administrator"
+            case state if state == AGENCY_STATE_RETRYING:
+                wait = f"; next probe in {self._breaker.wait_s():.0f} s" if self._breaker.position == "open" else ""
+                return f"no answer to {self._breaker.in_a_row} calls in a row{wait}"
+            case _:
+                return f"the last call was refused: {self._refused}" if self._refused else ""
+
+    def declared_classes(self, contract: str) -> frozenset[int]:
+        """``FieldClass`` numbers the plugin declared it can be given of ``contract``; release no others to it."""
+        return self.manifest.written_classes(contract) if self.manifest is not None else frozenset()
+
+    def pause(self) -> None:
+        """Maintenance: calls answer PartnerUnavailable until ``resume``."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """End of maintenance."""
+        self._paused = False
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> str:
+        """What the partner answers to, such as ``FHIR 4.0.1``."""
+        adapter = self._gate("check", crisis=False)
+        return self._call("check", adapter.check, str)
+
+    def deliver(self, request: DeliverRequest) -> DeliverResponse:
+        """Hand one released record over. A request of the crisis lane may use the reserved slot and probe early."""
+        crisis = request.lane == LANE_CRISIS
+        adapter = self._gate("deliver", crisis=crisis)
+        self._must_take(request.WhichOneof("body") or "")
+        if not isinstance(adapter, Recipient):
+            raise _cannot(self.agency, "deliver")
+        # A copy: an abandoned thread must not be able to change what the next try sends.
+        own = DeliverRequest()
+        own.CopyFrom(request)
+        timeout_s = self._deadline_s * _ADAPTER_SHARE
+        return self._call("deliver", lambda: adapter.deliver(own, timeout_s), DeliverResponse, crisis=crisis)
+
+    def exchange(self, package: Package, request_id: str) -> SignedReceipt | None:
+        """Hand a monthly package over; None while the partner has not counter-signed."""
+        adapter = self._gate("exchange", crisis=False)
+        self._must_take(PACKAGE)
+        if not isinstance(adapter, Exchanger):
+            raise _cannot(self.agency, "exchange")
+        own = Package()
+        own.CopyFrom(package)
+        timeout_s = self._deadline_s * _ADAPTER_SHARE
+        return self._call("exchange", lambda: adapter.exchange(own, request_id, timeout_s), (SignedReceipt, type(None)))
+
+    def read(self, cursor: str) -> Generator[ReadResponse, None, None]:
+        """Yield what the partner has after ``cursor``; the deadline holds for each item, not for the whole.
+
+        Nothing is asked of the partner before the first ``next``. Stopping early is fine: close the generator.
+        """
+        adapter = self._gate("read", crisis=False)
+        if not isinstance(adapter, Source):
+            raise _cannot(self.agency, "read")
+        ticket = self._admit(crisis=False)
+        stream = Stream(lambda: adapter.read(cursor))
+        job = self._start(stream.run, ticket, crisis=False)
+        try:
+            while (item := stream.take(self._deadline_s)) is not None:
+                checked = self._checked("read", item.item, ReadResponse)
+                body = checked.WhichOneof("body") or ""
+                if self.manifest is None or not self.manifest.brings(body):
+                    raise _refused(self.agency, "NOT_DECLARED", "the adapter brought a contract it does not declare")
+                self._breaker.answered(ticket)
+                yield checked
+            self._outcome(job)
+            self._succeeded(ticket)
+        except GeneratorExit:
+            raise
+        except BaseException as e:  # Whatever the plugin raised is judged in one place
+            raise self._judged("read", e, ticket) from None
+        finally:
+            self._breaker.cancelled(ticket)
+            stream.stop()
+            if not job.wait(_STOP_WAIT_S):
+                self.workers.abandon(job)
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def run_with_deadline(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in one of the agency's threads. Raises what it raises, or PartnerUnavailable when too slow."""
+        try:
+            job = self.workers.submit(work, crisis=True)
+        except Busy:
+            raise self._busy() from None
+        return self._outcome(job)
+
+    def started(self, adapter: Adapter) -> None:
+        """The adapter was made: the agency works."""
+        self._adapter = adapter
+        self._failure = ""
+
+    def failed(self, why: str) -> None:
+        """The adapter could not be made; ``why`` is shown to the operator."""
+        self._failure = why
+
+    def close(self, timeout_s: float) -> None:
+        """Close the adapter, waiting at most ``timeout_s`` seconds; later calls are refused."""
+        if self._closed:
+            return
+        self._closed = True
+        adapter = self._adapter
+        if adapter is not None:
+            # Its own thread: the slots may all hang.
+            thread = threading.Thread(target=lambda: self._close(adapter), name=f"close-{self.agency}", daemon=True)
+            thread.start()
+            thread.join(timeout_s)
+        self.workers.close()
+
+    def _close(self, adapter: Adapter) -> None:
+        try:
+            adapter.close()
+        except BaseException as e:  # One plugin's fault must not keep the others from closing
+            broken(self.agency, "close", e)
+
+    # -- the way of a call ------------------------------------------------------------------------------------------
+
+    def _gate(self, action: Action, *, crisis: bool) -> Adapter:
+        if self._closed:
+            raise PartnerUnavailable(f"{self.agency}: the gateway is stopping")
+        if not self._enabled:
+            raise _refused(self.agency, "DISABLED", "switched off in the configuration")
+        if self._adapter is None:
+            raise _refused(self.agency, "FAILED", "its adapter did not start; see the agency's status")
+        if self._paused:
+            raise PartnerUnavailable(f"{self.agency}: paused by an administrator")
+        if self.workers.stuck and not crisis:
+            raise PartnerUnavailable(f"{self.agency}: {self.workers.hung} calls hang in the adapter")
+        if self.manifest is None or action not in self.manifest.capabilities:
+            raise _refused(self.agency, "NOT_DECLARED", f"its plugin does not declare {action}")
+        return self._adapter
+
+    def _must_take(self, contract: str) -> None:
+        if self.manifest is None or not self.manifest.takes(contract):
+            raise _refused(self.agency, "NOT_DECLARED", "its plugin does not declare this contract")
+
+    def _admit(self, *, crisis: bool) -> int:
+        ticket = self._breaker.admit(crisis=crisis)
+        if ticket is None:
+            raise PartnerUnavailable(f"{self.agency}: does not answer, left alone for now", self._breaker.wait_s())
+        return ticket
+
+    def _start(self, work: Callable[[], T], ticket: int, *, crisis: bool) -> Job[T]:
+        try:
+            return self.workers.submit(work, crisis=crisis)
+        except Busy:
+            self._breaker.cancelled(ticket)
+            raise self._busy() from None
+
+    def _busy(self) -> PartnerUnavailable:
+        return PartnerUnavailable(f"{self.agency}: all its workers are busy", _BUSY_RETRY_S)
+
+    def _call(
+        self, action: Action, work: Callable[[], T], wanted: type[T] | tuple[type, ...], *, crisis: bool = False
+    ) -> T:
+        ticket = self._admit(crisis=crisis)
+        job = self._start(work, ticket, crisis=crisis)
+        try:
+            value = self._checked(action, self._outcome(job), wanted)
+        except BaseException as e:  # Whatever the plugin raised is judged in one place
+            raise self._judged(action, e, ticket) from None
+        self._succeeded(ticket)
+        return value
+
+    def _outcome(self, job: Job[T]) -> T:
+        if not job.wait(self._deadline_s) and self.workers.abandon(job):
+            raise PartnerUnavailable(f"{self.agency}: deadline of {self._deadline_s:g} s passed")
+        return job.result()
+
+    def _checked(self, action: Action, value: T, wanted: type[T] | tuple[type, ...]) -> T:
+        if isinstance(value, wanted):
+            return value
+        _LOG.error("agency %s: %s returned %s", self.agency, action, type(value).__name__)
+        raise _refused(self.agency, "WRONG_TYPE", f"{action} returned something else than the interface says")
+
+    def _succeeded(self, ticket: int) -> None:
+        self._refused = ""
+        self._breaker.answered(ticket)
+
+    def _judged(self, action: Action, error: BaseException, ticket: int) -> AdapterError:
+        """What the caller gets for ``error``, and what it says about the partner."""
+        if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            self._breaker.cancelled(ticket)
+            raise error
+        if isinstance(error, PartnerUnavailable):
+            self._breaker.unanswered(ticket)
+            return _bare(error)
+        if isinstance(error, RecordRejected):
+            self._breaker.answered(ticket)
+            return _bare(error)
+        if isinstance(error, PartnerRefused):
+            if _REASON.fullmatch(str(error.reason)) is None:
+                error.reason = "ADAPTER/REASON"
+            if error.reason.startswith(_OWN_REASONS):
+                self._breaker.cancelled(ticket)
+            else:
+                self._breaker.answered(ticket)
+        else:
+            self._breaker.cancelled(ticket)
+            reference = broken(self.agency, action, error)
+            error = _refused(self.agency, "BROKEN", f"its adapter broke in {action}; look for {reference} in the log")
+        self._refused = error.reason
+        return _bare(error)
+
+
+def broken(agency: str, action: str, error: BaseException) -> str:
+    """Log that a plugin broke, by class name and code line only (its text may hold a person); return a reference."""
+    reference = secrets.token_hex(4)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+    _LOG.error("agency %s: %s raised %s at %s [%s]", agency, action, type(error).__name__[:80], where, reference)
+    return reference
+
+
+def _refused(agency: str, word: str, message: str) -> PartnerRefused:
+    return PartnerRefused(f"ADAPTER/{word}", f"{agency}: {message}")
+
+
+def _cannot(agency: str, action: Action) -> PartnerRefused:
+    return _refused(agency, "WRONG_TYPE", f"its adapter has no {action}, though its manifest declares it")
+
+
+def _bare(error: AdapterError) -> AdapterError:
+    """The same error without the plugin's causes and frames, which can hold what the partner sent."""
+    error.__cause__ = None
+    error.__context__ = None
+    return error.with_traceback(None)

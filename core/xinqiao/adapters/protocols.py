@@ -1,0 +1,108 @@
+"""What a plugin gives the gateway: a kind of adapter, and objects that do the work, typed by these Protocols."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from xinqiao.adapters.transport import HttpTransport
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyContext:
+    """What one configured agency's adapter gets from the gateway: names, and the transports it may use.
+
+    ``http`` reaches only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a private folder
+    for the adapter's own state. There is no store, no other agency and no key in here, on purpose.
+    """
+
+    agency: str
+    names: dict[str, str]
+    deployment: str
+    http: HttpTransport
+    folder: Path
+
+
+class Adapter(Protocol):
+    """One configured agency. Every adapter can say whether its partner is reachable."""
+
+    def check(self) -> str:
+        """Reach the partner and say what answered, such as ``FHIR 4.0.1``.
+
+        Raises PartnerUnavailable or PartnerRefused.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the adapter holds; called once."""
+        ...
+
+
+@runtime_checkable
+class Recipient(Protocol):
+    """An adapter that can be given released records."""
+
+    def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
+        """Hand one record to the partner within ``timeout_s`` seconds and return the partner's own id for it.
+
+        A repeat carries the same ``request_id`` and bytes: the partner must see one effect.
+        Raises PartnerUnavailable (tried again later), PartnerRefused (stop, tell the admin) or RecordRejected.
+        """
+        ...
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An adapter that brings what its partner has for the gateway."""
+
+    def read(self, cursor: str) -> Iterator[ReadResponse]:
+        """Yield what is newer than ``cursor`` (empty: everything), oldest first, each item with its own cursor.
+
+        The gateway stores an item before it asks for the next with that item's cursor, so a crash repeats at most
+        one item. Raises PartnerUnavailable or PartnerRefused; a single bad item is yielded as ``rejected``.
+        """
+        ...
+
+
+@runtime_checkable
+class Exchanger(Protocol):
+    """An adapter that takes monthly packages."""
+
+    def exchange(self, package: Package, request_id: str, timeout_s: float) -> SignedReceipt | None:
+        """Hand a package over; return the counter-signed receipt, or None while there is none yet.
+
+        Raises PartnerUnavailable or PartnerRefused.
+        """
+        ...
+
+
+class Simulator(Protocol):
+    """A stand-in for the partner that speaks its real protocol over a real socket or folder."""
+
+    def start(self) -> dict[str, Any]:
+        """Start serving on loopback or in the folder; return the settings that make an adapter talk to it."""
+        ...
+
+    def stop(self) -> None:
+        """Stop serving; nothing of it stays behind."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterKind:
+    """One kind of adapter that a plugin offers; many agencies can be configured of one kind.
+
+    ``name`` equals the folder, entry point and configuration key. ``settings`` validates the agency's settings.
+    ``hosts`` names the ``host:port`` pairs the adapter may reach with given settings; anything else is refused.
+    ``simulator`` makes the partner's stand-in in a folder.
+    """
+
+    name: str
+    settings: type[BaseModel]
+    create: Callable[[Any, AgencyContext], Adapter]
+    hosts: Callable[[Any], Sequence[str]]
+    simulator: Callable[[Path], Simulator]

@@ -1,0 +1,1 @@
+"""The case file: who a student is, what was consented, and what is owed."""

@@ -1,0 +1,167 @@
+"""What must agree between keys of gateway.yaml, and between the file and the machine it stands on."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from xinqiao.config.problems import Finding, Loc, Problem
+from xinqiao.config.secret import Secret
+
+if TYPE_CHECKING:
+    from xinqiao.config.settings import Gateway
+
+
+def gateway_findings(raw: Mapping[str, Any]) -> Iterator[Finding]:
+    """Findings on an unvalidated gateway.yaml; a part of the wrong type is passed over, the model tells it."""
+    partners = _table(raw, "partners")
+    yield from _identities(partners)
+    yield from _agencies(partners)
+    for agency in _table(raw, "adapters"):
+        yield from _known(partners, ("adapters", agency), agency)
+    for name, exchange in _tables(raw, "exchanges"):
+        yield from _exchange(("exchanges", name), exchange, partners)
+
+
+def _identities(partners: Mapping[str, Any]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for name, partner in _entries(partners):
+        identity = partner.get("spiffe")
+        loc: Loc = ("partners", name, "spiffe")
+        if not isinstance(identity, str):
+            continue
+        if identity in first:
+            text = f"the same identity as partners.{first[identity]}"
+            yield Finding(loc, "CONFIG/CONFLICT", text, "give each partner its own certificate")
+        elif "/partner/" in identity and not identity.endswith(f"/partner/{name}"):
+            yield Finding(
+                loc,
+                "CONFIG/CONFLICT",
+                "the identity does not end with the partner's id",
+                f"end it with /partner/{name}",
+            )
+        first.setdefault(identity, name)
+
+
+def _agencies(partners: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, partner in _entries(partners):
+        agency = partner.get("agency")
+        loc: Loc = ("partners", name, "agency")
+        if agency == name:
+            yield Finding(loc, "CONFIG/REFERENCE", "a partner cannot be its own agency", "remove the key")
+        else:
+            yield from _known(partners, loc, agency)
+
+
+def _exchange(loc: Loc, exchange: Mapping[str, Any], partners: Mapping[str, Any]) -> Iterator[Finding]:
+    parties = cast("list[object]", exchange["parties"]) if isinstance(exchange.get("parties"), list) else []
+    for index, party in enumerate(parties):
+        yield from _known(partners, (*loc, "parties", index), party)
+    if len(parties) == 2 and parties[0] == parties[1]:
+        yield Finding((*loc, "parties"), "CONFIG/CONFLICT", "an exchange needs two different parties")
+    datasets = cast("list[object]", exchange["datasets"]) if isinstance(exchange.get("datasets"), list) else []
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(datasets):
+        if not isinstance(item, dict):
+            continue
+        dataset = cast("dict[str, object]", item)
+        place = (*loc, "datasets", index)
+        contract, receiver = dataset.get("contract"), dataset.get("to")
+        if isinstance(receiver, str) and parties and receiver not in parties:
+            yield Finding((*place, "to"), "CONFIG/REFERENCE", "not a party of this exchange", "name one of its parties")
+        if isinstance(contract, str) and isinstance(receiver, str):
+            if (contract, receiver) in seen:
+                yield Finding(place, "CONFIG/CONFLICT", "the same dataset goes to the same party twice", "keep one")
+            seen.add((contract, receiver))
+    yield from _week(loc, exchange)
+
+
+def _week(loc: Loc, exchange: Mapping[str, Any]) -> Iterator[Finding]:
+    day = _table(_table(exchange, "schedule"), "run").get("day")
+    if exchange.get("period") == "week" and isinstance(day, int) and 7 < day <= 28:
+        yield Finding(
+            (*loc, "schedule", "run", "day"), "CONFIG/SCHEDULE", "a week has 7 days", "write 1 (Monday) to 7, or `last`"
+        )
+
+
+def _known(partners: Mapping[str, Any], loc: Loc, name: object) -> Iterator[Finding]:
+    if isinstance(name, str) and name not in partners:
+        yield Finding(loc, "CONFIG/REFERENCE", "no such partner", "add it under partners, or mend the id")
+
+
+def _table(raw: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value: object = raw.get(key)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _entries(table: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, cast("dict[str, Any]", value)) for name, value in table.items() if isinstance(value, dict))
+
+
+def _tables(raw: Mapping[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    return _entries(_table(raw, key))
+
+
+def check_files(settings: "Gateway", *, allow_repository: bool = False) -> list[Problem]:
+    """What is wrong with the files that the settings name: absent, readable by others, private inside a repository.
+
+    Apart from parsing, so that an example can be checked before its keys exist. ``allow_repository`` is for demos that
+    keep throw-away keys in a work tree.
+    """
+    findings: list[Finding] = []
+    for loc, path in _private(settings):
+        findings += _private_findings(loc, path, allow_repository=allow_repository)
+    for loc, path in _public(settings):
+        if not path.exists():
+            findings.append(Finding(loc, "CONFIG/FILE", "there is no such file", f"looked for {path}"))
+    for loc, secret in settings.secrets:
+        findings += _secret_findings(loc, secret)
+    return sorted((settings.problem(finding) for finding in findings), key=lambda found: (found.line, found.column))
+
+
+def _private(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
+    yield ("server", "tls", "key"), settings.server.tls.key
+    yield ("store", "keyring"), settings.store.keyring
+    yield ("journal", "signing_key"), settings.journal.signing_key
+
+
+def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
+    tls = settings.server.tls
+    named: list[tuple[Loc, Path | None]] = [
+        (("server", "tls", "certificate"), tls.certificate),
+        (("server", "tls", "ca"), tls.ca),
+        (("server", "tls", "deny_list"), tls.deny_list),
+        (("policy",), settings.policy),
+        (("instruments",), settings.instruments),
+        (("triage",), settings.triage),
+        (("legal_bases",), settings.legal_bases),
+        (("district_overlay",), settings.district_overlay),
+    ]
+    named += [(("partners", name, "receipt_key"), partner.receipt_key) for name, partner in settings.partners.items()]
+    return [(loc, path) for loc, path in named if path is not None]
+
+
+def _private_findings(loc: Loc, path: Path, *, allow_repository: bool) -> Iterator[Finding]:
+    if not path.exists():
+        yield Finding(loc, "CONFIG/FILE", "there is no such file", f"looked for {path}")
+        return
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        mend = "chmod 700" if path.is_dir() else "chmod 600"
+        yield Finding(
+            loc, "CONFIG/SECRET_MODE", f"others may use this private file (mode {mode:04o})", f"{mend} {path}"
+        )
+    if not allow_repository and any((folder / ".git").exists() for folder in path.resolve().parents):
+        yield Finding(
+            loc, "CONFIG/SECRET", "a private file inside a git work tree", "keep keys outside of repositories"
+        )
+
+
+def _secret_findings(loc: Loc, secret: Secret) -> Iterator[Finding]:
+    try:
+        secret.reveal()
+    except PermissionError:
+        yield Finding(
+            loc, "CONFIG/SECRET_MODE", "the secret's file cannot be read, or others may read it", "chmod 600 it"
+        )
+    except (LookupError, OSError):
+        yield Finding(loc, "CONFIG/SECRET", "the secret is empty, not set or not readable", "set it before the start")

@@ -1,0 +1,100 @@
+"""The district overlay: clocks per tier, who is asked next, whom to phone. Regions differ; this is data, not code."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Self, cast
+
+from pydantic import Field, model_validator
+
+from xinqiao.config.fields import DistrictCode, Duration, matching
+from xinqiao.config.loader import FileModel, Strict
+from xinqiao.config.problems import Finding, refusal
+from xinqiao.config.settings import Names, Role, Text
+
+Phone = Annotated[str, matching(r"\+?[0-9]{3,15}", "digits only, in quotes")]
+
+
+class TierClocks(Strict):
+    """The longest time each step may take for a student of one tier, counted from the step before it was due."""
+
+    acknowledge: Duration = Field(description="From the signal until its holder acknowledges it.")
+    guardian: Duration = Field(description="From the signal until a guardian is told.")
+    accept: Duration = Field(description="From the referral until the receiving agency accepts or refuses it.")
+    outcome: Duration = Field(description="From acceptance until the first outcome is reported.")
+
+    @model_validator(mode="after")
+    def _acknowledged_first(self) -> Self:
+        if self.acknowledge > self.guardian or self.acknowledge > self.accept:
+            raise refusal(
+                "CONFIG/CONFLICT",
+                "acknowledge is the longest clock",
+                "a signal must be acknowledged before a guardian is told and a referral is accepted",
+            )
+        return self
+
+
+_RED = TierClocks(
+    acknowledge=timedelta(minutes=30),
+    guardian=timedelta(hours=1),
+    accept=timedelta(hours=24),
+    outcome=timedelta(days=7),
+)
+_ORANGE = TierClocks(
+    acknowledge=timedelta(hours=4), guardian=timedelta(hours=24), accept=timedelta(hours=48), outcome=timedelta(days=14)
+)
+_YELLOW = TierClocks(
+    acknowledge=timedelta(days=2), guardian=timedelta(days=3), accept=timedelta(days=7), outcome=timedelta(days=30)
+)
+
+
+class Clocks(Strict):
+    """Clocks of the three tiers that are acted on; GREEN has none."""
+
+    RED: TierClocks = Field(default=_RED, description="Crisis [红色].")
+    ORANGE: TierClocks = Field(default=_ORANGE, description="Key support [橙色].")
+    YELLOW: TierClocks = Field(default=_YELLOW, description="Attention [黄色].")
+
+    @model_validator(mode="after")
+    def _sterner_is_faster(self) -> Self:
+        steps = ("acknowledge", "guardian", "accept", "outcome")
+        for step in steps:
+            red, orange, yellow = (getattr(tier, step) for tier in (self.RED, self.ORANGE, self.YELLOW))
+            if not red <= orange <= yellow:
+                raise refusal("CONFIG/CONFLICT", f"a sterner tier has a slower `{step}`", "RED <= ORANGE <= YELLOW")
+        return self
+
+
+class PhoneEntry(Strict):
+    """A public number people are given."""
+
+    names: Names = Field(description="Whose number it is.")
+    phone: Phone = Field(description="The number, digits only.")
+    hours: Text = Field(default="24h", description="When it is answered.")
+
+
+class District(FileModel):
+    """config/districts/<code>.yaml. Without an overlay the defaults hold."""
+
+    version: int = Field(default=1, ge=1, le=1, description="Version of this file's form.")
+    district: DistrictCode = Field(description="GB/T 2260 code, the same as in gateway.yaml.")
+    names: Names | None = Field(default=None, description="Name of the district.")
+    clocks: Clocks = Field(default=Clocks(), description="Clocks per tier.")
+    ladder: tuple[Role, ...] = Field(
+        default=("SCHOOL_PSYCHOLOGIST", "SCHOOL_PLATFORM", "OPERATOR"),
+        min_length=1,
+        description="Roles asked one after another when a clock runs out.",
+    )
+    notify_duty: Duration = Field(
+        default=timedelta(hours=24), description="Time within which a duty to notify another authority must be met."
+    )
+    phone_list: tuple[PhoneEntry, ...] = Field(
+        default=(), description="Numbers given to students, families and holders."
+    )
+
+    @classmethod
+    def findings(cls, raw: Mapping[str, Any]) -> Iterable[Finding]:
+        ladder: object = raw.get("ladder")
+        roles = cast("list[object]", ladder) if isinstance(ladder, list) else []
+        for index, role in enumerate(roles):
+            if role in roles[:index]:
+                yield Finding(("ladder", index), "CONFIG/CONFLICT", "this role is on the ladder twice", "keep one")

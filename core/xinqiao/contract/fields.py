@@ -1,0 +1,156 @@
+"""Field classes as the descriptors declare them, compiled to a plan per message type, and redaction by plan."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from xinqiao.api.common.v1 import options_pb2 as options
+
+ALL_CLASSES: tuple[int, ...] = tuple(v for v in options.FieldClass.values() if v)
+NEVER = 1 << options.FIELD_CLASS_COUNSELLING_NOTE
+
+
+class Unclassified(TypeError):
+    """A proto field has no field class; the build must not pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A field that goes or stays as a whole."""
+
+    name: str
+    field_class: int
+    bit: int
+    presence: bool
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A field that holds messages whose own fields are judged one by one."""
+
+    name: str
+    repeated: bool
+    inner: "Plan"
+    required: bool
+    default_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Leaves and branches of one message type."""
+
+    leaves: tuple[Leaf, ...]
+    branches: tuple[Branch, ...]
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A field that the door kept back: its path, its class, and whether the message is useless without it."""
+
+    path: str
+    field_class: int
+    required: bool
+
+
+def class_name(field_class: int) -> str:
+    """``DIAGNOSIS`` for ``FIELD_CLASS_DIAGNOSIS``."""
+    return options.FieldClass.Name(options.FieldClass.ValueType(field_class)).removeprefix("FIELD_CLASS_")
+
+
+def mask_of(classes: "list[int] | tuple[int, ...] | set[int] | frozenset[int]") -> int:
+    """One bit a class."""
+    mask = 0
+    for field_class in classes:
+        mask |= 1 << field_class
+    return mask
+
+
+def classes_of(mask: int) -> list[int]:
+    """The classes whose bits are set."""
+    return [field_class for field_class in ALL_CLASSES if mask >> field_class & 1]
+
+
+def field_class(field: FieldDescriptor) -> int:
+    """The class of a field: its own, or its message's default. Raises Unclassified where neither is set."""
+    own = int(field.GetOptions().Extensions[options.field_class])
+    if own:
+        return own
+    default = int(field.containing_type.GetOptions().Extensions[options.default_class])
+    if not default:
+        raise Unclassified(f"{field.full_name} has no field class; add (field_class) or its message's (default_class)")
+    return default
+
+
+@cache
+def plan(descriptor: Descriptor) -> Plan:
+    """Compile a message type. A message-typed field is judged inside, unless it names a class of its own."""
+    leaves: list[Leaf] = []
+    branches: list[Branch] = []
+    mask = 0
+    for field in descriptor.fields:
+        required = bool(field.GetOptions().Extensions[options.required_for_release])
+        inner = field.message_type
+        own = int(field.GetOptions().Extensions[options.field_class])
+        if inner is not None and not inner.GetOptions().map_entry and not own:
+            default = int(inner.GetOptions().Extensions[options.default_class])
+            branch = Branch(field.name, field.is_repeated, plan(inner), required, default)
+            branches.append(branch)
+            mask |= branch.inner.mask
+        else:
+            label = field_class(field)
+            leaves.append(Leaf(field.name, label, 1 << label, field.has_presence and not field.is_repeated, required))
+            mask |= 1 << label
+    return Plan(tuple(leaves), tuple(branches), mask)
+
+
+def redact(message: Message, permitted: int) -> list[Kept]:
+    """Clear every field of ``message`` whose class is not in the mask ``permitted``; say what was cleared."""
+    kept: list[Kept] = []
+    _redact(message, plan(message.DESCRIPTOR), permitted, "", kept)
+    return kept
+
+
+def _redact(message: Message, compiled: Plan, permitted: int, path: str, kept: list[Kept]) -> None:
+    if compiled.mask & ~permitted == 0:
+        return
+    for leaf in compiled.leaves:
+        if leaf.bit & permitted:
+            continue
+        if message.HasField(leaf.name) if leaf.presence else getattr(message, leaf.name):
+            message.ClearField(leaf.name)
+            kept.append(Kept(path + leaf.name, leaf.field_class, leaf.required))
+    for branch in compiled.branches:
+        if branch.required and not permitted >> branch.default_class & 1:
+            kept.append(Kept(path + branch.name, branch.default_class, True))
+        if branch.repeated:
+            for index, item in enumerate(getattr(message, branch.name)):
+                _redact(item, branch.inner, permitted, f"{path}{branch.name}[{index}].", kept)
+        elif message.HasField(branch.name):
+            _redact(getattr(message, branch.name), branch.inner, permitted, f"{path}{branch.name}.", kept)
+
+
+def present(message: Message) -> int:
+    """The mask of classes for which ``message`` really holds a value."""
+    return _present(message, plan(message.DESCRIPTOR))
+
+
+def _present(message: Message, compiled: Plan) -> int:
+    mask = 0
+    for leaf in compiled.leaves:
+        if not leaf.bit & mask and (
+            message.HasField(leaf.name) if leaf.presence else bool(getattr(message, leaf.name))
+        ):
+            mask |= leaf.bit
+    for branch in compiled.branches:
+        if branch.inner.mask & ~mask == 0:
+            continue
+        if branch.repeated:
+            for item in getattr(message, branch.name):
+                mask |= _present(item, branch.inner)
+        elif message.HasField(branch.name):
+            mask |= _present(getattr(message, branch.name), branch.inner)
+    return mask

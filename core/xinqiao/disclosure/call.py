@@ -1,0 +1,90 @@
+"""One call as a room's function sees it: who calls, in which transaction, and what the answer has shown of whom."""
+
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+
+from xinqiao.api.common.v1.types_pb2 import Withheld
+from xinqiao.contract.methods import Method
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import Relation
+from xinqiao.disclosure.registry import Partner
+from xinqiao.journal.append import append
+from xinqiao.store.tx import ReadTx, Tx
+
+
+@dataclass(slots=True)
+class Call:
+    """A call with its caller and transaction.
+
+    ``student`` is set by the room when the call is about one student: it seals the stored answer. ``disclosed``
+    collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
+    journal rows a mutation wrote: an answer without any is not sent.
+    """
+
+    caller: Partner
+    method: Method
+    reading: ReadTx
+    door: Door
+    request_id: str = ""
+    student: str | None = None
+    disclosed: dict[str, int] = field(default_factory=dict[str, int])
+    rows: int = 0
+
+    @property
+    def tx(self) -> Tx:
+        """The transaction of a mutation; a read has none."""
+        if not isinstance(self.reading, Tx):
+            raise TypeError(f"{self.method.name} is a read: it must not write")
+        return self.reading
+
+    def view(
+        self,
+        message: Message,
+        *,
+        student: str,
+        relation: Relation = "OWN",
+        purpose: int | None = None,
+        basis: str = "",
+    ) -> list[Withheld]:
+        """Cut a record of an answer down to what the caller may see, and remember what it shows of whom."""
+        withheld, classes = self.door.view(
+            self.reading,
+            message,
+            caller=self.caller,
+            purpose=self.method.purpose if purpose is None else purpose,
+            student=student,
+            relation=relation,
+            basis=basis,
+        )
+        self.disclosed[student] = self.disclosed.get(student, 0) | classes
+        return withheld
+
+    def journal(
+        self,
+        kind: str,
+        *,
+        resource: str,
+        student: str | None = None,
+        reason: str = "",
+        basis: str = "",
+        payload: bytes | None = None,
+    ) -> None:
+        """Append the journal row of this call's effect; what the answer shows of ``student`` rides in it."""
+        append(
+            self.tx,
+            kind=kind,
+            decision="permit",
+            actor=self.caller.id,
+            partner=self.caller.agency,
+            purpose=self.method.purpose,
+            classes=self.disclosed.pop(student, 0) if student else 0,
+            student=student,
+            resource=resource,
+            reason=reason,
+            basis=basis,
+            policy_version=self.door.policy.version,
+            payload=payload,
+            sealer=self.door.keys.sealer(student) if student and payload is not None else None,
+        )
+        self.rows += 1

@@ -1,0 +1,227 @@
+"""The door: decides, removes what may not go, writes the journal, and only then hands a record on."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from google.protobuf.message import Message
+
+from xinqiao.api.casefile.v1.casefile_pb2 import (
+    CONSENT_STATE_DISPUTED,
+    CONSENT_STATE_GIVEN,
+    CONSENT_STATE_REFUSED,
+    CONSENT_STATE_WITHDRAWN,
+)
+from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, FieldClass
+from xinqiao.api.common.v1.types_pb2 import Withheld
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.fields import Kept, class_name, present, redact
+from xinqiao.disclosure.bases import Basis
+from xinqiao.disclosure.policy import ConsentWord, Decision, Policy, Question, Relation, permitted
+from xinqiao.disclosure.registry import Partner, Registry
+from xinqiao.disclosure.students import Students
+from xinqiao.journal.append import append
+from xinqiao.store import tables
+from xinqiao.store.claims import DeliveryState
+from xinqiao.store.keys import KeyStore
+from xinqiao.store.tx import ReadTx, Tx
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """What the consents on record say for one recipient and purpose: a word, and the classes named while GIVEN."""
+
+    word: ConsentWord
+    classes: int
+    consent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A record that may leave: the projected message's delivery id, and what was kept back."""
+
+    delivery: str
+    withheld: list[Withheld]
+    classes: int
+
+
+class Door:
+    """`disclosure.release` of the design, with the rules and keys it needs."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        bases: Mapping[str, Basis],
+        registry: Registry,
+        students: Students,
+        keys: KeyStore,
+    ) -> None:
+        self.policy = policy
+        self.bases = bases
+        self.registry = registry
+        self.students = students
+        self.keys = keys
+
+    def question(
+        self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
+    ) -> Question:
+        """Collect what a decision about this recipient, purpose and student depends on, as of now."""
+        consent = consented(tx, student, recipient.agency, purpose) if student else Consented("NONE", 0)
+        found = self.bases.get(basis) if basis else None
+        state = "" if not basis else "UNKNOWN" if found is None else found.state(purpose, recipient.roles, tx.now_us)
+        return Question(
+            0, purpose, 0, relation, consent.word, consent.classes, basis, state,
+            found.classes if found is not None and state == "VALID" else 0,
+            recipient.agreement_holds(tx.now_us),
+        )  # fmt: skip
+
+    def permitted(
+        self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
+    ) -> tuple[int, dict[int, Decision]]:
+        """The classes that may go now, and for each other class the decision against it."""
+        asked = self.question(
+            tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
+        )
+        return permitted(self.policy, recipient.roles, asked)
+
+    def view(
+        self,
+        tx: ReadTx,
+        message: Message,
+        *,
+        caller: Partner,
+        purpose: int,
+        student: str | None,
+        relation: Relation,
+        basis: str = "",
+    ) -> tuple[list[Withheld], int]:
+        """Cut an answer down, in place, to what its caller may see; what was kept back, and the classes that go."""
+        mask, denials = self.permitted(
+            tx, recipient=caller, purpose=purpose, student=student, relation=relation, basis=basis
+        )
+        kept = redact(message, mask)
+        return _withheld(kept, denials), present(message)
+
+    def release(
+        self,
+        tx: Tx,
+        message: M,
+        *,
+        recipient: Partner,
+        purpose: int,
+        student: str,
+        relation: Relation,
+        kind: str,
+        item: str,
+        actor: str,
+        key: str,
+        basis: str = "",
+        declared: int = -1,
+        lane: Literal["routine", "crisis"] = "routine",
+        enqueue: bool = True,
+    ) -> Released:
+        """Let a record go to a recipient: decide, project, journal, and put it in the recipient's lane.
+
+        ``declared`` is the mask of classes the recipient's adapter declares that it reads; nothing else reaches it.
+        ``key`` is the idempotency key every try carries. ``enqueue`` False is for a recipient that calls us and has
+        no adapter: decided and journalled all the same. One transaction does all of it: no row, no bytes.
+        Raises Refusal FAILED_PRECONDITION with the deciding reason when a field the message cannot do without may
+        not go; the caller's edge journals the refusal.
+        """
+        mask, denials = self.permitted(
+            tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
+        )
+        projected = type(message)()
+        projected.CopyFrom(message)
+        kept = redact(projected, mask & declared)
+        for lost in kept:
+            if lost.required:
+                decision = denials.get(lost.field_class)
+                reason = decision.reason if decision else "NOT_DECLARED"
+                raise denial(reason, recipient, purpose, student, basis)
+        sealer = self.keys.sealer(student)
+        payload = projected.SerializeToString(deterministic=True)
+        delivery = secrets.token_hex(16)
+        classes = present(projected)
+        append(
+            tx,
+            kind="released",
+            decision="permit",
+            actor=actor,
+            partner=recipient.agency,
+            purpose=purpose,
+            classes=classes,
+            student=student,
+            resource=f"deliveries/{delivery}",
+            reason=kind,
+            basis=basis,
+            policy_version=self.policy.version,
+            payload=payload,
+            sealer=sealer,
+        )
+        self.students.publish(tx, recipient.agency, student)
+        if not enqueue:
+            return Released("", _withheld(kept, denials), classes)
+        tx.insert(
+            tables.deliveries, delivery, recipient.agency, LANE_CRISIS if lane == "crisis" else LANE_ROUTINE, kind,
+            student, item, int(DeliveryState.PENDING), 0, tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us,
+            purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
+        )  # fmt: skip
+        return Released(delivery, _withheld(kept, denials), classes)
+
+
+def denial(reason: str, recipient: Partner, purpose: int, student: str | None, basis: str = "") -> Refusal:
+    """The refusal of a disclosure; the edge leaves a journal row for it."""
+    refusal = Refusal(
+        "FAILED_PRECONDITION" if reason not in ("CLASS_NEVER_SHARED", "AGREEMENT_EXPIRED") else "PERMISSION_DENIED",
+        reason,
+        f"the door refuses: {reason.lower().replace('_', ' ')} for this recipient and purpose",
+        metadata={"recipient": recipient.agency, "purpose": str(purpose)} | ({"basis": basis} if basis else {}),
+    )
+    refusal.subject = student
+    return refusal
+
+
+def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consented:
+    """What the consents say now; any dispute or standing refusal beats any permission (deny overrides)."""
+    c = tables.consents.c
+    rows = tx.all(
+        tables.consents.select()
+        .with_only_columns(c.id, c.classes, c.state, c.not_before_us, c.not_after_us)
+        .where((c.student == student) & (c.recipient == recipient) & (c.purpose == purpose))
+        .order_by(c.created_us.desc())
+    )
+    states = {int(row["state"]) for row in rows}
+    if CONSENT_STATE_DISPUTED in states:
+        return Consented("DISPUTED", 0)
+    if CONSENT_STATE_REFUSED in states:
+        return Consented("REFUSED", 0)
+    given = [r for r in rows if r["state"] == CONSENT_STATE_GIVEN]
+    force = [r for r in given if r["not_before_us"] <= tx.now_us < r["not_after_us"]]
+    if force:
+        classes = 0
+        for row in force:
+            classes |= int(row["classes"])
+        return Consented("GIVEN", classes, str(force[0]["id"]))
+    if rows and rows[0]["state"] == CONSENT_STATE_WITHDRAWN:
+        return Consented("WITHDRAWN", 0)
+    return Consented("EXPIRED" if given else "NONE", 0)
+
+
+def _withheld(kept: list[Kept], denials: Mapping[int, Decision]) -> list[Withheld]:
+    return [
+        Withheld(
+            field=lost.path,
+            field_class=FieldClass.ValueType(lost.field_class),
+            reason=denials[lost.field_class].reason if lost.field_class in denials else "NOT_DECLARED",
+        )
+        for lost in kept
+    ]
+
+
+def words(withheld: list[Withheld]) -> str:
+    """`DIAGNOSIS, TREATMENT` for people: the classes kept back, once each."""
+    return ", ".join(dict.fromkeys(class_name(w.field_class) for w in withheld))

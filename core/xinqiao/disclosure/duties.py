@@ -1,0 +1,35 @@
+"""What a disclosure without consent owes afterwards: telling the guardians, with a holder and a deadline (PIPL art. 18)."""
+
+import secrets
+
+from xinqiao.api.casefile.v1.casefile_pb2 import DUTY_STATE_OPEN, Duty
+from xinqiao.disclosure.door import Door
+from xinqiao.journal.append import append
+from xinqiao.store import tables
+from xinqiao.store.holdings import hold
+from xinqiao.store.tx import Tx
+
+_HOUR_US = 3_600_000_000
+
+
+def open_duty(
+    tx: Tx, door: Door, *, student: str, school: str, basis: str, item: str, holder: str, tier: int
+) -> str:
+    """Open the duty to notify that a legal basis brings; returns `duties/{id}`."""
+    identifier = secrets.token_hex(16)
+    due_us = tx.now_us + door.bases[basis].notice_hours * _HOUR_US
+    duty = Duty(kind="notify-guardian", basis=basis, item=item, due_us=due_us, state=DUTY_STATE_OPEN)
+    sealed = door.keys.sealer(student).seal(duty.SerializeToString(), table="duties", key=identifier)
+    tx.insert(
+        tables.duties, identifier, student, school, duty.kind, int(duty.state), basis, tx.now_us, tx.now_us, 1, sealed
+    )
+    name = f"duties/{identifier}"
+    hold(
+        tx, name, kind="duty", school=school, holder=holder, deadline_us=due_us, step="notify", tier=tier,
+        student=student,
+    )  # fmt: skip
+    append(
+        tx, kind="duty.opened", decision="permit", actor=holder, student=student, resource=name, reason=duty.kind,
+        basis=basis, policy_version=door.policy.version,
+    )  # fmt: skip
+    return name

@@ -1,0 +1,58 @@
+"""Who the partners are: ids, roles, schools served and the confidentiality agreement that lets them receive anything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from xinqiao.api.common.v1.options_pb2 import ROLE_SCHOOL_PSYCHOLOGIST
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """An agency, or a person of one, with its own certificate.
+
+    ``agency`` is whose pseudonyms and holdings it shares: itself for an agency, the employer for a person.
+    The agreement (保密协议, draft Art. 38) holds from ``agreement_from_us`` to ``agreement_to_us``, exclusive.
+    """
+
+    id: str
+    kind: str
+    agency: str
+    roles: frozenset[int]
+    schools: frozenset[str]
+    spiffe: str
+    agreement_from_us: int
+    agreement_to_us: int
+    names: dict[str, str] = field(default_factory=dict[str, str], hash=False)
+
+    def agreement_holds(self, now_us: int) -> bool:
+        """Whether a confidentiality agreement is in force."""
+        return self.agreement_from_us <= now_us < self.agreement_to_us
+
+
+class Registry:
+    """Partners by id and by SPIFFE id."""
+
+    def __init__(self, partners: Iterable[Partner]) -> None:
+        self._by_id = {partner.id: partner for partner in partners}
+        self._by_spiffe = {partner.spiffe: partner for partner in self._by_id.values() if partner.spiffe}
+
+    def find(self, partner: str) -> Partner | None:
+        """The partner with this id, or None."""
+        return self._by_id.get(partner)
+
+    def by_spiffe(self, spiffe: str) -> Partner | None:
+        """The partner whose certificate carries this URI, or None."""
+        return self._by_spiffe.get(spiffe)
+
+    def with_role(self, role: int, school: str = "") -> list[Partner]:
+        """Partners of a role, in configured order; with ``school``, those that serve it."""
+        return [p for p in self._by_id.values() if role in p.roles and (not school or school in p.schools)]
+
+    def holder(self, school: str) -> str:
+        """Who holds a school's cases first: its psychologist, else whoever serves it, else the operator."""
+        found = self.with_role(ROLE_SCHOOL_PSYCHOLOGIST, school) or [p for p in self.all() if school in p.schools]
+        return found[0].id if found else "operator"
+
+    def all(self) -> list[Partner]:
+        """Every partner, in configured order."""
+        return list(self._by_id.values())

@@ -1,0 +1,117 @@
+"""Students under their many names: one random id inside, a pseudonym for each partner outside."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from xinqiao.api.common.v1.types_pb2 import Student, StudentRef
+from xinqiao.contract.errors import Refusal
+from xinqiao.disclosure.registry import Partner
+from xinqiao.store import tables
+from xinqiao.store.keys import KeyStore
+from xinqiao.store.tx import ReadTx, Tx
+
+
+class Known(NamedTuple):
+    """A student as the store knows one: internal id and school code."""
+
+    id: str
+    school: str
+
+
+class Students:
+    """Registers, finds and names students. Keys of the blind index and of pseudonyms are derived, per agency."""
+
+    def __init__(self, keys: KeyStore) -> None:
+        self._keys = keys
+        self._derived: dict[str, bytes] = {}
+
+    def register_all(self, tx: Tx, partner: Partner, students: Iterable[Student]) -> list[Known]:
+        """Insert or update students of ``partner``, in the order given.
+
+        Raises Refusal PERMISSION_DENIED/SCOPE for a school the partner does not serve.
+        """
+        listed = list(students)
+        if any(student.school not in partner.schools for student in listed):
+            raise Refusal("PERMISSION_DENIED", "SCOPE", "a school is not one of the caller's")
+        # One transaction of the key store for all of them: a key without a student is harmless, the reverse is not.
+        fresh = [secrets.token_hex(16) for _ in listed]
+        blinds = [self.blind(partner.agency, student.local_id) for student in listed]
+        rows = [tx.get(tables.local_ids, partner.agency, blind) for blind in blinds]
+        self._keys.ensure([new for new, row in zip(fresh, rows, strict=True) if row is None])
+        return [
+            self._register(tx, partner, student, blind, new)
+            for student, blind, new in zip(listed, blinds, fresh, strict=True)
+        ]
+
+    def _register(self, tx: Tx, partner: Partner, student: Student, blind: bytes, fresh: str) -> Known:
+        row = tx.get(tables.local_ids, partner.agency, blind)
+        if row is None:
+            known = Known(fresh, student.school)
+            tx.insert(
+                tables.students, known.id, student.school, "", int(student.left), tx.now_us, tx.now_us, 1,
+                self._seal(known.id, student),
+            )  # fmt: skip
+            tx.insert(tables.local_ids, partner.agency, blind, known.id)
+            self.publish(tx, partner.agency, known.id)
+            return known
+        known = Known(str(row["student"]), student.school)
+        stored = tx.get(tables.students, known.id)
+        version = int(stored["version"]) + 1 if stored is not None else 1
+        tx.update(
+            tables.students, (known.id,), school=student.school, state=int(student.left),
+            updated_us=tx.now_us, version=version, sealed=self._seal(known.id, student),
+        )  # fmt: skip
+        return known
+
+    def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
+        """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
+        if ref.WhichOneof("ref") == "local_id":
+            row = tx.get(tables.local_ids, partner.agency, self.blind(partner.agency, ref.local_id))
+        else:
+            row = tx.get(tables.pseudonyms, partner.agency, ref.name.removeprefix("students/"))
+        found = tx.get(tables.students, row["student"]) if row is not None else None
+        if found is None or (partner.schools and str(found["school"]) not in partner.schools):
+            raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
+        return Known(str(found["id"]), str(found["school"]))
+
+    def load(self, tx: ReadTx, student: str, agency: str) -> Student:
+        """The whole record, named for ``agency``; only the door may let it out."""
+        row = tx.get(tables.students, student)
+        if row is None:
+            raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
+        record = Student.FromString(
+            self._keys.sealer(student).open(bytes(row["sealed"]), table="students", key=student)
+        )
+        record.name = self.name(agency, student)
+        return record
+
+    def publish(self, tx: Tx, agency: str, student: str) -> str:
+        """Make sure ``agency`` can name the student from now on; its ``students/{pseudonym}``."""
+        name = self.name(agency, student)
+        tx.insert_if_absent(tables.pseudonyms, agency, name.removeprefix("students/"), student)
+        return name
+
+    def name(self, agency: str, student: str) -> str:
+        """`students/{pseudonym}`: a keyed hash, so two agencies' tables cannot be joined."""
+        digest = hmac.digest(self._key(f"pseudonym/{agency}"), student.encode(), hashlib.sha256)[:16]
+        return "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
+
+    def blind(self, agency: str, local_id: str) -> bytes:
+        """The keyed hash under which an agency's own id is looked up; never the id itself."""
+        return hmac.digest(self._key(f"blind/{agency}"), local_id.encode(), hashlib.sha256)[:16]
+
+    def _key(self, label: str) -> bytes:
+        key = self._derived.get(label)
+        if key is None:
+            key = self._derived[label] = self._keys.derive(label)
+        return key
+
+    def _seal(self, student: str, record: Student) -> bytes:
+        stored = Student()
+        stored.CopyFrom(record)
+        stored.name = ""
+        return self._keys.sealer(student).seal(stored.SerializeToString(), table="students", key=student)

@@ -1,0 +1,86 @@
+"""Walking one writer's chain row by row: what the checkpoint signer and the offline verifier both must agree on."""
+
+from typing import Final, NamedTuple
+
+from xinqiao.journal.entry import ZERO_HASH, EncodingError, Entry, entry_hash
+from xinqiao.journal.merkle import Frontier
+
+CHANGED: Final = 2
+MISSING: Final = 3
+UNREADABLE: Final = 4
+
+
+class Finding(NamedTuple):
+    """Something wrong: ``code`` (2 changed, 3 missing, 4 unreadable), the first row it concerns, and a sentence.
+
+    ``seq`` is 0 when no row is concerned. Never holds a value of a row.
+    """
+
+    code: int
+    writer: str
+    seq: int
+    what: str
+
+
+_SOUND: Final[tuple[Finding, ...]] = ()
+
+
+class Chain:
+    """The state after some rows of ``writer``: last number, last hash, and the Merkle frontier while all was sound.
+
+    After a finding the walk goes on, to find more, but ``sound`` stays false and ``frontier`` no longer grows.
+    """
+
+    __slots__ = ("_accepted", "frontier", "seq", "sound", "writer")
+
+    def __init__(self, writer: str) -> None:
+        self.writer = writer
+        self.seq = 0
+        self.sound = True
+        self.frontier = Frontier()
+        self._accepted: tuple[bytes, ...] | None = (ZERO_HASH,)
+
+    def add(self, entry: Entry) -> tuple[Finding, ...]:
+        """Check ``entry`` as the next row; what is wrong with it, mostly nothing."""
+        expected = self.seq + 1
+        try:
+            digest = entry_hash(entry)
+        except EncodingError:
+            self.seq, self.sound, self._accepted = expected, False, None
+            return (self._finding(CHANGED, expected, "the row holds a value that no journal row can hold"),)
+        accepted = self._accepted
+        if (
+            entry.seq == expected
+            and entry.hash == digest
+            and accepted is not None
+            and len(accepted) == 1
+            and entry.prev_hash == accepted[0]
+        ):
+            self.seq = expected
+            self._accepted = (digest,)
+            if self.sound:
+                self.frontier.add(digest)
+            return _SOUND
+        return self._explain(entry, digest)
+
+    def _explain(self, entry: Entry, digest: bytes) -> tuple[Finding, ...]:
+        expected, accepted, findings = self.seq + 1, self._accepted, list[Finding]()
+        if entry.seq > expected:
+            findings.append(self._finding(MISSING, expected, f"rows {expected} to {entry.seq - 1} are missing"))
+        elif entry.seq < expected:
+            findings.append(self._finding(CHANGED, entry.seq, "the row appears twice or out of order"))
+        elif entry.hash == digest and accepted is not None and entry.prev_hash not in accepted:
+            # A row edited together with its hash looks sound by itself; its successor still names the old hash.
+            seq = max(1, self.seq)
+            findings.append(self._finding(CHANGED, seq, f"row {entry.seq} does not follow from the row before it"))
+        if entry.hash != digest:
+            findings.append(self._finding(CHANGED, entry.seq, "the row's content does not match its hash"))
+        self.seq = max(self.seq, entry.seq)
+        self.sound = self.sound and not findings
+        # An edited row is linked by its old hash, an edited hash column by the true one: accept both, report once.
+        stored = entry.hash
+        self._accepted = (digest,) if stored == digest else (digest, stored)
+        return tuple(findings)
+
+    def _finding(self, code: int, seq: int, what: str) -> Finding:
+        return Finding(code, self.writer, seq, what)

@@ -1,0 +1,1 @@
+"""The referral contract: a student handed over is never dropped."""

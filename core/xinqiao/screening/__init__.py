@@ -1,0 +1,1 @@
+"""Screening: instruments as data, scoring, triage proposals, and the service over them."""

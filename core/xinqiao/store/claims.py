@@ -1,0 +1,100 @@
+"""Claiming deliveries: every row has at most one owner at a time, and an owner that lost its lease can do no harm."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from sqlalchemy import ColumnElement, RowMapping, and_, case, exists, not_, or_, select, update
+
+from xinqiao.store.tables import deliveries
+from xinqiao.store.tx import Tx
+
+
+class DeliveryState(IntEnum):
+    """Where a delivery stands."""
+
+    PENDING = 1
+    RUNNING = 2
+    DELIVERED = 3
+    DEAD = 4
+    CANCELLED = 5
+
+
+_OPEN = (DeliveryState.PENDING, DeliveryState.RUNNING)
+
+
+def claim(
+    tx: Tx, *, lanes: Sequence[int], recipients: Sequence[str] | None, owner: str, limit: int, lease_us: int
+) -> list[RowMapping]:
+    """Take up to ``limit`` due deliveries for ``owner`` until ``tx.now_us + lease_us``, and count the attempt.
+
+    Earlier ``lanes`` go first, then what is due longest. ``recipients`` restricts whom they are for; None means all.
+    Due is a PENDING row whose time has come, or a RUNNING one whose lease has run out. A row waits while an older one
+    of the same student and recipient is open, so that a recipient reads a student's events in their order.
+    """
+    if not lanes or limit < 1 or (recipients is not None and not recipients):
+        return []
+    table = deliveries
+    due = or_(
+        and_(table.c.state == DeliveryState.PENDING, table.c.not_before_us <= tx.now_us),
+        and_(table.c.state == DeliveryState.RUNNING, table.c.lease_until_us <= tx.now_us),
+    )
+    urgency = case({lane: place for place, lane in enumerate(lanes)}, value=table.c.lane)
+    picked = (
+        select(table.c.id)
+        .where(due, table.c.lane.in_(lanes), not_(_blocked()))
+        .order_by(urgency, table.c.not_before_us, table.c.created_us, table.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=table)
+    )
+    if recipients is not None:
+        picked = picked.where(table.c.recipient.in_(recipients))
+    # A common table expression: PostgreSQL may run a plain sub-select again and exceed the limit.
+    batch = picked.cte("picked").prefix_with("MATERIALIZED")
+    rows = tx.all(
+        update(table)
+        .where(table.c.id.in_(select(batch.c.id)))
+        .values(
+            state=DeliveryState.RUNNING,
+            owner=owner,
+            lease_until_us=tx.now_us + lease_us,
+            attempt=table.c.attempt + 1,
+            updated_us=tx.now_us,
+        )
+        .returning(*table.c)
+    )
+    place = {lane: index for index, lane in enumerate(lanes)}
+    return sorted(rows, key=lambda row: (place[row["lane"]], row["not_before_us"], row["created_us"], row["id"]))
+
+
+def finish(tx: Tx, delivery: str, owner: str, attempt: int, **values: object) -> bool:
+    """Write the outcome (``values`` holds at least ``state``); False when the lease went to someone else meanwhile.
+
+    ``attempt`` is the one that :func:`claim` returned: it fences off an owner that slept through its lease.
+    """
+    if "state" not in values:
+        raise ValueError("the outcome of a delivery needs a state")
+    table = deliveries
+    changed = tx.execute(
+        update(table)
+        .where(
+            table.c.id == delivery,
+            table.c.owner == owner,
+            table.c.attempt == attempt,
+            table.c.state == DeliveryState.RUNNING,
+        )
+        .values(updated_us=tx.now_us, **values)
+    )
+    return changed == 1
+
+
+def _blocked() -> ColumnElement[bool]:
+    younger, older = deliveries, deliveries.alias("older")
+    return exists().where(
+        older.c.student == younger.c.student,  # never true for null: what concerns no student has no order
+        older.c.recipient == younger.c.recipient,
+        older.c.state.in_(_OPEN),
+        or_(
+            older.c.created_us < younger.c.created_us,
+            and_(older.c.created_us == younger.c.created_us, older.c.id < younger.c.id),
+        ),
+    )

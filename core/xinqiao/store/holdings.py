@@ -1,0 +1,60 @@
+"""Who holds what, until when: one row an open item, holder and deadline never null, so nothing can lie unowned."""
+
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from xinqiao.store import tables
+from xinqiao.store.tx import ReadTx, Tx
+
+
+def hold(
+    tx: Tx,
+    item: str,
+    *,
+    kind: str,
+    school: str,
+    holder: str,
+    deadline_us: int,
+    step: str,
+    tier: int = 0,
+    student: str | None = None,
+) -> None:
+    """Open an item, or hand an open one to its next holder with its next deadline and step."""
+    if not holder or deadline_us <= 0:
+        raise ValueError(f"{item}: an open item needs a holder and a deadline")
+    if not tx.insert_if_absent(
+        tables.holdings, item, kind, student, school, holder, deadline_us, step, tier, tx.now_us, 0
+    ):
+        tx.update(tables.holdings, (item,), holder=holder, deadline_us=deadline_us, step=step, tier=tier, escalations=0)
+
+
+def drop(tx: Tx, item: str) -> bool:
+    """Close an item; False when it was not open."""
+    return tx.delete(tables.holdings, item)
+
+
+def overdue(tx: ReadTx, limit: int) -> "list[RowMapping]":
+    """Open items whose deadline has passed, the longest first."""
+    h = tables.holdings
+    return list(tx.all(h.select().where(h.c.deadline_us < tx.now_us).order_by(h.c.deadline_us).limit(limit)))
+
+
+def page(
+    tx: ReadTx,
+    *,
+    schools: "frozenset[str] | None",
+    holders: "list[str] | None",
+    after: tuple[int, str] | None,
+    limit: int,
+) -> "list[RowMapping]":
+    """Open items by deadline, so overdue first; None for ``schools`` or ``holders`` means any."""
+    h = tables.holdings
+    statement: Any = h.select().order_by(h.c.deadline_us, h.c.item).limit(limit)
+    if schools is not None and holders is not None:
+        statement = statement.where(h.c.school.in_(schools) | h.c.holder.in_(holders))
+    if after is not None:
+        statement = statement.where(
+            (h.c.deadline_us > after[0]) | ((h.c.deadline_us == after[0]) & (h.c.item > after[1]))
+        )
+    return list(tx.all(statement))

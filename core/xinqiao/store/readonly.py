@@ -1,0 +1,170 @@
+"""Reading the journal of any database without writing to it: for offline verification of a copy, a backup, a live store.
+
+Nothing is trusted: a missing, empty, foreign or damaged file ends in ``Unreadable``, and text that is not UTF-8 is kept
+as surrogates so that the verifier can name the row. SQLite is read through its own driver, because a verifier must not
+run the connection set-up of the store, which writes.
+"""
+
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Executable, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from xinqiao.store import tables
+
+_BATCH = 1000
+_JOURNAL = ", ".join(f'"{name}"' for name in tables.journal.c.keys())  # noqa: SIM118, a column collection is no dict
+_CHECKPOINTS = '"writer", "size", "note"'
+
+
+class Unreadable(Exception):
+    """The database cannot be opened or read to the end; the message says where and how, never a stored value."""
+
+
+class JournalReader(Protocol):
+    """One snapshot of a journal."""
+
+    def rows(self, writer: str | None = None, up_to: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """Journal rows in column order, by writer and ``seq``; of one ``writer`` and up to a ``seq`` when given."""
+        ...
+
+    def checkpoints(self) -> Iterator[tuple[str, int, str]]:
+        """``(writer, size, note)`` by writer and size."""
+        ...
+
+
+@contextmanager
+def open_journal(url: str) -> Generator[JournalReader]:
+    """Open the database at ``url`` (an SQLAlchemy URL, or the path of an SQLite file) read-only, in one snapshot.
+
+    Raises Unreadable, at opening and at reading.
+    """
+    try:
+        parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
+    except (SQLAlchemyError, ValueError):
+        raise Unreadable("the database URL cannot be parsed: write sqlite:///path or postgresql://host/name") from None
+    if parsed.get_backend_name() == "sqlite":
+        with closing(_open_sqlite(parsed.database or "")) as connection:
+            yield _SqliteReader(connection)
+    else:
+        with _open_server(parsed) as connection:
+            yield _ServerReader(connection)
+
+
+class _SqliteReader:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, writer: str | None = None, up_to: int | None = None) -> Iterator[tuple[Any, ...]]:
+        where, values = "", list[str | int]()
+        if writer is not None:
+            where, values = " WHERE writer = ?", [writer]
+            if up_to is not None:
+                where, values = where + " AND seq <= ?", [writer, up_to]
+        # Only our own column names are put into the text; values are bound.
+        yield from self._fetch(f"SELECT {_JOURNAL} FROM journal{where} ORDER BY writer, seq", values)
+
+    def checkpoints(self) -> Iterator[tuple[str, int, str]]:
+        for row in self._fetch(f"SELECT {_CHECKPOINTS} FROM checkpoints ORDER BY writer, size", []):
+            yield str(row[0]), row[1], str(row[2])
+
+    def _fetch(self, statement: str, values: Sequence[str | int]) -> Iterator[tuple[Any, ...]]:
+        try:
+            cursor = self._connection.execute(statement, values)
+            while batch := cursor.fetchmany(_BATCH):
+                yield from batch
+        except sqlite3.Error as error:
+            raise Unreadable(f"the journal cannot be read to the end: {_reason(error)}") from None
+
+
+class _ServerReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, writer: str | None = None, up_to: int | None = None) -> Iterator[tuple[Any, ...]]:
+        column = tables.journal.c
+        statement = tables.journal.select().order_by(column.writer, column.seq)
+        if writer is not None:
+            statement = statement.where(column.writer == writer)
+        if up_to is not None:
+            statement = statement.where(column.seq <= up_to)
+        yield from self._fetch(statement)
+
+    def checkpoints(self) -> Iterator[tuple[str, int, str]]:
+        column = tables.checkpoints.c
+        statement = tables.checkpoints.select().order_by(column.writer, column.size)
+        for row in self._fetch(statement.with_only_columns(column.writer, column.size, column.note)):
+            yield row[0], row[1], row[2]
+
+    def _fetch(self, statement: Executable) -> Iterator[tuple[Any, ...]]:
+        try:
+            result = self._connection.execution_options(yield_per=_BATCH).execute(statement)
+            for batch in result.partitions():
+                yield from map(tuple, batch)
+        except SQLAlchemyError as error:
+            raise Unreadable(f"the journal cannot be read to the end ({type(error).__name__})") from None
+
+
+@contextmanager
+def _open_server(url: URL) -> Generator[Connection]:
+    where = url.render_as_string(hide_password=True)
+    try:
+        engine = create_engine(url, isolation_level="REPEATABLE READ")
+    except (SQLAlchemyError, ImportError) as error:
+        raise Unreadable(f"{where}: no driver for this database ({type(error).__name__})") from None
+    try:
+        try:
+            connection = engine.connect().execution_options(postgresql_readonly=True)
+        except SQLAlchemyError as error:
+            raise Unreadable(f"{where}: cannot connect ({type(error).__name__})") from None
+        with connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _open_sqlite(database: str) -> sqlite3.Connection:
+    path = Path(database.removeprefix("file:").partition("?")[0])
+    if not path.is_file():
+        raise Unreadable(f"{path}: no such database file")
+    try:
+        return _connect(path, "mode=ro")
+    except sqlite3.Error as error:
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise Unreadable(f"{path}: {_reason(error)}") from None
+    try:
+        # A WAL database on read-only media has no place for its index file; without a log there is nothing to miss.
+        return _connect(path, "mode=ro&immutable=1")
+    except sqlite3.Error as error:
+        raise Unreadable(f"{path}: {_reason(error)}") from None
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{options}", uri=True, isolation_level=None)
+    try:
+        connection.text_factory = _decode
+        connection.execute("BEGIN")
+        found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except BaseException:
+        connection.close()
+        raise
+    if not {"journal", "checkpoints"} <= found:
+        connection.close()
+        raise Unreadable(f"{path}: not a XinQiao database: it has no journal and checkpoints tables")
+    return connection
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """SQLite's symbolic error name: its messages may quote stored text."""
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))

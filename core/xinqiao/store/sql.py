@@ -1,0 +1,47 @@
+"""The part of SQLAlchemy that rooms may use: they import it from here and never from ``sqlalchemy``."""
+
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+__all__ = [
+    "ColumnElement",
+    "Executable",
+    "IntegrityError",
+    "RowMapping",
+    "Select",
+    "Table",
+    "and_",
+    "bindparam",
+    "case",
+    "delete",
+    "exists",
+    "func",
+    "insert",
+    "literal",
+    "not_",
+    "or_",
+    "select",
+    "text",
+    "tuple_",
+    "update",
+]

@@ -1,0 +1,367 @@
+"""The tables, column by column in the order in which ``Tx.insert`` takes values.
+
+Every ``*_us`` is whole microseconds since 1970 UTC. ``sealed`` is a :mod:`~xinqiao.store.sealing` blob. A column may
+be null only where it says so; an unknown text is ``""``, an unknown time 0. ``Table.info["doc"]`` says what a table is
+for. Changing anything here needs a migration: ``tests/store/test_migrations.py`` compares both.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+
+SCHEMA_VERSION = "0001"
+KEY_SCHEMA_VERSION = "0001"
+
+metadata = MetaData()
+key_metadata = MetaData()
+
+students = Table(
+    "students",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("school", Text, nullable=False),
+    Column("district", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    info={"doc": "Where a student is, and nothing else readable: the rest is sealed."},
+)
+local_ids = Table(
+    "local_ids",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("blind", LargeBinary, primary_key=True),
+    Column("student", Text, nullable=False),
+    Index("ix_local_ids_student", "student"),
+    info={"doc": "Keyed hash of a partner's own id of a student."},
+)
+pseudonyms = Table(
+    "pseudonyms",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("pseudonym", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    UniqueConstraint("partner", "student", name="uq_pseudonyms_partner_student"),
+    info={"doc": "The name under which one partner knows a student."},
+)
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("instrument", Text, nullable=False),
+    Column("taken_on", Text, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("critical", Boolean, nullable=False),
+    Column("partner", Text, nullable=False),
+    Column("upload", Text, nullable=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_assessments_student", "student"),
+    Index("ix_assessments_school_created_us", "school", "created_us"),
+    info={"doc": "Screening results received."},
+)
+signals = Table(
+    "signals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_signals_student", "student"),
+    info={"doc": "Warning signs from people or systems."},
+)
+triages = Table(
+    "triages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("proposed", Integer, nullable=False),
+    Column("confirmed", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_triages_student", "student"),
+    Index("ix_triages_state", "state"),
+    info={"doc": "The human decision on a proposed risk tier."},
+)
+referrals = Table(
+    "referrals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("lane", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_referrals_student", "student"),
+    Index("ix_referrals_recipient_updated_us", "recipient", "updated_us"),
+    Index("ix_referrals_sender_updated_us", "sender", "updated_us"),
+    info={"doc": "A student handed from one agency to another."},
+)
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("purpose", Integer, nullable=False),
+    Column("classes", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("not_before_us", BigInteger, nullable=False),
+    Column("not_after_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_consents_student_recipient_purpose", "student", "recipient", "purpose"),
+    info={"doc": "What a guardian allowed, to whom, for what, how long."},
+)
+duties = Table(
+    "duties",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    info={"doc": "Legal duties opened by a finding."},
+)
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("item", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("student", Text, nullable=True),
+    Column("school", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("deadline_us", BigInteger, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("opened_us", BigInteger, nullable=False),
+    Column("escalations", Integer, nullable=False),
+    Index("ix_holdings_deadline_us", "deadline_us"),
+    Index("ix_holdings_holder", "holder"),
+    CheckConstraint("length(holder) > 0", name="ck_holdings_held"),
+    CheckConstraint("deadline_us > 0", name="ck_holdings_due"),
+    info={"doc": "Who must act on an open item, and until when: exactly one holder and one deadline, by constraint."},
+)
+requests = Table(
+    "requests",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("request_id", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("student", Text, nullable=True),
+    Column("response", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    info={"doc": "Answers already given, so that a repeated request gets the same one."},
+)
+journal = Table(
+    "journal",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("partner", Text, nullable=False),
+    Column("purpose", Integer, nullable=False),
+    Column("classes", Integer, nullable=False),
+    Column("student", Text, nullable=True),
+    Column("resource", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Index("ix_journal_student", "student"),
+    Index("ix_journal_resource", "resource"),
+    info={"doc": "Append-only record of what was decided and disclosed, chained per writer."},
+)
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("size", BigInteger, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    info={"doc": "Signed heads of the journal."},
+)
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("recipient", Text, nullable=False),
+    Column("lane", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("student", Text, nullable=True),
+    Column("item", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("not_before_us", BigInteger, nullable=False),
+    Column("lease_until_us", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("last_reason", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("purpose", Integer, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=True),
+    UniqueConstraint("idempotency_key", name="uq_deliveries_idempotency_key"),
+    Index("ix_deliveries_state_lane_not_before_us", "state", "lane", "not_before_us"),
+    Index("ix_deliveries_recipient_state", "recipient", "state"),
+    Index("ix_deliveries_student_recipient_state", "student", "recipient", "state"),
+    info={"doc": "The outbox: what must reach whom."},
+)
+exchange_runs = Table(
+    "exchange_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("exchange", Text, nullable=False),
+    Column("partner", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("selected", Integer, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("withheld", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("late", Integer, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("deadline_us", BigInteger, nullable=False),
+    Column("manifest", LargeBinary, nullable=True),
+    Column("receipt", LargeBinary, nullable=True),
+    UniqueConstraint(
+        "exchange", "partner", "period", "revision", name="uq_exchange_runs_exchange_partner_period_revision"
+    ),
+    info={"doc": "One periodic exchange of a partner."},
+)
+exchange_items = Table(
+    "exchange_items",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("item", Text, nullable=False),
+    Column("student", Text, nullable=True),
+    Column("outcome", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    info={"doc": "The outcome of every item of a run."},
+)
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("partner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=True),
+    Column("state", Integer, nullable=False),
+    Column("batches", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    info={"doc": "Files received in batches."},
+)
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("agency", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    info={"doc": "How far a partner's stream was read."},
+)
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    info={"doc": "Facts about this database."},
+)
+
+student_keys = Table(
+    "student_keys",
+    key_metadata,
+    Column("student", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("suite", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    info={"doc": "Wrapped data keys, in their own database so that a backup of the records cannot bring them back."},
+)
+tombstones = Table(
+    "tombstones",
+    key_metadata,
+    Column("student", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    info={"doc": "Students whose keys were destroyed; no new key is ever made for them."},
+)
+
+_APPEND_ONLY_SQLITE = (
+    "CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal"
+    " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+    "CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal"
+    " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+)
+_APPEND_ONLY_POSTGRESQL = (
+    "CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$",
+    "CREATE TRIGGER journal_no_change BEFORE UPDATE OR DELETE ON journal"
+    " FOR EACH ROW EXECUTE FUNCTION journal_append_only()",
+    "CREATE TRIGGER journal_no_truncate BEFORE TRUNCATE ON journal"
+    " FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
+)
+
+
+def _guard_journal(_table: Table, connection: Connection, **_options: object) -> None:
+    sqlite = connection.dialect.name == "sqlite"
+    for statement in _APPEND_ONLY_SQLITE if sqlite else _APPEND_ONLY_POSTGRESQL:
+        connection.exec_driver_sql(statement)
+
+
+event.listen(journal, "after_create", _guard_journal)

@@ -1,0 +1,340 @@
+"""Writers: threads that run the waiting commands, commit, and only then answer.
+
+SQLite has one: serial by construction, many commands share one fsync. PostgreSQL has several, a transaction each.
+"""
+
+import logging
+import threading
+import zlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from xinqiao.contract.clock import Clock
+from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed, StoreContended
+from xinqiao.store.tx import Statements, Tx
+
+Command = Callable[[Tx], Any]
+Done = Callable[[Any, BaseException | None], None]
+
+_BATCH_COMMANDS = 256
+_BATCH_SECONDS = 0.005
+_CHECKPOINT_ROWS = 5_000
+_CHECKPOINT_BATCHES = 1_000
+_ATTEMPTS = 12
+_RETRY_SQLSTATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_LOCK_TRIES = 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Job:
+    """A waiting command, whom to tell, and (once it ran) what to tell."""
+
+    command: Command
+    done: Done
+    crisis: bool
+    result: Any = None
+    error: BaseException | None = None
+    callbacks: Sequence[Callable[[], None]] = field(default=())
+
+
+class CommandQueue:
+    """Two lines before the writers: crisis commands always go first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._crisis: deque[Job] = deque()
+        self._routine: deque[Job] = deque()
+        self._sleepers = 0
+        self._closed = False
+
+    def put(self, job: Job) -> None:
+        """Let ``job`` wait. Raises :class:`StoreClosed` after :meth:`close`."""
+        with self._changed:
+            if self._closed:
+                raise StoreClosed
+            (self._crisis if job.crisis else self._routine).append(job)
+            if self._sleepers:
+                self._changed.notify()
+
+    def take(self) -> Job | None:
+        """The next job, waiting for one; None when closed and empty."""
+        with self._changed:
+            while not (self._crisis or self._routine):
+                if self._closed:
+                    return None
+                self._sleepers += 1
+                self._changed.wait()
+                self._sleepers -= 1
+            return self._crisis.popleft() if self._crisis else self._routine.popleft()
+
+    def take_waiting(self, *, crisis_only: bool) -> Job | None:
+        """The next job if one waits, without waiting."""
+        with self._changed:
+            if self._crisis:
+                return self._crisis.popleft()
+            return self._routine.popleft() if self._routine and not crisis_only else None
+
+    def close(self) -> None:
+        """Take no more; what already waits is still done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Writer(ABC):
+    """A thread that owns one writing connection and one journal chain."""
+
+    def __init__(
+        self, name: str, engine: Engine, queue: CommandQueue, clock: Clock, hooks: list[Callable[[], None]]
+    ) -> None:
+        self.name = name
+        self._engine = engine
+        self._queue = queue
+        self._clock = clock
+        self._hooks = hooks
+        self._statements = Statements(engine.dialect)
+        self._locals: dict[str, object] = {}
+        self._open: Connection | None = None
+        self._thread = threading.Thread(target=self._loop, name=f"xinqiao-writer-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Connect (so that a bad place fails the start, not the first command) and begin to work."""
+        self._connection()
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of the work after the queue was closed, and disconnect."""
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._open is not None:
+            self._before_closing(self._open)
+            self._open.close()
+            self._open = None
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on this writer: then waiting for another command would never end."""
+        return threading.current_thread() is self._thread
+
+    @abstractmethod
+    def _work(self, first: Job) -> list[Job]:
+        """Run ``first`` and what else fits, commit, and return the finished jobs. Never raises."""
+
+    @abstractmethod
+    def _prepare(self, connection: Connection) -> None:
+        """Called with each fresh connection."""
+
+    @abstractmethod
+    def _before_closing(self, connection: Connection) -> None:
+        """Called with the connection at an orderly end."""
+
+    @abstractmethod
+    def _after_batch(self) -> None:
+        """Called when everybody has been answered."""
+
+    def _connection(self) -> Connection:
+        if self._open is None:
+            connection = self._engine.connect()
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._open = connection
+        return self._open
+
+    def _drop(self) -> None:
+        """Forget the connection and what was remembered on it: only the database knows the truth now."""
+        self._locals.clear()
+        connection, self._open = self._open, None
+        if connection is not None:
+            _guard(connection.invalidate)
+            _guard(connection.close)
+
+    def _loop(self) -> None:
+        while (job := self._queue.take()) is not None:
+            for finished in self._work(job):
+                for callback in finished.callbacks:
+                    _guard(callback)
+                try:
+                    finished.done(finished.result, finished.error)
+                except Exception:
+                    _log.exception("an answer could not be delivered to its caller")
+            for hook in self._hooks:
+                _guard(hook)
+            _guard(self._after_batch)
+
+    def _tx(self, connection: Connection) -> Tx:
+        return Tx(connection, self._statements, self._clock.now_us(), self.name, self._locals)
+
+
+class SqliteWriter(Writer):
+    """Group commit: each command in its own savepoint, one commit, then all answers."""
+
+    _rows_at_checkpoint = 0
+    _batches = 0
+
+    def _work(self, first: Job) -> list[Job]:
+        taken: list[Job] = []
+        try:
+            self._run_batch(first, taken)
+        except BaseException as cause:
+            _log.error("a batch of %d commands was not committed: %s", len(taken), type(cause).__name__)
+            self._drop()
+            for job in taken:
+                _fail(job, cause)
+        return taken
+
+    def _run_batch(self, first: Job, taken: list[Job]) -> None:
+        taken.append(first)
+        connection = self._connection()
+        raw = connection.connection.driver_connection
+        transaction = connection.begin()
+        started = self._clock.monotonic()
+        job: Job | None = first
+        crisis = False
+        while job is not None:
+            self._run_one(connection, raw, job)
+            crisis = crisis or job.crisis
+            late = not crisis and self._clock.monotonic() - started > _BATCH_SECONDS
+            if late or len(taken) >= _BATCH_COMMANDS:
+                break
+            # Once a crisis command is in, routine ones wait for the next commit: they must not delay its answer.
+            job = self._queue.take_waiting(crisis_only=crisis)
+            if job is not None:
+                taken.append(job)
+        transaction.commit()
+
+    def _run_one(self, connection: Connection, raw: Any, job: Job) -> None:
+        tx = self._tx(connection)
+        raw.execute("SAVEPOINT command")
+        try:
+            job.result = job.command(tx)
+        except BaseException as error:
+            job.error = error
+            tx.forget()
+            raw.execute("ROLLBACK TO command")
+        else:
+            job.callbacks = tx.callbacks
+        # Raises when SQLite has rolled back everything on its own (disk full, I/O error): the batch is lost then.
+        raw.execute("RELEASE command")
+
+    def _prepare(self, connection: Connection) -> None:
+        del connection
+        self._rows_at_checkpoint = 0
+        self._batches = 0
+
+    def _after_batch(self) -> None:
+        if self._open is None:
+            return
+        raw = self._open.connection.driver_connection
+        rows: int = raw.total_changes if raw is not None else 0
+        self._batches += 1
+        if rows - self._rows_at_checkpoint >= _CHECKPOINT_ROWS or self._batches >= _CHECKPOINT_BATCHES:
+            self._rows_at_checkpoint = rows
+            self._batches = 0
+            _checkpoint(raw, "PASSIVE")
+
+    def _before_closing(self, connection: Connection) -> None:
+        _checkpoint(connection.connection.driver_connection, "TRUNCATE")
+
+
+class PostgresqlWriter(Writer):
+    """One SERIALIZABLE transaction per command, run again when PostgreSQL says that it collided with another."""
+
+    _lock_tries = _LOCK_TRIES
+
+    def _work(self, first: Job) -> list[Job]:
+        for attempt in range(1, _ATTEMPTS + 1):
+            if self._try(first, last=attempt == _ATTEMPTS):
+                break
+            threading.Event().wait(0.001 * attempt * attempt)
+        return [first]
+
+    def _try(self, job: Job, *, last: bool) -> bool:
+        """Run once; False when it should be tried again."""
+        tx: Tx | None = None
+        committing = False
+        try:
+            connection = self._connection()
+            # The context manager: after a failed COMMIT it is the one way to end the transaction for SQLAlchemy too.
+            with connection.begin():
+                tx = self._tx(connection)
+                job.result = job.command(tx)
+                _refuse_swallowed_error(connection)
+                committing = True
+            job.callbacks = tx.callbacks
+        except BaseException as error:
+            if tx is not None:
+                tx.forget()
+            return self._judge(job, error, committing=committing, last=last)
+        return True
+
+    def _judge(self, job: Job, error: BaseException, *, committing: bool, last: bool) -> bool:
+        job.result = None
+        collided = isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRY_SQLSTATES
+        if collided and not last:
+            return False
+        if collided:
+            job.error = StoreContended(_ATTEMPTS)
+            job.error.__cause__ = error
+        elif committing or self._open is None or self._open.closed or self._open.invalidated:
+            self._drop()
+            _fail(job, error)
+        else:
+            job.error = error
+        return True
+
+    def _prepare(self, connection: Connection) -> None:
+        """Take the chain of this writer: two gateways of one node name must never extend the same chain."""
+        for _ in range(self._lock_tries):
+            taken = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s, %s)", _lock_key(self.name)).scalar()
+            connection.commit()
+            if taken:
+                return
+            threading.Event().wait(0.05)  # the session of a process that just died may linger for a moment
+        raise StoreBusy(f"the journal chain {self.name}")
+
+    def _before_closing(self, connection: Connection) -> None:
+        """The end of the session gives the chain back."""
+
+    def _after_batch(self) -> None:
+        """The server takes its own checkpoints."""
+
+
+def _lock_key(name: str) -> tuple[int, int]:
+    value = zlib.crc32(name.encode())
+    return 0x5851, value - (1 << 31)
+
+
+def _refuse_swallowed_error(connection: Connection) -> None:
+    """PostgreSQL answers COMMIT of a failed transaction with a silent ROLLBACK, which must never look like success."""
+    driver = connection.connection.driver_connection
+    if driver is not None and driver.info.transaction_status.name == "INERROR":
+        raise RuntimeError("a command swallowed a database error: wrap the attempt in tx.savepoint()")
+
+
+def _fail(job: Job, cause: BaseException) -> None:
+    job.result = None
+    job.callbacks = ()
+    if job.error is None:
+        job.error = CommitFailed()
+        job.error.__cause__ = cause
+
+
+def _checkpoint(raw: Any, mode: str) -> None:
+    raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+
+
+def _guard(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:
+        _log.exception("a callback of the store failed")

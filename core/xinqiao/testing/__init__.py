@@ -1,0 +1,1 @@
+"""For tests of XinQiao and of its plugins."""

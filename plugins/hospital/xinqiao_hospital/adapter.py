@@ -1,0 +1,146 @@
+"""One hospital: gives it referrals as FHIR transactions, reads what became of them from its Tasks."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from xinqiao.adapters.errors import PartnerRefused, RecordRejected
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralEvent
+from xinqiao.contract.clock import Clock, SystemClock
+
+from xinqiao_hospital import codes
+from xinqiao_hospital.bundle import build
+from xinqiao_hospital.client import FhirClient
+from xinqiao_hospital.feed import TaskFeed
+from xinqiao_hospital.settings import HospitalSettings
+from xinqiao_hospital.states import TERMINAL, TaskRefused, check_task, wanted
+from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
+
+_CHECK_TIMEOUT_S = 10.0
+_FHIR_VERSION = "4.0.1"
+_TASK_LOCATION = re.compile(r"(?:.*/)?(Task/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+
+
+class HospitalAdapter:
+    """A Recipient, Source and Exchanger over FHIR R4. Holds no connection between calls."""
+
+    def __init__(self, settings: HospitalSettings, context: AgencyContext, clock: Clock | None = None) -> None:
+        self._client = FhirClient(settings, context.http, clock or SystemClock())
+        self._feed = TaskFeed(self._client)
+
+    def check(self) -> str:
+        """Read the server's CapabilityStatement; only FHIR 4.0.1 will do."""
+        found = self._client.get_whole(f"{self._client.base}/metadata", _CHECK_TIMEOUT_S)
+        if found.get("resourceType") != "CapabilityStatement":
+            raise PartnerRefused("PARTNER/NOT_FHIR", "metadata is not a CapabilityStatement; check base_url")
+        if found.get("fhirVersion") != _FHIR_VERSION:
+            raise PartnerRefused("PARTNER/FHIR_VERSION", f"the server does not speak FHIR {_FHIR_VERSION} (R4)")
+        return f"FHIR {_FHIR_VERSION}"
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
+        """Create the referral at the hospital, or tell it of a change; the receipt is ``Task/{id}``."""
+        if request.WhichOneof("body") == "referral_update":
+            return self._update(request.referral_update, timeout_s)
+        if request.WhichOneof("body") != "referral":
+            raise RecordRejected("DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body")
+        bundle = build(request.referral, request.request_id)
+        answer = self._client.write("POST", self._client.base, dump(bundle), timeout_s)
+        task = _created_task(answer, entries=len(as_list(bundle["entry"])))
+        if not task:
+            task = f"Task/{self._find(request.referral.referral.name, timeout_s)['id']}"
+        return DeliverResponse(receipt=task)
+
+    def read(self, cursor: str) -> Iterator[ReadResponse]:
+        """What became of this gateway's Tasks since ``cursor``, oldest first."""
+        return self._feed.read(cursor)
+
+    def exchange(self, package: Package, request_id: str, timeout_s: float) -> SignedReceipt | None:
+        """Post the package; None while the hospital has only taken note of it (202)."""
+        parts = {"manifest": package.manifest, "signature": package.signature, "items": package.items}
+        document: Json = {"name": package.name, **{key: base64.b64encode(v).decode() for key, v in parts.items()}}
+        answer = self._client.send_package(dump(document), request_id, timeout_s)
+        if answer.status in (202, 204):
+            return None
+        try:
+            found = as_object(parse(answer.body).clean())
+            return SignedReceipt(receipt=_unpacked(found, "receipt"), signature=_unpacked(found, "signature"))
+        except (JsonRefused, binascii.Error):
+            raise PartnerRefused(
+                "EXCHANGE/RECEIPT", "the receipt must be JSON with 'receipt' and 'signature' in base64"
+            ) from None
+
+    def _update(self, referral: Referral, timeout_s: float) -> DeliverResponse:
+        task = self._find(referral.name, timeout_s)
+        receipt = f"Task/{task['id']}"
+        resumed = bool(referral.history) and referral.history[-1].event == ReferralEvent.REFERRAL_EVENT_RESUME
+        change = wanted(referral.state, resumed, held=task.get("status") == "on-hold")
+        if change is None or task.get("status") in TERMINAL:
+            return DeliverResponse(receipt=receipt)
+        status = change.status or as_text(task.get("status"))
+        business = codes.business_status(change.business) if change.business else task.get("businessStatus")
+        if (status, _codes(business)) == (task.get("status"), _codes(task.get("businessStatus"))):
+            return DeliverResponse(receipt=receipt)
+        version = as_text(as_object(task.get("meta")).get("versionId"))
+        written: Json = {**task, "status": status, "meta": _marked(as_object(task.get("meta")), version)}
+        if business:
+            written["businessStatus"] = business
+        written.pop("statusReason", None)
+        if referral.state_reason:
+            written["statusReason"] = {"text": referral.state_reason}
+        match = f'W/"{version}"' if _ID.fullmatch(version) else ""
+        self._client.write("PUT", f"{self._client.base}/{receipt}", dump(written), timeout_s, if_match=match)
+        return DeliverResponse(receipt=receipt)
+
+    def _find(self, name: str, timeout_s: float) -> Json:
+        """The hospital's Task of a referral, checked."""
+        query = f"{quote(codes.REFERRAL, safe='')}%7C{quote(name, safe='')}"
+        found = self._client.get_whole(f"{self._client.base}/Task?identifier={query}&_count=2", timeout_s)
+        tasks = [as_object(as_object(e).get("resource")) for e in as_list(found.get("entry"))]
+        tasks = [task for task in tasks if task.get("resourceType") == "Task"]
+        if not tasks:
+            raise RecordRejected(
+                "PARTNER/UNKNOWN_REFERRAL", "the hospital has no Task of this referral; send it again", "Task.identifier"
+            )
+        if len({as_text(task.get("id")) for task in tasks}) > 1 or not _ID.fullmatch(as_text(tasks[0].get("id"))):
+            raise RecordRejected("PARTNER/AMBIGUOUS", "the hospital has two Tasks of this referral", "Task.identifier")
+        try:
+            check_task(tasks[0])
+        except TaskRefused as e:
+            raise RecordRejected(e.reason, e.message, f"Task.{e.place}") from None
+        return tasks[0]
+
+
+def _created_task(answer: Json, entries: int) -> str:
+    """``Task/{id}`` of a transaction-response; empty where the server does not name it."""
+    if answer.get("resourceType") != "Bundle" or answer.get("type") != "transaction-response":
+        raise PartnerRefused("DATA/PROFILE", "the answer to a transaction must be a transaction-response Bundle")
+    responses = [as_object(as_object(entry).get("response")) for entry in as_list(answer.get("entry"))]
+    if len(responses) != entries or not all(as_text(r.get("status")).startswith("2") for r in responses):
+        raise PartnerRefused("DATA/PROFILE", "the transaction-response does not say 2xx for every entry")
+    found = _TASK_LOCATION.fullmatch(as_text(responses[-1].get("location")))
+    return found.group(1) if found else ""
+
+
+def _codes(concept: Any) -> list[tuple[str, str]]:
+    codings = [as_object(coding) for coding in as_list(as_object(concept).get("coding"))]
+    return [(as_text(coding.get("system")), as_text(coding.get("code"))) for coding in codings]
+
+
+def _marked(meta: Json, version: str) -> Json:
+    """Tag the write with the version it follows, so that the feed does not bring our own change back as news."""
+    tags = [tag for tag in as_list(meta.get("tag")) if as_object(tag).get("system") != codes.WRITTEN]
+    return {**meta, "tag": [*tags, {"system": codes.WRITTEN, "code": version}]}
+
+
+def _unpacked(found: Json, name: str) -> bytes:
+    return base64.b64decode(as_text(found.get(name)), validate=True)

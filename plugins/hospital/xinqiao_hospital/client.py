@@ -1,0 +1,165 @@
+"""The FHIR conversation: requests, and what each kind of answer means for the gateway."""
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.transport import HttpResponse, HttpTransport
+from xinqiao.contract.clock import Clock, to_us
+
+from xinqiao_hospital.settings import HospitalSettings
+from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_list, as_object, as_text, parse
+
+FHIR_JSON = "application/fhir+json"
+_MAX_WAIT_S = 86_400.0
+# FHIR R4 issue-type, by what the gateway does next; any other word is not repeated to anyone.
+_LATER = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
+_NO = frozenset({"security", "login", "unknown", "expired", "forbidden", "suppressed"})
+_RECORD = frozenset(
+    "invalid structure required value invariant processing not-supported duplicate multiple-matches not-found deleted "
+    "too-long code-invalid extension too-costly business-rule conflict".split()
+)
+_PATH = re.compile(r"[A-Z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?(?:\.[A-Za-z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?){0,12}")
+_VERSION = re.compile(r"fhirversion\s*=\s*\"?([0-9.]{1,10})", re.IGNORECASE)
+
+
+class FhirClient:
+    """Speaks to one FHIR server; every answer comes back as JSON or as one of the adapter errors."""
+
+    def __init__(self, settings: HospitalSettings, http: HttpTransport, clock: Clock) -> None:
+        self._settings = settings
+        self._http = http
+        self._clock = clock
+
+    @property
+    def base(self) -> str:
+        return self._settings.base_url
+
+    def get(self, url: str, timeout_s: float) -> Parsed:
+        """The JSON at ``url``, faults in it still to be looked at."""
+        return self._read(self._send("GET", url, None, {}, timeout_s))
+
+    def get_whole(self, url: str, timeout_s: float) -> Json:
+        """The JSON object at ``url``, refused if anything in it is faulty."""
+        return _whole(self.get(url, timeout_s))
+
+    def get_if_offered(self, url: str, timeout_s: float) -> Parsed | None:
+        """As ``get``; None where the server does not offer this kind of request."""
+        answer = self._send("GET", url, None, {}, timeout_s)
+        return None if answer.status in (400, 404, 405, 410, 501) else self._read(answer)
+
+    def write(self, method: str, url: str, body: bytes, timeout_s: float, *, if_match: str = "") -> Json:
+        """Send a resource; the answer's JSON, empty where the server sends none."""
+        headers = {"Content-Type": f"{FHIR_JSON}; charset=utf-8"}
+        if if_match:
+            headers["If-Match"] = if_match
+        answer = self._send(method, url, body, headers, timeout_s)
+        if if_match and answer.status in (409, 412):
+            raise PartnerUnavailable("the hospital changed the Task meanwhile; tried again with its new version", 1.0)
+        if 200 <= answer.status < 300 and not answer.body:
+            return {}
+        return _whole(self._read(answer))
+
+    def send_package(self, body: bytes, request_id: str, timeout_s: float) -> HttpResponse:
+        """Post a monthly package. Any status but 2xx is raised."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Idempotency-Key": request_id}
+        answer = self._send("POST", self._settings.exchange_address, body, headers, timeout_s)
+        if 200 <= answer.status < 300:
+            return answer
+        self._raise_common(answer)
+        reason = "EXCHANGE/CONFLICT" if answer.status == 409 else "EXCHANGE/REFUSED"
+        raise PartnerRefused(reason, f"the hospital refused the package (HTTP {answer.status}); ask its administrator")
+
+    def _send(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], timeout_s: float
+    ) -> HttpResponse:
+        sent = {"Accept": FHIR_JSON, **headers}
+        if self._settings.token is not None:
+            sent["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
+        return self._http.request(method, url, headers=sent, body=body, timeout_s=timeout_s)
+
+    def _read(self, answer: HttpResponse) -> Parsed:
+        self._raise_common(answer)
+        kind = answer.headers.get("content-type", "")
+        name = kind.partition(";")[0].strip().lower()
+        if 200 <= answer.status < 300:
+            if name not in (FHIR_JSON, "application/json"):
+                raise _not_json(name)
+            version = _VERSION.search(kind)
+            if version and not version.group(1).startswith("4.0"):
+                raise PartnerRefused("PARTNER/FHIR_VERSION", "the hospital answered in another FHIR release; set it to R4")
+            try:
+                return parse(answer.body)
+            except JsonRefused as e:
+                raise PartnerRefused(e.reason, f"the hospital's answer at {e.place}: {e.message}") from None
+        if name not in (FHIR_JSON, "application/json"):
+            raise PartnerRefused(
+                "PARTNER/NOT_FHIR", f"HTTP {answer.status} without an OperationOutcome; check base_url"
+            )
+        raise _outcome_error(answer)
+
+    def _raise_common(self, answer: HttpResponse) -> None:
+        if answer.status in (408, 425, 429) or answer.status >= 500:
+            wait = self._wait(answer.headers.get("retry-after", ""))
+            raise PartnerUnavailable(f"the hospital answered HTTP {answer.status}; tried again later", wait)
+        if answer.status in (401, 403):
+            raise PartnerRefused(
+                "PARTNER/UNAUTHORIZED", f"HTTP {answer.status}: the hospital does not accept this gateway's token"
+            )
+
+    def _wait(self, text: str) -> float | None:
+        """Seconds of a Retry-After header, given as seconds or as a date; None where it says nothing usable."""
+        if text.isascii() and text.isdigit() and len(text) <= 9:
+            return min(float(text), _MAX_WAIT_S)
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max((to_us(aware) - self._clock.now_us()) / 1_000_000, 0.0), _MAX_WAIT_S)
+
+
+def _whole(parsed: Parsed) -> Json:
+    try:
+        value: object = parsed.clean()
+    except JsonRefused as e:
+        raise PartnerRefused(e.reason, f"the hospital's answer at {e.place}: {e.message}") from None
+    if not isinstance(value, dict):
+        raise PartnerRefused("DATA/PROFILE", "the hospital's answer is not a FHIR resource")
+    return as_object(value)
+
+
+def _not_json(name: str) -> PartnerRefused:
+    said = "XML" if "xml" in name and "html" not in name else "HTML" if "html" in name else "no FHIR JSON"
+    hint = "that is a web page, check base_url" if said == "HTML" else f"the server must answer {FHIR_JSON}"
+    return PartnerRefused("PARTNER/CONTENT_TYPE", f"the hospital answered {said}; {hint}")
+
+
+def _outcome_error(answer: HttpResponse) -> AdapterError:
+    """What a 4xx says, by code and path only: ``diagnostics`` and ``details`` may quote the record."""
+    try:
+        outcome = as_object(parse(answer.body).clean())
+    except JsonRefused:
+        outcome = {}
+    for item in as_list(outcome.get("issue")) if outcome.get("resourceType") == "OperationOutcome" else []:
+        issue = as_object(item)
+        if issue.get("severity") not in ("fatal", "error"):
+            continue
+        code = as_text(issue.get("code"))
+        word = code if code in _RECORD | _LATER | _NO else "unspecified"
+        reason = f"FHIR/{word.upper().replace('-', '_')}"
+        message = f"the hospital refused it (HTTP {answer.status}, {word}); look at the place named in the hospital's log"
+        if word in _LATER:
+            return PartnerUnavailable(message)
+        if word in _NO:
+            return PartnerRefused(reason, message)
+        return RecordRejected(reason, message, _place(issue))
+    return PartnerRefused("PARTNER/NOT_FHIR", f"HTTP {answer.status} without an OperationOutcome; check base_url")
+
+
+def _place(issue: Json) -> str:
+    for path in as_list(issue.get("expression")):
+        if _PATH.fullmatch(as_text(path)):
+            return as_text(path)
+    return "unknown"

@@ -1,0 +1,315 @@
+"""A hospital that stands in for the real one: FHIR R4 over a real socket, its records in a folder.
+
+It writes no log of requests: the only place that holds what it was given is its folder.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from xinqiao.contract.clock import Clock, SystemClock
+
+from xinqiao_hospital.client import FHIR_JSON
+from xinqiao_hospital.exchange_desk import ExchangeDesk, PackageRefused
+from xinqiao_hospital.faults import Faults, FaultScript
+from xinqiao_hospital.hospital import Staff
+from xinqiao_hospital.records import FhirRefused, Records
+from xinqiao_hospital.shapes import Issue
+from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
+
+_MAX_BODY = 64 * 2**20
+_BASE = "/fhir"
+
+
+class HospitalSimulator:
+    """Serves on 127.0.0.1. What it holds survives ``stop`` and a new object on the same folder.
+
+    ``token`` is demanded as Bearer token if given; ``gateway_key_pem`` makes it verify the signature of packages.
+    Faults come from ``faults.json`` in the folder, or from ``inject``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int = 0,
+        token: str | None = None,
+        clock: Clock | None = None,
+        gateway_key_pem: bytes | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        own_clock = clock or SystemClock()
+        scripts = folder / "faults.json"
+        self.faults = Faults(FaultScript.load(scripts) if scripts.exists() else ())
+        self.records = Records(folder, own_clock)
+        self.staff = Staff(self.records, own_clock)
+        self.desk = ExchangeDesk(folder, self.records, own_clock, gateway_key_pem)
+        self.token = token
+        self.stopping = threading.Event()
+        self._port = port
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Serve; the settings that make the adapter talk to it."""
+        self.stopping.clear()
+        self._server = _Server(("127.0.0.1", self._port), self)
+        self._port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="hospital-simulator")
+        self._thread.start()
+        origin = f"http://127.0.0.1:{self._port}"
+        return {"base_url": f"{origin}{_BASE}", "exchange_url": f"{origin}/exchange"}
+
+    def stop(self) -> None:
+        """Stop serving and give the port back; harmless when not started."""
+        self.stopping.set()
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+        self._server = self._thread = None
+
+    def inject(self, *faults: FaultScript) -> None:
+        """Add faults."""
+        for fault in faults:
+            self.faults.add(fault)
+
+    def clear_faults(self) -> None:
+        """End every fault, such as ``down``."""
+        self.faults.clear()
+
+    def receipt_public_key_pem(self) -> bytes:
+        """The Ed25519 key with which receipts verify, as PEM."""
+        return self.desk.public_key_pem()
+
+    def act(
+        self,
+        task: str,
+        step: str,
+        *,
+        reason: str = "",
+        appointment_us: int = 0,
+        outcome: Mapping[str, str] | None = None,
+    ) -> bool:
+        """One step of the hospital on ``Task/{id}`` or ``referrals/{id}``; see ``Staff.act``."""
+        return self.staff.act(task, step, reason=reason, appointment_us=appointment_us, outcome=outcome)
+
+    def autopilot(self, steps: Iterable[str] = ("accept", "schedule")) -> None:
+        """Do these steps on every Task as it comes in; none switches it off."""
+        self.staff.autopilot = tuple(steps)
+
+    def accept_all(self) -> int:
+        return self.staff.act_on_all("accept")
+
+    def schedule_all(self) -> int:
+        return self.staff.act_on_all("schedule")
+
+    def attend_all(self) -> int:
+        return self.staff.act_on_all("attend")
+
+    def report_outcomes(self) -> int:
+        """Report the outcome of every Task that has been accepted; how many."""
+        return self.staff.act_on_all("outcome")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    block_on_close = True
+
+    def __init__(self, address: tuple[str, int], hospital: HospitalSimulator) -> None:
+        self.hospital = hospital
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is part of the play, and a traceback could show a record: say nothing."""
+
+
+class _Drop(Exception):
+    """The connection is to break here."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 10.0
+
+    @property
+    def hospital(self) -> HospitalSimulator:
+        return cast(_Server, self.server).hospital
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: a request line holds identifiers."""
+
+    def do_GET(self) -> None:
+        self._handle()
+
+    def do_POST(self) -> None:
+        self._handle()
+
+    def do_PUT(self) -> None:
+        self._handle()
+
+    def _handle(self) -> None:
+        self.close_connection = True
+        try:
+            self._answer(*self._outcome())
+        except _Drop:
+            return
+
+    def _outcome(self) -> tuple[int, Any, dict[str, str]]:
+        size = self.headers.get("Content-Length", "0")
+        if not size.isdigit() or int(size) > _MAX_BODY:
+            return 413, _outcome(Issue("too-long", "Bundle")), {}
+        body = self.rfile.read(int(size))
+        parts = urlsplit(self.path)
+        try:
+            if parts.path.startswith("/simulator/"):
+                return self._control(parts.path.removeprefix("/simulator/"), body)
+            early = self._fault()
+            if early is not None:
+                return early
+            if self.hospital.token and self.headers.get("Authorization") != f"Bearer {self.hospital.token}":
+                return 401, _outcome(Issue("login", "unknown")), {}
+            result = self._route(parts.path, parts.query, body)
+            if self.command != "GET" and self.hospital.faults.take("duplicate"):
+                result = self._route(parts.path, parts.query, body)
+        except FhirRefused as e:
+            result = (e.status, _outcome(*e.issues), {})
+        except PackageRefused as e:
+            result = (e.status, {"reason": e.reason}, {})
+        except JsonRefused:
+            result = (400, _outcome(Issue("structure", "Bundle")), {})
+        if self.hospital.faults.take("drop_after"):
+            raise _Drop
+        return result
+
+    def _fault(self) -> tuple[int, Any, dict[str, str]] | None:
+        faults = self.hospital.faults
+        if faults.take("down", "drop_before"):
+            raise _Drop
+        slow = faults.take("slow")
+        if slow is not None and self.hospital.stopping.wait(slow.seconds):
+            raise _Drop
+        busy = faults.take("unavailable")
+        if busy is not None:
+            return 503, _outcome(Issue("transient", "unknown")), {"Retry-After": str(int(busy.seconds))}
+        if faults.take("html"):
+            return 200, "<!doctype html><title>login</title>", {}
+        return None
+
+    def _route(self, path: str, query: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+        if path == "/exchange" and self.command == "POST":
+            refuse = self.hospital.faults.take("refuse_items")
+            document = as_object(parse(body).clean())
+            request_id = self.headers.get("Idempotency-Key", "")
+            return 200, self.hospital.desk.take(document, request_id, refuse.items if refuse else ()), {}
+        if path.rstrip("/") == _BASE and self.command == "POST":
+            return self._transaction(body)
+        steps = path.removeprefix(f"{_BASE}/").split("/") if path.startswith(f"{_BASE}/") else []
+        if self.command == "GET" and steps == ["metadata"]:
+            return 200, _capabilities(), {}
+        if self.command == "GET" and steps == ["Task"]:
+            return 200, self._search(dict(parse_qsl(query, keep_blank_values=True))), {}
+        if self.command == "GET" and len(steps) == 3 and steps[2] == "_history":
+            return 200, _bundle("history", list(reversed(self.hospital.records.history(steps[0], steps[1])))), {}
+        if self.command == "GET" and len(steps) == 2:
+            return _versioned(200, self.hospital.records.read(*steps))
+        if self.command == "PUT" and len(steps) == 2 and steps[0] == "Task":
+            resource = as_object(parse(body).clean())
+            match = self.headers.get("If-Match", "")
+            return _versioned(200, self.hospital.records.update("Task", steps[1], match, resource))
+        raise FhirRefused(404, Issue("not-supported", "unknown"))
+
+    def _transaction(self, body: bytes) -> tuple[int, Any, dict[str, str]]:
+        if self.headers.get_content_type() != FHIR_JSON:
+            raise FhirRefused(415, Issue("not-supported", "Bundle"))
+        entries = self.hospital.records.transaction(as_object(parse(body).clean()))
+        made = [as_object(entry["response"]) for entry in entries]
+        locations = [as_text(r["location"]) for r in made if as_text(r["status"]).startswith("201")]
+        self.hospital.staff.fly([at.partition("/_history")[0] for at in locations if at.startswith("Task/")])
+        return 200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}, {}
+
+    def _search(self, query: Mapping[str, str]) -> Json:
+        system, _, value = query.get("identifier", "").partition("|")
+        since = query.get("_lastUpdated", "ge").removeprefix("ge")
+        found = [
+            task
+            for task in self.hospital.records.all("Task")
+            if str(task["meta"]["lastUpdated"]) >= since
+            and any(_identified(as_object(item), system, value) for item in as_list(task.get("identifier")))
+        ]
+        start, count = int(query.get("_offset", "0")), int(query.get("_count", "50"))
+        page: list[Json] = found[start : start + count]
+        if self.hospital.faults.take("wrong_code"):
+            wrong = {"coding": [{"system": "urn:another:table", "code": "9.9"}]}
+            page = [{**task, "businessStatus": wrong} for task in page]
+        if self.hospital.faults.take("duplicate"):
+            page = [task for task in page for _ in range(2)]
+        if self.hospital.faults.take("out_of_order"):
+            page = list(reversed(page))
+        bundle = _bundle("searchset", page)
+        if start + count < len(found):
+            host, port = self.server.server_address[:2]
+            following = urlencode({**query, "_offset": str(start + count)})
+            next_ = f"http://{host!s}:{port}{_BASE}/Task?{following}"
+            bundle["link"] = [{"relation": "next", "url": next_}]
+        return bundle
+
+    def _control(self, step: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+        asked = as_object(parse(body).clean()) if body else {}
+        if step == "faults":
+            self.hospital.clear_faults()
+            try:
+                self.hospital.inject(*[FaultScript.from_json(as_object(item)) for item in as_list(asked.get("faults"))])
+            except (ValueError, TypeError):
+                return 400, {"reason": "FAULT"}, {}
+            return 200, {"changed": len(as_list(asked.get("faults")))}, {}
+        task = as_text(asked.get("task")) or as_text(asked.get("referral"))
+        if not task:
+            return 200, {"changed": self.hospital.staff.act_on_all(step)}, {}
+        return 200, {"changed": int(self.hospital.act(task, step, reason=as_text(asked.get("reason"))))}, {}
+
+    def _answer(self, status: int, content: Any, headers: Mapping[str, str]) -> None:
+        data = content.encode() if isinstance(content, str) else dump(content)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if isinstance(content, str) else f"{FHIR_JSON}; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Connection", "close")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _identified(identifier: Json, system: str, value: str) -> bool:
+    return identifier.get("system") == system and value in ("", identifier.get("value"))
+
+
+def _versioned(status: int, resource: Json) -> tuple[int, Json, dict[str, str]]:
+    return status, resource, {"ETag": f'W/"{resource["meta"]["versionId"]}"'}
+
+
+def _bundle(kind: str, resources: Sequence[Json]) -> Json:
+    bundle: Json = {"resourceType": "Bundle", "type": kind, "total": len(resources)}
+    if resources:
+        bundle["entry"] = [{"resource": resource} for resource in resources]
+    return bundle
+
+
+def _outcome(*issues: Issue) -> Json:
+    listed = [{"severity": "error", "code": issue.code, "expression": [issue.expression]} for issue in issues]
+    return {"resourceType": "OperationOutcome", "issue": listed}
+
+
+def _capabilities() -> Json:
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": "2026-10-01",
+        "kind": "instance",
+        "fhirVersion": "4.0.1",
+        "format": ["json"],
+        "rest": [{"mode": "server", "interaction": [{"code": "transaction"}]}],
+    }

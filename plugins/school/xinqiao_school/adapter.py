@@ -1,0 +1,299 @@
+"""The adapter of one school platform: reads its inbox, writes its outbox, hands packages over."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
+from xinqiao.adapters.files.places import FileRefused, Place
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
+from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
+
+from xinqiao_school import inbox, wire
+from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
+from xinqiao_school.notes import Notes
+from xinqiao_school.roster import Package, Roster, mark
+from xinqiao_school.settings import SchoolSettings
+from xinqiao_school.sheets import Scores, read_scores
+
+_MAX_BYTES = 1024 * 1024 * 1024
+_MAX_MANIFEST = 64 * 1024
+
+
+class SchoolAdapter:
+    """Recipient, Source and Exchanger over two folders. Its own state is in the agency's private folder."""
+
+    def __init__(self, settings: SchoolSettings, context: AgencyContext) -> None:
+        self._settings = settings
+        self._state = context.folder
+        self._state.mkdir(parents=True, exist_ok=True)
+        self._digests: dict[tuple[str, int, int, int], str] = {}
+
+    def check(self) -> str:
+        """See that both folders are there and the outbox takes files."""
+        for name, folder in (("inbox", self._settings.inbox), ("outbox", self._settings.outbox)):
+            if not folder.is_dir():
+                raise PartnerUnavailable(f"the {name} is not a folder that can be seen; mount or create it")
+        inbox.scan(self._settings.inbox)
+        probe = self._settings.outbox / ".xinqiao-check"
+        try:
+            wire.write_whole(probe, b"")
+            probe.unlink()
+        except OSError as error:
+            raise PartnerUnavailable(f"the outbox cannot be written: {error.strerror}") from None
+        return "folder"
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
+        """Write the record as ``<request_id>.json``; the receipt is that name."""
+        return DeliverResponse(receipt=wire.deliver_file(request, self._settings.outbox, self._state))
+
+    def exchange(self, package: ExchangePackage, request_id: str, timeout_s: float) -> SignedReceipt | None:
+        """Write the package's folder, and look for the receipt the platform signed."""
+        wire.hand_over(package, self._settings.outbox, self._state)
+        return wire.receipt_for(package, self._settings.inbox)
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def read(self, cursor: str) -> Iterator[ReadResponse]:
+        """Yield what the inbox has beyond ``cursor``, file by file, oldest first."""
+        position = Cursor.parse(cursor)
+        ledger = Ledger(self._state)
+        begun = ledger.rewind(position)
+        files = inbox.scan(self._settings.inbox, begun[0].name if begun else "")
+        if begun and not any(file.name == begun[0].name for file in files):
+            yield from self._numbered(ledger, inbox.gone(begun[0]), self._gone(begun[0]), 0)
+            begun = None
+        unreadable: list[str] = []
+        for file in files:
+            try:
+                yield from self._file(ledger, file, begun)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                unreadable.append(f"{file.label} ({error.strerror})")
+        if unreadable:
+            raise PartnerUnavailable(f"{len(unreadable)} inbox file(s) cannot be read, the first: {unreadable[0]}")
+
+    def _file(self, ledger: Ledger, file: InboxFile, begun: tuple[Entry, int] | None) -> Iterator[ReadResponse]:
+        rules = self._rules(file)
+        key = (file.name, file.size, file.mtime_ns, file.ctime_ns)
+        if key in self._digests and ledger.has_seen(file, self._digests[key], rules):
+            return
+        with inbox.opened(file) as stream:
+            sha256 = inbox.digest_of(stream)
+            if not inbox.is_unchanged(file, stream):
+                return
+            self._digests[key] = sha256
+            if ledger.has_seen(file, sha256, rules):
+                return
+            skip = begun[1] if begun and (begun[0].sha256, begun[0].rules) == (sha256, rules) else 0
+            entry, items = self._open(ledger, file, stream, sha256, rules)
+            if inbox.is_unchanged(file, stream):
+                yield from self._numbered(ledger, entry, items, skip)
+
+    def _numbered(
+        self, ledger: Ledger, entry: Entry, items: Iterator[ReadResponse], skip: int
+    ) -> Iterator[ReadResponse]:
+        """``items`` but the first ``skip``, each with its cursor; the last one's says that the file is done."""
+        number = ledger.add(entry)
+        digest = ledger.digest(number)
+        waiting: ReadResponse | None = None
+        at = 0
+        for item in items:
+            if waiting is not None and at > skip:
+                waiting.cursor = Cursor(number, at, False, digest).text()
+                yield waiting
+            waiting, at = item, at + 1
+        if waiting is not None and at > skip:
+            waiting.cursor = Cursor(number, at, True, digest).text()
+            yield waiting
+
+    def _open(
+        self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, rules: str
+    ) -> tuple[Entry, Iterator[ReadResponse]]:
+        """Judge the whole file; what may be taken of it comes with the iterator."""
+        notes = Notes(file.label)
+        roster = file.name.lower().endswith(".zip")
+        try:
+            if file.size > _MAX_BYTES:
+                raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
+            expected_rows = self._check_manifest(file, stream, sha256)
+            if roster:
+                items = self._roster(ledger, file, stream, sha256, notes)
+            elif file.name.lower().endswith((".csv", ".xlsx")):
+                self._refuse_conflict(ledger, file, sha256)
+                items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
+            else:
+                message = "is neither .zip (OneRoster) nor .csv or .xlsx (score sheet)"
+                raise FileRefused("DATA/FILE_TYPE", message, Place(file.label))
+        except RecordRejected as error:
+            outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
+            return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
+        return inbox.entry_of(file, sha256, "taken", rules, roster=roster), items
+
+    def _gone(self, entry: Entry) -> Iterator[ReadResponse]:
+        label = inbox.safe_label(entry.name)
+        notes = Notes(label)
+        message = "was taken away before all of it was read; drop it again"
+        notes.add(Place(label), "FILE_GONE", message)
+        yield from notes.responses()
+
+    # -- rosters ----------------------------------------------------------------------------------------------------
+
+    def _roster(
+        self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, notes: Notes
+    ) -> Iterator[ReadResponse]:
+        package = Package(stream, file.label, notes)
+        if not package.is_delta:
+            self._refuse_conflict(ledger, file, sha256)
+        opened = ExitStack()
+        try:
+            bases = self._bases(ledger, opened) if package.is_delta else []
+            roster = Roster(package, bases, self._settings, notes)
+            marks = roster.check()
+        except BaseException:
+            opened.close()
+            raise
+        self._remember_marks(len(ledger.entries) + 1, marks)
+        if not marks and not package.is_delta:
+            notes.add(Place(file.label), "DATA/EMPTY", "the package names no student")
+        return self._roster_items(roster, notes, opened)
+
+    @staticmethod
+    def _roster_items(roster: Roster, notes: Notes, opened: ExitStack) -> Iterator[ReadResponse]:
+        with opened:
+            for student in roster.students():
+                yield ReadResponse(student=student)
+        yield from notes.responses()
+
+    def _bases(self, ledger: Ledger, opened: ExitStack) -> list[Package]:
+        """The packages a delta builds upon that are still in the inbox: the last bulk one and the deltas after it."""
+        bases: list[Package] = []
+        for entry in reversed(ledger.entries):
+            if not entry.roster or entry.outcome != "taken":
+                continue
+            path = self._settings.inbox / entry.name
+            try:
+                status = path.lstat()
+                file = InboxFile(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                if not entry.is_same_version(file):
+                    continue
+                package = Package(opened.enter_context(inbox.opened(file)), file.label, Notes(file.label))
+            except (OSError, RecordRejected):
+                continue
+            bases.insert(0, package)
+            if not package.is_delta:
+                break
+        return bases
+
+    def _remember_marks(self, number: int, marks: set[bytes]) -> None:
+        """Keep which ids the roster has, for the ledger entry ``number`` it will get."""
+        folder = self._state / "rosters"
+        folder.mkdir(exist_ok=True)
+        wire.write_whole(folder / str(number), b"".join(sorted(marks)))
+
+    def _known_marks(self, ledger: Ledger) -> set[bytes]:
+        """The ids of all rosters before; the ledger alone says which, so a sheet read again gives the same items."""
+        size = len(mark(""))
+        known: set[bytes] = set()
+        for number, entry in enumerate(ledger.entries, start=1):
+            if entry.roster and entry.outcome == "taken":
+                try:
+                    data = (self._state / "rosters" / str(number)).read_bytes()
+                except FileNotFoundError:
+                    continue
+                known.update(data[at : at + size] for at in range(0, len(data), size))
+        return known
+
+    # -- sheets -----------------------------------------------------------------------------------------------------
+
+    def _sheet(
+        self,
+        ledger: Ledger,
+        file: InboxFile,
+        stream: BinaryIO,
+        sha256: str,
+        notes: Notes,
+        expected_rows: int | None,
+    ) -> Iterator[ReadResponse]:
+        scores = read_scores(stream, file.name, file.label, self._settings, notes, expected_rows)
+        known = self._known_marks(ledger) if self._settings.register_unknown else set[bytes]()
+        return self._sheet_items(scores, f"{file.label}@sha256:{sha256}", known, notes)
+
+    def _sheet_items(self, scores: Scores, source: str, known: set[bytes], notes: Notes) -> Iterator[ReadResponse]:
+        if self._settings.register_unknown:
+            for local_id in scores.students:
+                if mark(local_id) not in known:
+                    student = Student(
+                        local_id=local_id, school=self._settings.school, school_title=self._settings.school_title
+                    )
+                    yield ReadResponse(student=student)
+        for forms in scores.forms(source):
+            yield ReadResponse(forms=forms)
+        yield from notes.responses()
+
+    # -- what a file is judged by -----------------------------------------------------------------------------------
+
+    def _refuse_conflict(self, ledger: Ledger, file: InboxFile, sha256: str) -> None:
+        if ledger.conflicts(file, sha256):
+            message = "other content was taken under this name; give a corrected file a new name"
+            raise FileRefused("FILE_CONFLICT", message, Place(file.label))
+
+    def _rules(self, file: InboxFile) -> str:
+        """Digest of what decides about the file beside its bytes: a refused file is judged anew when it changes."""
+        rules = self._settings.model_dump_json(exclude={"inbox", "outbox"}).encode()
+        return hashlib.sha256(rules + b"\n" + (_manifest_bytes(file) or b"")).hexdigest()[:16]
+
+    def _check_manifest(self, file: InboxFile, stream: BinaryIO, sha256: str) -> int | None:
+        """The row count of ``<name>.manifest.json``, if there is one. Raises FileRefused when the file is not its."""
+        data = _manifest_bytes(file)
+        if data is None:
+            return None
+        rows, expected = _parse_manifest(data, Place(f"{file.label}.manifest.json"))
+        if expected is not None and expected != sha256:
+            if rows is not None and file.name.lower().endswith(".csv") and _data_lines(stream) < rows:
+                message = f"has fewer than the {rows} rows its manifest says; send it again"
+                raise FileRefused("DATA/TRUNCATED", message, Place(file.label))
+            raise FileRefused("DATA/MANIFEST", "differs from the SHA-256 of its manifest; send both again", Place(file.label))
+        return None if file.name.lower().endswith(".zip") else rows
+
+
+def _manifest_bytes(file: InboxFile) -> bytes | None:
+    path: Path = file.path.with_name(file.name + ".manifest.json")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(_MAX_MANIFEST + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _parse_manifest(data: bytes, place: Place) -> tuple[int | None, str | None]:
+    try:
+        raw = json.loads(data) if len(data) <= _MAX_MANIFEST else None
+    except (ValueError, RecursionError):
+        raw = None
+    if isinstance(raw, dict):
+        found = cast("dict[str, object]", raw)
+        rows, sha256 = found.get("rows"), found.get("sha256")
+        if (rows is None or type(rows) is int) and (sha256 is None or isinstance(sha256, str)):
+            return rows, sha256.lower() if sha256 else None
+    raise FileRefused("DATA/MANIFEST", 'must be {"rows": number, "sha256": hex}', place)
+
+
+def _data_lines(stream: BinaryIO) -> int:
+    """Lines that hold something, without the header; only to tell a cut-off file from a changed one."""
+    stream.seek(0)
+    count = sum(1 for line in stream if line.strip()) - 1
+    stream.seek(0)
+    return count

@@ -1,0 +1,75 @@
+"""What a person should know about a file: each defect by place, reason and remedy, as ``rejected`` items."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files.places import Finding, Findings, Place
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+
+_LISTED = 100
+_HEADER_BYTES = 256 * 1024
+
+
+class Notes:
+    """Defects of one file, the first hundred listed and all counted."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._items: list[Rejected] = []
+        self._more = 0
+
+    def add(self, place: Place, reason: str, message: str) -> None:
+        if len(self._items) < _LISTED:
+            self._items.append(rejected(self._source, place, reason, message))
+        else:
+            self._more += 1
+
+    def add_error(self, error: RecordRejected) -> None:
+        place = error.place if isinstance(error.place, Place) else Place(self._source)
+        self.add(place, error.reason, error.message)
+
+    def add_findings(self, findings: Findings) -> None:
+        """Take over the rows a reader rejected, then its warnings."""
+        self._extend(findings.rejected, findings.rejected_count)
+        self._extend(findings.warnings, findings.warning_count)
+
+    def responses(self, refusal: RecordRejected | None = None) -> Iterator[ReadResponse]:
+        """The items, then how many are not listed, then why the whole file was refused, if it was."""
+        items = list(self._items)
+        if self._more:
+            message = f"{self._more} more defects of this file are not listed; mend those listed and send it again"
+            items.append(rejected(self._source, Place(self._source), "DATA/MORE", message))
+        if refusal is not None:
+            place = refusal.place if isinstance(refusal.place, Place) else Place(self._source)
+            items.append(rejected(self._source, place, refusal.reason, f"whole file refused: {refusal.message}"))
+        for item in items:
+            yield ReadResponse(rejected=item)
+
+    def _extend(self, findings: Iterable[Finding], count: int) -> None:
+        listed = 0
+        for finding in findings:
+            listed += 1
+            self.add(finding.place, finding.reason, finding.message)
+        self._more += count - listed
+
+
+def rejected(source: str, place: Place, reason: str, message: str) -> Rejected:
+    """One item; the place within the source as ``sheet s, row n, column c``."""
+    inner = Place(place.file if place.file != source else "", place.sheet, place.row, place.column)
+    return Rejected(source=source, place=str(inner).removeprefix(": "), reason=reason, message=message)
+
+
+def header_cells(stream: BinaryIO, encoding: str) -> list[str]:
+    """The cells of the first line that holds something, to choose what to read by; the real reader judges them.
+
+    Bytes that are not of ``encoding`` do not raise here: the reader names them with their row.
+    """
+    text = stream.read(_HEADER_BYTES).decode(encoding, "replace").lstrip("\ufeff")
+    for line in io.StringIO(text, newline=None):
+        cells = next(csv.reader([line.rstrip("\n")]), [])
+        if any(cell.strip() for cell in cells):
+            return cells
+    return []

@@ -1,0 +1,124 @@
+"""Settings of one school platform: its folders, its code, and how its score sheets name their columns."""
+
+import re
+from datetime import date
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Encoding = Literal["utf-8", "gb18030"]
+
+_PATTERN = re.compile(r"\{([0-9]{1,3})\.\.([0-9]{1,3})\}")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _calendar_day(text: str) -> str:
+    if not _ISO.fullmatch(text):
+        raise ValueError("write the day as YYYY-MM-DD, in quotes")
+    date.fromisoformat(text)
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InstrumentColumns(_Strict):
+    """Where one instrument's answers are: one column an item, in item order, and the answers' range."""
+
+    columns: list[str] = Field(min_length=1, max_length=256)
+    low: int = Field(0, ge=0, le=254)
+    high: int = Field(3, ge=0, le=254)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        """``phq{1..9}`` or a list of columns may stand for the whole mapping."""
+        if isinstance(value, (str, list)):
+            value = {"columns": value}
+        if isinstance(value, dict) and isinstance(value.get("columns"), str):
+            value = {**value, "columns": expand(value["columns"])}
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "InstrumentColumns":
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("a column is named twice")
+        return self
+
+
+class SheetSettings(_Strict):
+    """How to read the score sheets whose file name matches ``match``; the first match counts.
+
+    What is left out is recognised by the usual headers. ``student: null`` says that the sheet names nobody: a row's
+    student is then ``prefix`` and its row number, as a spreadsheet shows it. Give each such sheet its own prefix, or
+    the same row of two sheets is taken for one person. ``date`` is a column or a fixed day.
+    """
+
+    match: str = "*"
+    encoding: Encoding | None = None
+    student: str | None = Field(None, min_length=1)
+    prefix: str = Field("row-", min_length=1, max_length=64)
+    date: str | None = Field(None, min_length=1)
+    instruments: dict[str, InstrumentColumns] = Field(default_factory=dict[str, InstrumentColumns])
+    missing: list[str] = Field(default_factory=list)
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether ``student: null`` was written, which is not the same as nothing."""
+        return "student" in self.model_fields_set and self.student is None
+
+    @property
+    def fixed_date(self) -> str | None:
+        """The day, when ``date`` is one and not a column."""
+        return self.date if self.date is not None and _ISO.fullmatch(self.date) else None
+
+    @model_validator(mode="after")
+    def _real_day(self) -> "SheetSettings":
+        if self.fixed_date is not None:
+            _calendar_day(self.fixed_date)
+        named = [name for instrument in self.instruments.values() for name in instrument.columns]
+        if len(set(named)) != len(named):
+            raise ValueError("two instruments share a column")
+        return self
+
+
+class SchoolSettings(_Strict):
+    """One school platform."""
+
+    inbox: Path = Field(description="Folder the platform writes and the gateway reads")
+    outbox: Path = Field(description="Folder the gateway writes and the platform reads")
+    school: str = Field(min_length=1, max_length=64, description="School code (学校代码)")
+    school_title: str = Field("", max_length=120, description="School name; empty: the roster's own")
+    sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
+    accept_valid_rows: bool = Field(False, description="Take a file's good rows although it has bad ones")
+    register_unknown: bool = Field(False, description="Register students that only a score sheet names, without a name")
+    encoding: Encoding = "utf-8"
+    default_date: Annotated[str, AfterValidator(_calendar_day)] | None = Field(
+        None, description="Day of the forms of a sheet without a date"
+    )
+
+    @model_validator(mode="after")
+    def _separate_folders(self) -> "SchoolSettings":
+        if self.inbox == self.outbox:
+            raise ValueError("inbox and outbox must be two folders: the platform would read its own files back")
+        return self
+
+    def sheet_for(self, file_name: str) -> SheetSettings:
+        """The first mapping whose glob matches, else the built-in one."""
+        return next((sheet for sheet in self.sheets if fnmatchcase(file_name, sheet.match)), SheetSettings())
+
+
+def expand(pattern: str) -> list[str]:
+    """``phq{1..9}`` -> ``phq1`` ... ``phq9``. Raises ValueError without exactly one rising range."""
+    found = _PATTERN.findall(pattern)
+    if len(found) != 1:
+        raise ValueError("a pattern of columns has one range, such as phq{1..9}")
+    first, last = int(found[0][0]), int(found[0][1])
+    if last < first or last - first > 255:
+        raise ValueError("the range of a pattern of columns must rise, by at most 255")
+    return [_PATTERN.sub(str(number), pattern) for number in range(first, last + 1)]

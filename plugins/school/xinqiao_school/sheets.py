@@ -1,0 +1,177 @@
+"""Score sheets, CSV and XLSX: rows into forms by instrument and day, with every bad cell named."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files.delimited import read_table
+from xinqiao.adapters.files.places import FileRefused, Findings, Place
+from xinqiao.adapters.files.rows import Column, Duplicates, Row
+from xinqiao.adapters.files.workbook import read_workbook
+from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
+
+from xinqiao_school.columns import NOT_ANSWERED, Items, Plan, plan_sheet
+from xinqiao_school.notes import Notes, header_cells
+from xinqiao_school.settings import SchoolSettings, SheetSettings
+
+MAX_ROWS = 2000
+
+_NO_FORM = frozenset({NOT_ANSWERED})
+
+
+@dataclass(slots=True)
+class _Batch:
+    local_ids: list[str] = field(default_factory=list[str])
+    answers: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True)
+class Scores:
+    """The forms of one sheet, by day and instrument in the order of the file."""
+
+    batches: dict[tuple[str, str], _Batch] = field(default_factory=dict[tuple[str, str], _Batch])
+    students: dict[str, None] = field(default_factory=dict[str, None])
+
+    def forms(self, source: str) -> Iterator[FormSheet]:
+        """Batches of at most 2,000 rows; each has its own number in its source, so none is taken for a repeat."""
+        number = 0
+        for (taken_on, instrument), batch in self.batches.items():
+            width = len(batch.answers) // len(batch.local_ids)
+            for start in range(0, len(batch.local_ids), MAX_ROWS):
+                number += 1
+                yield FormSheet(
+                    instrument=instrument,
+                    taken_on=taken_on,
+                    local_ids=batch.local_ids[start : start + MAX_ROWS],
+                    answers=bytes(batch.answers[start * width : (start + MAX_ROWS) * width]),
+                    source=f"{source}#{number}",
+                )
+
+    def add(self, student: str, taken_on: str, instrument: str, answers: bytes) -> None:
+        batch = self.batches.setdefault((taken_on, instrument), _Batch())
+        batch.local_ids.append(student)
+        batch.answers += answers
+        self.students.setdefault(student)
+
+
+def read_scores(
+    stream: BinaryIO, file_name: str, label: str, settings: SchoolSettings, notes: Notes, expected_rows: int | None
+) -> Scores:
+    """Read a whole sheet; its defects go to ``notes``.
+
+    Raises FileRefused when nothing of it may be taken: for a fault of the file, for more or fewer rows than
+    ``expected_rows``, and for any bad row unless ``accept_valid_rows`` is set.
+    """
+    sheet = settings.sheet_for(file_name)
+    findings = Findings(accept_valid_rows=settings.accept_valid_rows)
+    reader = _Reader(settings, sheet, label, findings)
+    rows = reader.workbook(stream) if file_name.lower().endswith(".xlsx") else reader.delimited(stream)
+    scores = Scores()
+    total = 0
+    try:
+        for row in rows:
+            try:
+                reader.take(row, scores)
+                total += 1
+            except RecordRejected as error:
+                findings.reject(error)
+        total += findings.rejected_count
+        if expected_rows is not None and total != expected_rows:
+            message = f"{total} rows, the manifest says {expected_rows}; send it again"
+            raise FileRefused("DATA/TRUNCATED", message, Place(label))
+        findings.settle()
+    finally:
+        notes.add_findings(findings)
+    return scores
+
+
+class _Reader:
+    def __init__(self, settings: SchoolSettings, sheet: SheetSettings, label: str, findings: Findings) -> None:
+        self._settings = settings
+        self._sheet = sheet
+        self._label = label
+        self._findings = findings
+        self._repeats = Duplicates()
+        self._plan = Plan(None, "", None, None, ())
+
+    def delimited(self, stream: BinaryIO) -> Iterator[Row]:
+        encoding = self._sheet.encoding or self._settings.encoding
+        stream.seek(0)
+        columns = self._columns(header_cells(stream, encoding), 1)
+        stream.seek(0)
+        yield from read_table(
+            stream,
+            encoding=encoding,
+            columns=columns,
+            name=self._label,
+            extra="ignore",
+            findings=self._findings,
+        )
+
+    def workbook(self, stream: BinaryIO) -> Iterator[Row]:
+        # The first row is only asked for to have the workbook judged before anything else opens it.
+        with closing(read_workbook(stream, columns=(), name=self._label, extra="ignore", findings=Findings())) as rows:
+            next(rows, None)
+        columns = self._columns(self._workbook_header(stream), None)
+        yield from read_workbook(stream, columns=columns, name=self._label, extra="ignore", findings=self._findings)
+
+    def take(self, row: Row, scores: Scores) -> None:
+        """Add the row's forms. Raises RecordRejected for the first bad cell."""
+        plan = self._plan
+        student = f"{plan.prefix}{row.number}" if plan.student is None else row.text(plan.student).strip()
+        if len(student) > 128:
+            raise row.reject(plan.student, "DATA/CELL_TOO_LONG", "is longer than 128 characters")
+        taken_on = str(plan.day) if plan.date is None else row.date(plan.date).isoformat()
+        answers = [(items.instrument, _answers(row, items)) for items in plan.instruments]
+        if self._repeats.is_repeat(row, (student, taken_on), tuple(answers)):
+            return
+        filled = [(instrument, given) for instrument, given in answers if not _NO_FORM.issuperset(given)]
+        if not filled:
+            self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
+        for instrument, given in filled:
+            scores.add(student, taken_on, instrument, given)
+
+    def _columns(self, cells: list[str], row: int | None) -> list[Column]:
+        if not any(cell.strip() for cell in cells):
+            raise FileRefused("DATA/EMPTY", "the file holds no header and no rows", Place(self._label))
+        self._plan = plan_sheet(cells, self._sheet, self._settings, Place(self._label, None, row))
+        return [Column(name) for name in self._plan.names()]
+
+    def _workbook_header(self, stream: BinaryIO) -> list[str]:
+        """The first row of the visible sheet with data: the one ``read_workbook`` has chosen, or it had refused."""
+        stream.seek(0)
+        try:
+            with CalamineWorkbook.from_filelike(stream) as book:
+                for about in book.sheets_metadata:
+                    if about.visible != SheetVisibleEnum.Visible:
+                        continue
+                    for values in book.get_sheet_by_name(about.name).iter_rows():
+                        cells = [str(value) for value in values]
+                        if any(cell.strip() for cell in cells):
+                            return cells
+        except CalamineError:
+            pass
+        raise FileRefused("DATA/XML", "the workbook cannot be read; open it and save it anew", Place(self._label))
+
+
+def _answers(row: Row, items: Items) -> bytes:
+    codes = items.codes
+    given = bytearray()
+    for column in items.columns:
+        code = codes.get(row.text(column, optional=True).strip())
+        given.append(_checked(row, column, items) if code is None else code)
+    return bytes(given)
+
+
+def _checked(row: Row, column: str, items: Items) -> int:
+    """The answer, or the error that names what is wrong with it. ``-0``, ``1.0`` and the like are no answers."""
+    try:
+        return row.integer(column, items.low, items.high)
+    except RecordRejected as error:
+        if error.reason == "DATA/NUMBER_RANGE":
+            message = f"an answer of {items.instrument} is from {items.low} to {items.high}"
+            raise row.reject(column, "DATA/ANSWER_RANGE", message) from None
+        raise

@@ -1,0 +1,247 @@
+"""A stand-in for a school platform: drops files, fetches advice, verifies packages and signs receipts."""
+
+import hashlib
+import io
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from google.protobuf.message import DecodeError
+from google.protobuf.proto import parse_length_prefixed
+from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem, SignedReceipt
+from xinqiao.contract.clock import Clock, SystemClock
+
+from xinqiao_school import synthetic, wire
+
+_DAY_US = 24 * 3600 * 1_000_000
+_TICK_S = 0.1
+
+
+@dataclass(slots=True)
+class Faults:
+    """What the platform does wrong, until it is set back.
+
+    ``drop_late``: ticks that a dropped file stays ``.part``. ``duplicate``: every file is dropped again under another
+    name. ``truncate``: share of a file's bytes that is lost at its end. ``receipt_after_days``: receipts come so late.
+    ``refuse_items``: ordinals of package items it refuses.
+    """
+
+    drop_late: int = 0
+    duplicate: bool = False
+    truncate: float = 0.0
+    receipt_after_days: float = 0.0
+    refuse_items: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class _Late:
+    part: Path
+    target: Path
+    ticks: int
+
+
+@dataclass(slots=True)
+class _State:
+    received: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    problems: list[str] = field(default_factory=list[str])
+    late: list[_Late] = field(default_factory=list[_Late])
+    first_seen_us: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class SchoolSimulator:
+    """The platform of one made-up school, in ``folder``; ``tick`` does one round of its work, ``start`` keeps ticking.
+
+    With ``gateway_key_pem`` it verifies the gateway's signature of each package, as a real platform must.
+    """
+
+    def __init__(self, folder: Path, *, gateway_key_pem: bytes | None = None, clock: Clock | None = None) -> None:
+        self.inbox = folder / "inbox"
+        self.outbox = folder / "outbox"
+        self.faults = Faults()
+        self._folder = folder
+        self._clock = clock or SystemClock()
+        self._gateway = _public_key(gateway_key_pem) if gateway_key_pem is not None else None
+        self._state = _State()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        for path in (self.inbox, self.outbox, self.inbox / wire.RECEIPTS):
+            path.mkdir(parents=True, exist_ok=True)
+        self._key = self._load_key()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Any]:
+        """Begin to tick in a thread; returns settings for an adapter."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="school-simulator", daemon=True)
+            self._thread.start()
+        return {
+            "inbox": str(self.inbox),
+            "outbox": str(self.outbox),
+            "school": "SYN-SCHOOL",
+            "school_title": synthetic.SCHOOL_TITLE,
+            "sheets": [{"match": synthetic.GB18030_NAME, "encoding": "gb18030"}],
+        }
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def tick(self) -> None:
+        """Finish late drops, fetch advice, answer packages."""
+        with self._lock:
+            self._finish_late()
+            self._fetch_advice()
+            for folder in sorted(self.outbox.iterdir()):
+                if folder.is_dir() and folder.suffix != ".part":
+                    self._answer(folder)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_TICK_S):
+            self.tick()
+
+    # -- towards the gateway ----------------------------------------------------------------------------------------
+
+    def drop(self, path: Path, *, name: str | None = None, manifest: bool = False) -> Path:
+        """Put a copy of ``path`` into the inbox as ``name``: written as ``.part``, then renamed.
+
+        With ``manifest`` its SHA-256 and, for CSV, its rows go beside it. Returns the place it has or will have.
+        """
+        data = path.read_bytes()
+        target = self.inbox / (name or path.name)
+        if manifest:
+            about: dict[str, object] = {"sha256": hashlib.sha256(data).hexdigest()}
+            if target.suffix == ".csv":
+                about["rows"] = sum(bool(line.strip()) for line in data.splitlines()) - 1
+            wire.write_whole(target.with_name(target.name + ".manifest.json"), json.dumps(about).encode())
+        data = data[: len(data) - int(len(data) * self.faults.truncate)]
+        with self._lock:
+            part = target.with_name(target.name + ".part")
+            part.write_bytes(data)
+            if self.faults.drop_late:
+                self._state.late.append(_Late(part, target, self.faults.drop_late))
+            else:
+                part.replace(target)
+            if self.faults.duplicate:
+                wire.write_whole(target.with_name(f"again-{target.name}"), data)
+        return target
+
+    def drop_school(self, *, students: int = 120, seed: int = 1) -> synthetic.SchoolFiles:
+        """Make a school and drop its roster, then its sheets."""
+        files = synthetic.make_school(self._folder / "school", students=students, seed=seed)
+        for path in files:
+            self.drop(path)
+        return files
+
+    # -- from the gateway -------------------------------------------------------------------------------------------
+
+    def received(self) -> list[dict[str, Any]]:
+        """The advice fetched so far, in the order it came; one entry a request id, however often it was sent."""
+        with self._lock:
+            return list(self._state.received.values())
+
+    def problems(self) -> list[str]:
+        """What the platform had to complain about: packages it refused."""
+        with self._lock:
+            return list(self._state.problems)
+
+    def receipt_public_key_pem(self) -> bytes:
+        """The key that verifies this platform's receipts."""
+        return self._key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def _finish_late(self) -> None:
+        for late in self._state.late:
+            late.ticks -= 1
+            if late.ticks <= 0:
+                late.part.replace(late.target)
+        self._state.late = [late for late in self._state.late if late.ticks > 0]
+
+    def _fetch_advice(self) -> None:
+        for path in sorted(self.outbox.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name)):
+            if path.name not in self._state.received:
+                self._state.received[path.name] = cast("dict[str, Any]", json.loads(path.read_bytes()))
+
+    def _answer(self, folder: Path) -> None:
+        target = self.inbox / wire.RECEIPTS / f"{folder.name}.receipt.json"
+        if target.exists():
+            return
+        now_us = self._clock.now_us()
+        seen_us = self._state.first_seen_us.setdefault(folder.name, now_us)
+        if now_us - seen_us < self.faults.receipt_after_days * _DAY_US:
+            return
+        manifest_bytes = (folder / "manifest.bin").read_bytes()
+        items = (folder / "items.bin").read_bytes()
+        problem, count, manifest = self._judge(manifest_bytes, (folder / "manifest.sig").read_bytes(), items)
+        if problem:
+            note = f"{folder.name}: {problem}"
+            if note not in self._state.problems:
+                self._state.problems.append(note)
+            return
+        refused = sorted(ordinal for ordinal in self.faults.refuse_items if ordinal < count)
+        receipt = Receipt(
+            manifest_sha256=hashlib.sha256(manifest_bytes).digest(),
+            accepted=count - len(refused),
+            refused=[RefusedItem(ordinal=ordinal, reason="UNKNOWN_STUDENT") for ordinal in refused],
+            receive_time_us=now_us,
+            checkpoint=manifest.checkpoint,
+        ).SerializeToString(deterministic=True)
+        signed = SignedReceipt(receipt=receipt, signature=self._key.sign(receipt))
+        wire.write_whole(target, wire.receipt_json(signed))
+
+    def _judge(self, manifest_bytes: bytes, signature: bytes, items: bytes) -> tuple[str, int, Manifest]:
+        """What is wrong with a package (or nothing), its items, its manifest."""
+        manifest = Manifest()
+        if self._gateway is not None:
+            try:
+                self._gateway.verify(signature, manifest_bytes)
+            except InvalidSignature:
+                return "the gateway's signature is wrong", 0, manifest
+        try:
+            manifest.ParseFromString(manifest_bytes)
+            count = _count_items(items)
+        except DecodeError:
+            return "it cannot be decoded", 0, manifest
+        if hashlib.sha256(items).digest() != manifest.items_sha256:
+            return "the items are not those of the manifest", 0, manifest
+        if count != manifest.items:
+            return "the number of items is not the manifest's", 0, manifest
+        return "", count, manifest
+
+    def _load_key(self) -> Ed25519PrivateKey:
+        path = self._folder / "receipt-key.pem"
+        if path.exists():
+            return cast("Ed25519PrivateKey", serialization.load_pem_private_key(path.read_bytes(), None))
+        key = Ed25519PrivateKey.generate()
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path.touch(mode=0o600)
+        path.write_bytes(pem)
+        return key
+
+
+def _public_key(pem: bytes) -> Ed25519PublicKey:
+    key = serialization.load_pem_public_key(pem)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("the gateway's key is not an Ed25519 public key")
+    return key
+
+
+def _count_items(items: bytes) -> int:
+    stream = io.BytesIO(items)
+    count = 0
+    while parse_length_prefixed(PackageItem, stream) is not None:
+        count += 1
+    return count
