@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import Manifest, load_manifest
 from xinqiao.adapters.protocols import AdapterKind
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1 import adapter_service_pb2 as adapter
 from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.exchange.v1.exchange_pb2 import Package
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.contract.clock import ManualClock
 
-ITEM = ReadResponse(cursor="1", referral={"source": "s"})
+ITEM = adapter.ReadResponse(cursor="1", referral=adapter.ReferralUpdate(source="s"))
 
 
 class Settings(BaseModel):
@@ -33,7 +34,7 @@ class Partner:
     """An adapter that does what the test puts into it."""
 
     def __init__(self) -> None:
-        self.on_deliver: Callable[[DeliverRequest], Any] = lambda _: DeliverResponse(receipt="r")
+        self.on_deliver: Callable[[adapter.DeliverRequest], Any] = lambda _: adapter.DeliverResponse(receipt="r")
         self.on_read: Callable[[str], Any] = lambda _: iter([ITEM])
         self.on_check: Callable[[], Any] = lambda: "demo 1"
         self.on_exchange: Callable[[], Any] = lambda: None
@@ -41,18 +42,18 @@ class Partner:
         self.told_s = 0.0
         self.closed = False
 
-    def check(self) -> str:
+    def check(self) -> Any:
         return self.on_check()
 
-    def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
+    def deliver(self, request: adapter.DeliverRequest, timeout_s: float) -> Any:
         self.calls += 1
         self.told_s = timeout_s
         return self.on_deliver(request)
 
-    def read(self, cursor: str) -> Iterator[ReadResponse]:
+    def read(self, cursor: str) -> Any:
         return self.on_read(cursor)
 
-    def exchange(self, package: Package, request_id: str, timeout_s: float) -> SignedReceipt | None:
+    def exchange(self, package: Package, request_id: str, timeout_s: float) -> Any:
         return self.on_exchange()
 
     def close(self) -> None:
@@ -67,7 +68,7 @@ class World:
         self.partners: dict[str, Partner] = {}
         self.release = threading.Event()
         self._folder = folder
-        kind = AdapterKind("demo", Settings, self._create, lambda _: [], self._no_simulator)
+        kind = AdapterKind("demo", Settings, self._create, lambda _: [], self._none)
         self.host = AdapterHost({"demo": kind}, {"demo": manifest}, {})
 
     def start(self, *agencies: str, deadline_s: float = 5.0, **more: Any) -> list[AgencyHandle]:
@@ -77,10 +78,10 @@ class World:
 
     def hang(self, *_: object) -> Any:
         self.release.wait(20)
-        return DeliverResponse(receipt="late")
+        return adapter.DeliverResponse(receipt="late")
 
-    def _no_simulator(self, folder: Path) -> Any:
-        raise NotImplementedError
+    def _none(self, folder: Path) -> Any:
+        return None
 
     def _create(self, settings: Any, context: Any) -> Partner:
         return self.partners.setdefault(context.agency, Partner())
@@ -95,8 +96,8 @@ def world(tmp_path: Path, manifest_text: Callable[[str], str]) -> Iterator[World
     world.host.close()
 
 
-def referral(lane: Any = options.LANE_ROUTINE) -> DeliverRequest:
-    return DeliverRequest(request_id="request-1", lane=lane, attempt=1, referral={})
+def referral(lane: Any = options.LANE_ROUTINE) -> adapter.DeliverRequest:
+    return adapter.DeliverRequest(request_id="request-1", lane=lane, attempt=1, referral=ReferralPackage())
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -127,9 +128,9 @@ def test_a_delivery_reaches_the_partner_with_less_than_the_deadline(world: World
 def test_a_plugin_cannot_change_the_request_of_the_next_try(world: World) -> None:
     [handle] = world.start("a")
 
-    def change(request: DeliverRequest) -> DeliverResponse:
+    def change(request: adapter.DeliverRequest) -> adapter.DeliverResponse:
         request.request_id = "changed-1"
-        return DeliverResponse()
+        return adapter.DeliverResponse()
 
     world.partners["a"].on_deliver = change
     request = referral()
@@ -143,8 +144,7 @@ def test_a_hanging_call_ends_at_the_deadline(world: World) -> None:
     begin = time.monotonic()
     with pytest.raises(PartnerUnavailable, match="deadline"):
         handle.deliver(referral())
-    assert time.monotonic() - begin < 2
-    assert handle.workers.hung == 1
+    assert (time.monotonic() - begin < 2, handle.workers.hung) == (True, 1)
 
 
 def test_hung_threads_fail_their_agency_until_they_return_and_leave_others_alone(world: World) -> None:
@@ -172,7 +172,7 @@ def test_a_crisis_call_still_gets_its_reserved_slot_when_all_others_hang(world: 
     for _ in range(2):
         with pytest.raises(PartnerUnavailable):
             handle.deliver(referral())
-    world.partners["a"].on_deliver = lambda _: DeliverResponse(receipt="saved")
+    world.partners["a"].on_deliver = lambda _: adapter.DeliverResponse(receipt="saved")
     assert handle.deliver(referral(options.LANE_CRISIS)).receipt == "saved"
 
 
@@ -193,7 +193,7 @@ def test_the_bulkhead_refuses_what_exceeds_it_without_asking_the_partner(world: 
     world.release.set()
     first.join(5)
     crisis.join(5)
-    partner.on_deliver = lambda _: DeliverResponse(receipt="free again")
+    partner.on_deliver = lambda _: adapter.DeliverResponse(receipt="free again")
     assert handle.deliver(referral()).receipt == "free again"
 
 
@@ -201,7 +201,7 @@ def test_the_breaker_spares_a_partner_that_is_down_and_finds_out_when_it_is_back
     [handle] = world.start("a", breaker_failures=2, breaker_reset_s=60)
     partner = world.partners["a"]
 
-    def down(_: DeliverRequest) -> DeliverResponse:
+    def down(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
         raise PartnerUnavailable("no route", 7)
 
     partner.on_deliver = down
@@ -216,7 +216,7 @@ def test_the_breaker_spares_a_partner_that_is_down_and_finds_out_when_it_is_back
     world.clock.advance(timedelta(seconds=6))
     with pytest.raises(PartnerUnavailable, match="no route"):
         handle.deliver(referral(options.LANE_CRISIS))
-    partner.on_deliver = lambda _: DeliverResponse(receipt="back")
+    partner.on_deliver = lambda _: adapter.DeliverResponse(receipt="back")
     world.clock.advance(timedelta(seconds=60))
     assert handle.deliver(referral()).receipt == "back"
     assert handle.state == gateway.AGENCY_STATE_READY
@@ -225,10 +225,10 @@ def test_the_breaker_spares_a_partner_that_is_down_and_finds_out_when_it_is_back
 def test_a_refusal_or_a_rejected_record_is_an_answer_and_keeps_the_breaker_closed(world: World) -> None:
     [handle] = world.start("a", breaker_failures=1)
 
-    def reject(_: DeliverRequest) -> DeliverResponse:
+    def reject(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
         raise RecordRejected("DATA/NUMBER", "not a number", "PID-3")
 
-    def refuse(_: DeliverRequest) -> DeliverResponse:
+    def refuse(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
         raise PartnerRefused("PARTNER/FORBIDDEN", "403")
 
     world.partners["a"].on_deliver = reject
@@ -241,13 +241,12 @@ def test_a_refusal_or_a_rejected_record_is_an_answer_and_keeps_the_breaker_close
     assert handle.message == "the last call was refused: PARTNER/FORBIDDEN"
 
 
-@pytest.mark.parametrize("value", [None, "receipt", {"receipt": "r"}, ReadResponse()])
+@pytest.mark.parametrize("value", [None, "receipt", {"receipt": "r"}, adapter.ReadResponse()])
 def test_a_wrong_type_is_refused(world: World, value: object) -> None:
     [handle] = world.start("a")
     world.partners["a"].on_deliver = lambda _: value
-    with pytest.raises(PartnerRefused) as refused:
+    with pytest.raises(PartnerRefused, match="ADAPTER/WRONG_TYPE"):
         handle.deliver(referral())
-    assert refused.value.reason == "ADAPTER/WRONG_TYPE"
 
 
 def test_wrong_types_of_check_and_exchange_are_refused_and_none_is_a_fine_exchange(world: World) -> None:
@@ -267,7 +266,7 @@ def test_an_unexpected_exception_says_nothing_of_its_text(
 ) -> None:
     [handle] = world.start("a")
 
-    def break_(_: DeliverRequest) -> DeliverResponse:
+    def break_(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
         raise error
 
     world.partners["a"].on_deliver = break_
@@ -277,34 +276,29 @@ def test_an_unexpected_exception_says_nothing_of_its_text(
     assert type(error).__name__ in caplog.text
     assert refused.value.message.split("look for ")[1].split()[0] in caplog.text
     assert "王小明" not in caplog.text + str(refused.value) + handle.message
-    assert refused.value.__context__ is None or refused.value.__suppress_context__
+    assert refused.value.__context__ is None
 
 
 def test_a_partners_error_loses_the_causes_that_could_hold_values(world: World) -> None:
     [handle] = world.start("a")
 
-    def down(_: DeliverRequest) -> DeliverResponse:
-        try:
-            raise ValueError("王小明")
-        except ValueError as e:
-            raise PartnerUnavailable("later") from e
+    def down(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
+        raise PartnerUnavailable("later") from ValueError("王小明")
 
     world.partners["a"].on_deliver = down
     with pytest.raises(PartnerUnavailable) as error:
         handle.deliver(referral())
-    assert error.value.__cause__ is None
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
 
 
 def test_an_undeclared_contract_is_neither_given_nor_taken(world: World) -> None:
     [handle] = world.start("a")
-    with pytest.raises(PartnerRefused) as refused:
-        handle.deliver(DeliverRequest(request_id="request-1", referral_update={}))
-    assert refused.value.reason == "ADAPTER/NOT_DECLARED"
+    with pytest.raises(PartnerRefused, match="ADAPTER/NOT_DECLARED"):
+        handle.deliver(adapter.DeliverRequest(request_id="request-1", referral_update=Referral()))
     assert world.partners["a"].calls == 0
-    world.partners["a"].on_read = lambda _: iter([ReadResponse(student={})])
-    with pytest.raises(PartnerRefused) as refused:
+    world.partners["a"].on_read = lambda _: iter([adapter.ReadResponse(student=Student())])
+    with pytest.raises(PartnerRefused, match="ADAPTER/NOT_DECLARED"):
         list(handle.read(""))
-    assert refused.value.reason == "ADAPTER/NOT_DECLARED"
 
 
 def test_the_declared_classes_are_those_of_the_manifest(world: World) -> None:
@@ -319,14 +313,16 @@ def test_a_paused_agency_is_in_maintenance_and_its_calls_wait(world: World) -> N
     handle.pause()
     assert handle.state == gateway.AGENCY_STATE_MAINTENANCE
     with pytest.raises(PartnerUnavailable, match="paused"):
-        handle.deliver(referral())
+        handle.check()
     handle.resume()
-    assert handle.deliver(referral()).receipt == "r"
+    assert handle.check() == "demo 1"
 
 
 def test_reading_yields_all_in_order(world: World) -> None:
     [handle] = world.start("a")
-    world.partners["a"].on_read = lambda _: (ReadResponse(cursor=str(i), rejected={"source": "f"}) for i in range(300))
+    world.partners["a"].on_read = lambda _: (
+        adapter.ReadResponse(cursor=str(i), rejected=adapter.Rejected(source="f")) for i in range(300)
+    )
     assert [item.cursor for item in handle.read("")] == [str(i) for i in range(300)]
 
 
@@ -335,7 +331,7 @@ def test_a_source_is_never_more_than_the_queue_ahead_and_stops_with_its_reader(w
     made: list[int] = []
     ended = threading.Event()
 
-    def endless(_: str) -> Iterator[ReadResponse]:
+    def endless(_: str) -> Iterator[adapter.ReadResponse]:
         try:
             while True:
                 made.append(1)
@@ -356,7 +352,7 @@ def test_a_source_is_never_more_than_the_queue_ahead_and_stops_with_its_reader(w
 def test_items_before_a_failure_arrive_and_then_the_failure(world: World) -> None:
     [handle] = world.start("a")
 
-    def broken_off(_: str) -> Iterator[ReadResponse]:
+    def broken_off(_: str) -> Iterator[adapter.ReadResponse]:
         yield ITEM
         raise PartnerUnavailable("gone")
 
@@ -367,19 +363,18 @@ def test_items_before_a_failure_arrive_and_then_the_failure(world: World) -> Non
         next(reading)
 
 
-@pytest.mark.parametrize("source", [lambda _: iter([None]), lambda _: iter(["x"])], ids=["none", "text"])
-def test_a_source_that_yields_a_wrong_type_is_refused(world: World, source: Callable[[str], Any]) -> None:
+@pytest.mark.parametrize("item", [None, "x", adapter.DeliverResponse()])
+def test_a_source_that_yields_a_wrong_type_is_refused(world: World, item: object) -> None:
     [handle] = world.start("a")
-    world.partners["a"].on_read = source
-    with pytest.raises(PartnerRefused) as refused:
+    world.partners["a"].on_read = lambda _: iter([item])
+    with pytest.raises(PartnerRefused, match="ADAPTER/WRONG_TYPE"):
         list(handle.read(""))
-    assert refused.value.reason == "ADAPTER/WRONG_TYPE"
 
 
 def test_a_source_that_hangs_ends_at_the_deadline_and_is_counted_until_it_returns(world: World) -> None:
     [handle] = world.start("a", deadline_s=0.1, concurrency=1)
 
-    def hanging(_: str) -> Iterator[ReadResponse]:
+    def hanging(_: str) -> Iterator[adapter.ReadResponse]:
         yield ITEM
         world.release.wait(20)
 

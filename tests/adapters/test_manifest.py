@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from xinqiao.adapters.manifest import Manifest, load_manifest, manifest_of
-from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, FIELD_CLASS_DIAGNOSIS
+from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_CASE_REF,
+    FIELD_CLASS_DIAGNOSIS,
+)
 from xinqiao.config.problems import ConfigError
 
 

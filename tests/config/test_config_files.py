@@ -5,10 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, field_validator
 
-from xinqiao.config import Bundle, ConfigError, ConfigPath, Gateway, PartnerUrl, Secret, load_district, load_gateway
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "config" / "gateway.example.yaml"
+from xinqiao.config import ConfigError, ConfigPath, Gateway, PartnerUrl, Secret, load_gateway
 
 
 class SchoolSettings(BaseModel):
@@ -290,6 +287,25 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("contract: referrals", "contract: nothing", ("VALUE", "exchanges.monthly.datasets[0].contract")),
+        ("policy: policy", "policy: *p", ("ALIAS", "policy")),
+        (
+            "  keyring: ring",
+            "  keyring: ring\n  password: !env A\n  password: !env B",
+            ("DUPLICATE", "store.password"),
+        ),
+    ],
+    ids=["list with one wrong item", "value already refused by the reader", "secret given twice"],
+)
+def test_one_mistake_is_told_once(tmp_path: Path, old: str, new: str, expected: tuple[str, str]) -> None:
+    reason, key = expected
+    found = [(problem[0], problem[3]) for problem in _problems(tmp_path, BASE.replace(old, new))]
+    assert found == [(f"CONFIG/{reason}", key)]
+
+
 def test_a_problem_is_rendered_as_file_line_column_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         _load(tmp_path, BASE.replace("purpose: treatment", "purposs: treatment"))
@@ -372,15 +388,3 @@ def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, data: bytes
 def test_a_missing_file_is_told_without_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="CONFIG/FILE"):
         load_gateway(tmp_path / "absent.yaml", MODELS)
-
-
-def test_the_example_loads_with_its_district() -> None:
-    bundle = Bundle(EXAMPLE, MODELS)
-    assert set(bundle.gateway.partners) == {"kunshan-no1-middle", "psych-chen", "kunshan-mental-health", "bureau-admin"}
-    assert bundle.gateway.exchanges["school-hospital-monthly"].schedule.run.working
-    assert bundle.district.clocks.RED.acknowledge.total_seconds() == 1800
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "config" / "districts").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_district_file_loads_and_is_named_for_its_code(path: Path) -> None:
-    assert load_district(path).district == path.stem

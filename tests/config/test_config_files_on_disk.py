@@ -203,3 +203,15 @@ def test_every_key_of_the_schema_has_a_description() -> None:
     for name, part in json_schema(MODELS)["$defs"].items():
         bare = [key for key, rule in part.get("properties", {}).items() if "description" not in rule]
         assert name in ("SchoolSettings", "HospitalSettings") or bare == []
+
+
+def test_the_example_loads_with_its_district() -> None:
+    bundle = Bundle(EXAMPLE, MODELS)
+    assert set(bundle.gateway.partners) == {"kunshan-no1-middle", "psych-chen", "kunshan-mental-health", "bureau-admin"}
+    assert bundle.gateway.exchanges["school-hospital-monthly"].schedule.run.working
+    assert bundle.district.clocks.RED.acknowledge.total_seconds() == 1800
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "districts").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_district_file_loads_and_is_named_for_its_code(path: Path) -> None:
+    assert load_district(path).district == path.stem

@@ -200,7 +200,9 @@ def test_row_46_an_exact_repeat_is_merged_and_a_contradiction_names_both_rows() 
     assert "row 2" in str(error)
 
 
-@pytest.mark.parametrize("text", ["2026/2/3", "3-2-26", "46056", "二〇二六年", "2026-02-30", "20260203", "２０２６-02-03"])
+@pytest.mark.parametrize(
+    "text", ["2026/2/3", "3-2-26", "46056", "二〇二六年", "2026-02-30", "20260203", "２０２６-02-03"]
+)
 def test_row_47_only_iso_dates_are_read(text: str) -> None:
     error = refused(lambda: cell(text).date("phq3"))
     assert error.reason == "DATA/DATE"

@@ -225,8 +225,12 @@ def _assert_row_equals_single(instrument: Instrument, forms: list[Form]) -> None
         assert batch.answered[row] == single.answered
 
 
+def _usual(instrument: Instrument) -> st.SearchStrategy[int | None]:
+    return st.integers(instrument.scale.min, instrument.scale.max)
+
+
 def _forms(instrument: Instrument) -> st.SearchStrategy[list[Form]]:
-    usual = st.integers(instrument.scale.min, instrument.scale.max)
+    usual = _usual(instrument)
     whole = st.lists(usual, min_size=instrument.items, max_size=instrument.items)
     blank = st.one_of(usual, usual, usual, st.none())
     wild = st.one_of(usual, usual, usual, usual, st.none(), st.integers(0, 254))

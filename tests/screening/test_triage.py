@@ -40,8 +40,12 @@ def _spread(total: int, items: int) -> Form:
     return [min(3, max(0, total - 3 * item)) for item in range(items)]
 
 
+def _usual(instrument: Instrument) -> st.SearchStrategy[int | None]:
+    return st.integers(instrument.scale.min, instrument.scale.max)
+
+
 def _forms(instrument: Instrument) -> st.SearchStrategy[Form]:
-    usual = st.integers(instrument.scale.min, instrument.scale.max)
+    usual = _usual(instrument)
     cell = st.one_of(usual, usual, usual, usual, st.none())
     whole = st.lists(usual, min_size=instrument.items, max_size=instrument.items)
     return st.one_of(whole, st.lists(cell, min_size=instrument.items, max_size=instrument.items))
@@ -131,14 +135,14 @@ def test_a_batch_proposes_for_every_row_what_a_single_form_gets(name: str, data:
     tiers, rules = propose_batch(PACK, instrument, score_batch(instrument, rows))
     singles = [propose(PACK, instrument, score(instrument, form)) for form in forms]
     assert tiers.tolist() == [one.tier for one in singles]
-    assert [PACK.rules[index].id for index in rules] == [one.rule for one in singles]
+    assert [PACK.rules[int(index)].id for index in rules] == [one.rule for one in singles]
 
 
 def test_a_row_out_of_range_gets_no_tier_and_no_rule() -> None:
     rows = np.array([[9] * 9, [3] * 9], np.uint8)
     tiers, rules = propose_batch(PACK, PHQ9, score_batch(PHQ9, rows))
     assert tiers.tolist() == [0, Tier.RED]
-    assert rules[0] == -1 and PACK.rules[rules[1]].id == "phq9-critical"
+    assert rules[0] == -1 and PACK.rules[int(rules[1])].id == "phq9-critical"
 
 
 @settings(max_examples=150, deadline=None)

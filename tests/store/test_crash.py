@@ -16,14 +16,13 @@ _KILLS = 20
 
 def _run_and_kill(arguments: list[str], seconds: float) -> list[str]:
     """The ids acknowledged by a process that is killed ``seconds`` after it was ready."""
-    process = subprocess.Popen([sys.executable, str(_WRITER), *arguments], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    timer = threading.Timer(seconds, process.kill)
-    timer.start()
-    lines = process.stdout.read().split("\n")
-    process.wait()
-    timer.join()
+    with subprocess.Popen([sys.executable, str(_WRITER), *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        lines = process.stdout.read().split("\n")
+        timer.join()
     return lines[:-1]  # what follows the last line end was cut by the kill
 
 

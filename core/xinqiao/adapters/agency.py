@@ -183,6 +183,7 @@ class AgencyHandle:
         ticket = self._admit(crisis=False)
         stream = Stream(lambda: adapter.read(cursor))
         job = self._start(stream.run, ticket, crisis=False)
+        failure: AdapterError | None = None
         try:
             while (item := stream.take(self._deadline_s)) is not None:
                 checked = self._checked("read", item.item, ReadResponse)
@@ -195,13 +196,15 @@ class AgencyHandle:
             self._succeeded(ticket)
         except GeneratorExit:
             raise
-        except BaseException as e:  # Whatever the plugin raised is judged in one place
-            raise self._judged("read", e, ticket) from None
+        except BaseException as e:  # As in _call.
+            failure = self._judged("read", e, ticket)
         finally:
             self._breaker.cancelled(ticket)
             stream.stop()
             if not job.wait(_STOP_WAIT_S):
                 self.workers.abandon(job)
+        if failure is not None:
+            raise failure
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -285,10 +288,13 @@ class AgencyHandle:
         job = self._start(work, ticket, crisis=crisis)
         try:
             value = self._checked(action, self._outcome(job), wanted)
-        except BaseException as e:  # Whatever the plugin raised is judged in one place
-            raise self._judged(action, e, ticket) from None
-        self._succeeded(ticket)
-        return value
+        except BaseException as e:  # Whatever the plugin raised is judged in one place.
+            failure = self._judged(action, e, ticket)
+        else:
+            self._succeeded(ticket)
+            return value
+        # Outside of the handler, so that the plugin's exception does not become the context of this one.
+        raise failure
 
     def _outcome(self, job: Job[T]) -> T:
         if not job.wait(self._deadline_s) and self.workers.abandon(job):

@@ -221,7 +221,7 @@ def _the_kind(offered: object, name: str) -> AdapterKind:
         raise _LoadError(f"its hook must return an AdapterKind, not {type(kind).__name__}")
     if kind.name != name:
         raise _LoadError(f"its kind must be called {name} like its entry point")
-    settings: object = kind.settings
+    settings = cast(object, kind.settings)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         raise _LoadError("its kind's settings must be a pydantic model class")
     if not all(callable(part) for part in (kind.create, kind.hosts, kind.simulator)):

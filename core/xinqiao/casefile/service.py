@@ -5,6 +5,7 @@ import secrets
 from xinqiao.api.casefile.v1 import casefile_pb2 as pb
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_COUNSELLING_NOTE, FieldClass
+from xinqiao.api.common.v1.types_pb2 import Tier
 from xinqiao.casefile.ages import under_fourteen
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
@@ -144,7 +145,7 @@ class CaseFile:
         highest = call.reading.scalar(
             tables.triages.select().with_only_columns(func.max(t.confirmed)).where(t.student == known.id)
         )
-        case.tier = highest or 0
+        case.tier = Tier.ValueType(highest or 0)
         for row in self._rows(call, tables.consents, known.id):
             consent = self._open(row)
             consent.name, consent.etag, consent.state = f"consents/{row['id']}", str(row["version"]), row["state"]

@@ -31,7 +31,7 @@ def decode(kind: type[M], data: bytes) -> M:
         if _group_depth(data) > _DEPTH:
             raise Refusal("INVALID_ARGUMENT", "DEPTH", f"the message is nested more than {_DEPTH} deep") from None
         raise Refusal("INVALID_ARGUMENT", "DECODE", "the bytes are not a message of this contract") from None
-    message.DiscardUnknownFields()  # type: ignore[attr-defined]
+    message.DiscardUnknownFields()
     if message.SerializeToString(deterministic=True) != data:
         raise _not_canonical(kind, data)
     validate(message)

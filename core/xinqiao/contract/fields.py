@@ -93,17 +93,17 @@ def plan(descriptor: Descriptor) -> Plan:
     mask = 0
     for field in descriptor.fields:
         required = bool(field.GetOptions().Extensions[options.required_for_release])
-        inner = field.message_type
+        inner: Descriptor | None = field.message_type
         own = int(field.GetOptions().Extensions[options.field_class])
-        if inner is not None and not inner.GetOptions().map_entry and not own:
+        if inner is None or own or inner.GetOptions().map_entry:
+            label = field_class(field)
+            leaves.append(Leaf(field.name, label, 1 << label, field.has_presence and not field.is_repeated, required))
+            mask |= 1 << label
+        else:
             default = int(inner.GetOptions().Extensions[options.default_class])
             branch = Branch(field.name, field.is_repeated, plan(inner), required, default)
             branches.append(branch)
             mask |= branch.inner.mask
-        else:
-            label = field_class(field)
-            leaves.append(Leaf(field.name, label, 1 << label, field.has_presence and not field.is_repeated, required))
-            mask |= 1 << label
     return Plan(tuple(leaves), tuple(branches), mask)
 
 

@@ -1,6 +1,8 @@
 """One call as a room's function sees it: who calls, in which transaction, and what the answer has shown of whom."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -12,6 +14,17 @@ from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
 from xinqiao.store.tx import ReadTx, Tx
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def outside_transaction(function: F) -> F:
+    """Mark a room's function that waits for partners: it gets a read snapshot, and writes in transactions of its own.
+
+    The edge calls it on a worker thread and looks for the attribute ``outside_transaction``.
+    """
+    function.__dict__["outside_transaction"] = True
+    return function
+
 
 @dataclass(slots=True)
 class Call:
@@ -19,7 +32,7 @@ class Call:
 
     ``student`` is set by the room when the call is about one student: it seals the stored answer. ``disclosed``
     collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
-    journal rows a mutation wrote: an answer without any is not sent.
+    journal rows a mutation wrote: an answer without any is not sent. ``purposes`` are the ones it was viewed under.
     """
 
     caller: Partner
@@ -30,6 +43,7 @@ class Call:
     student: str | None = None
     disclosed: dict[str, int] = field(default_factory=dict[str, int])
     rows: int = 0
+    purposes: set[int] = field(default_factory=set[int])
 
     @property
     def tx(self) -> Tx:
@@ -48,17 +62,28 @@ class Call:
         basis: str = "",
     ) -> list[Withheld]:
         """Cut a record of an answer down to what the caller may see, and remember what it shows of whom."""
+        purpose = self.method.purpose if purpose is None else purpose
+        self.purposes.add(purpose)
         withheld, classes = self.door.view(
             self.reading,
             message,
             caller=self.caller,
-            purpose=self.method.purpose if purpose is None else purpose,
+            purpose=purpose,
             student=student,
             relation=relation,
             basis=basis,
         )
         self.disclosed[student] = self.disclosed.get(student, 0) | classes
         return withheld
+
+    def journal_batch(self, kind: str, *, resource: str, reason: str, payload: bytes) -> None:
+        """Append the one row of a batch over many students, committing to the sealed records themselves."""
+        append(
+            self.tx, kind=kind, decision="permit", actor=self.caller.id, partner=self.caller.agency,
+            purpose=self.method.purpose, resource=resource, reason=reason,
+            policy_version=self.door.policy.version, payload=payload, sealer=self.door.keys.system_sealer(),
+        )  # fmt: skip
+        self.rows += 1
 
     def journal(
         self,

@@ -1,12 +1,12 @@
 """Finding records for a caller: rows of the caller's own schools, page by page, absent and foreign ones alike."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call
-from xinqiao.store.sql import RowMapping, Table
+from xinqiao.store.sql import ColumnElement, RowMapping, Table
 
 
 class Paged(Protocol):
@@ -33,7 +33,7 @@ def check_version(row: RowMapping, etag: str) -> None:
         raise Refusal("ABORTED", "VERSION", "the record has changed since; read it again")
 
 
-def newest(call: Call, table: Table, request: Paged, wanted: Any) -> tuple[Sequence[RowMapping], str]:
+def newest(call: Call, table: Table, request: Paged, wanted: ColumnElement[bool]) -> tuple[Sequence[RowMapping], str]:
     """A page of the rows that match ``wanted``, newest first, and the token of the next."""
     c = table.c
     size = page_size(request.page_size)

@@ -259,7 +259,7 @@ class Referrals:
 
     def _tell_other_side(self, call: Call, row: RowMapping, side: Side, referral: pb.Referral, key: str) -> None:
         other = self.door.registry.find(referral.recipient if side == "sender" else referral.sender)
-        declared = self.reads(other.agency, "referral") if other else None
+        declared = self.reads(other.agency, "referral_update") if other else None
         if other is None or declared is None:
             return
         update = pb.Referral()

@@ -18,7 +18,7 @@ from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop, hold
-from xinqiao.store.sql import RowMapping
+from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
 
 Deadline = Callable[[int, str, int], int]
@@ -35,6 +35,7 @@ class Screening:
         self.library = library
         self.pack = pack
         self.deadline = deadline
+        self.uploads: object = None  # set by the one who builds the rooms; streams are driven by the edge
 
     def submit_assessment(self, request: rpc.SubmitAssessmentRequest, call: Call) -> rpc.SubmitAssessmentResponse:
         """Score, store, triage, and raise a signal on a critical item."""
@@ -259,7 +260,7 @@ class Screening:
     def list_triages(self, request: rpc.ListTriagesRequest, call: Call) -> rpc.ListTriagesResponse:
         """Triages of the caller's schools, newest first."""
         c = tables.triages.c
-        wanted = c.school.in_(call.caller.schools)
+        wanted: ColumnElement[bool] = c.school.in_(call.caller.schools)
         if request.open_only:
             wanted = wanted & (c.state == pb.TRIAGE_STATE_PROPOSED)
         rows, following = newest(call, tables.triages, request, wanted)

@@ -52,7 +52,9 @@ class HospitalAdapter:
         if request.WhichOneof("body") == "referral_update":
             return self._update(request.referral_update, timeout_s)
         if request.WhichOneof("body") != "referral":
-            raise RecordRejected("DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body")
+            raise RecordRejected(
+                "DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body"
+            )
         bundle = build(request.referral, request.request_id)
         answer = self._client.write("POST", self._client.base, dump(bundle), timeout_s)
         task = _created_task(answer, entries=len(as_list(bundle["entry"])))
@@ -109,7 +111,9 @@ class HospitalAdapter:
         tasks = [task for task in tasks if task.get("resourceType") == "Task"]
         if not tasks:
             raise RecordRejected(
-                "PARTNER/UNKNOWN_REFERRAL", "the hospital has no Task of this referral; send it again", "Task.identifier"
+                "PARTNER/UNKNOWN_REFERRAL",
+                "the hospital has no Task of this referral; send it again",
+                "Task.identifier",
             )
         if len({as_text(task.get("id")) for task in tasks}) > 1 or not _ID.fullmatch(as_text(tasks[0].get("id"))):
             raise RecordRejected("PARTNER/AMBIGUOUS", "the hospital has two Tasks of this referral", "Task.identifier")

@@ -26,7 +26,11 @@ _TIER = {
 }
 _RELATION_CODE = {"mother": "MTH", "father": "FTH", "grandmother": "GRMTH", "grandfather": "GRFTH"}
 _ROLE_CODE = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
-_SIGNERS = {"guardian": ("监护人 guardian",), "student": ("学生 student",)}
+_SIGNERS: dict[str, list[str]] = {
+    "guardian": ["监护人 guardian"],
+    "student": ["学生 student"],
+    "both": ["监护人 guardian", "学生 student"],
+}
 
 
 class Draft:
@@ -145,11 +149,8 @@ def _consent(package: ReferralPackage, name: str, patient: str) -> Json:
     }
     if evidence.given_us:
         consent["dateTime"] = day(evidence.given_us)
-    signers = _SIGNERS.get(evidence.signed_by, ())
-    if evidence.signed_by == "both":
-        signers = (*_SIGNERS["guardian"], *_SIGNERS["student"])
-    if signers:
-        consent["performer"] = [{"display": signer} for signer in signers]
+    if evidence.signed_by in _SIGNERS:
+        consent["performer"] = [{"display": signer} for signer in _SIGNERS[evidence.signed_by]]
     consent["policyRule"] = _concept("http://terminology.hl7.org/CodeSystem/v3-ActCode", "OPTIN", "opt-in")
     period: Json = {}
     if evidence.given_us:

@@ -9,7 +9,7 @@ from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.contract.clock import Clock, to_us
 
 from xinqiao_hospital.settings import HospitalSettings
-from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_list, as_object, as_text, parse
+from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_list, as_object, as_text, is_object, parse
 
 FHIR_JSON = "application/fhir+json"
 _MAX_WAIT_S = 86_400.0
@@ -17,8 +17,9 @@ _MAX_WAIT_S = 86_400.0
 _LATER = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
 _NO = frozenset({"security", "login", "unknown", "expired", "forbidden", "suppressed"})
 _RECORD = frozenset(
-    "invalid structure required value invariant processing not-supported duplicate multiple-matches not-found deleted "
-    "too-long code-invalid extension too-costly business-rule conflict".split()
+    {"invalid", "structure", "required", "value", "invariant", "processing", "not-supported", "duplicate"}
+    | {"multiple-matches", "not-found", "deleted", "too-long", "code-invalid", "extension", "too-costly"}
+    | {"business-rule", "conflict"}
 )
 _PATH = re.compile(r"[A-Z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?(?:\.[A-Za-z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?){0,12}")
 _VERSION = re.compile(r"fhirversion\s*=\s*\"?([0-9.]{1,10})", re.IGNORECASE)
@@ -88,7 +89,9 @@ class FhirClient:
                 raise _not_json(name)
             version = _VERSION.search(kind)
             if version and not version.group(1).startswith("4.0"):
-                raise PartnerRefused("PARTNER/FHIR_VERSION", "the hospital answered in another FHIR release; set it to R4")
+                raise PartnerRefused(
+                    "PARTNER/FHIR_VERSION", "the hospital answered in another FHIR release; set it to R4"
+                )
             try:
                 return parse(answer.body)
             except JsonRefused as e:
@@ -125,9 +128,9 @@ def _whole(parsed: Parsed) -> Json:
         value: object = parsed.clean()
     except JsonRefused as e:
         raise PartnerRefused(e.reason, f"the hospital's answer at {e.place}: {e.message}") from None
-    if not isinstance(value, dict):
+    if not is_object(value):
         raise PartnerRefused("DATA/PROFILE", "the hospital's answer is not a FHIR resource")
-    return as_object(value)
+    return value
 
 
 def _not_json(name: str) -> PartnerRefused:
@@ -149,7 +152,9 @@ def _outcome_error(answer: HttpResponse) -> AdapterError:
         code = as_text(issue.get("code"))
         word = code if code in _RECORD | _LATER | _NO else "unspecified"
         reason = f"FHIR/{word.upper().replace('-', '_')}"
-        message = f"the hospital refused it (HTTP {answer.status}, {word}); look at the place named in the hospital's log"
+        message = (
+            f"the hospital refused it (HTTP {answer.status}, {word}); look at the place named in the hospital's log"
+        )
         if word in _LATER:
             return PartnerUnavailable(message)
         if word in _NO:

@@ -118,7 +118,7 @@ def _own_key(path: Path) -> Ed25519PrivateKey:
     if path.exists():
         key = load_pem_private_key(path.read_bytes(), None)
         if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError(f"{path.name} is not an Ed25519 key")
+            raise TypeError(f"{path.name} is not an Ed25519 key")
         return key
     key = Ed25519PrivateKey.generate()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -130,7 +130,7 @@ def _own_key(path: Path) -> Ed25519PrivateKey:
 def _public_key(pem: bytes) -> Ed25519PublicKey:
     key = load_pem_public_key(pem)
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("the gateway's key is not an Ed25519 key")
+        raise TypeError("the gateway's key is not an Ed25519 key")
     return key
 
 

@@ -118,7 +118,9 @@ class TaskFeed:
                 if version.key in seen:
                     continue
                 if version.us < newest:
-                    raise PartnerRefused("PARTNER/ORDER", "the hospital does not sort by _lastUpdated; nothing may be lost")
+                    raise PartnerRefused(
+                        "PARTNER/ORDER", "the hospital does not sort by _lastUpdated; nothing may be lost"
+                    )
                 newest = version.us
                 seen.add(version.key)
                 yield version

@@ -126,9 +126,7 @@ def _coded(system: str, code: str, display: str) -> Json:
     return {"coding": [{"system": system, "code": code, "display": display}], "text": display}
 
 
-def _observation(
-    assessment: Assessment, key: str, patient: str, code: Json, value: Json, derived: list[str]
-) -> Json:
+def _observation(assessment: Assessment, key: str, patient: str, code: Json, value: Json, derived: list[str]) -> Json:
     observation: Json = {
         "resourceType": "Observation",
         "identifier": [{"system": codes.ASSESSMENT, "value": key}],

@@ -118,8 +118,9 @@ def _fits(task: Json, step: str) -> bool:
     if task["status"] in {"completed", "rejected", "cancelled", "failed", "entered-in-error"}:
         return False
     held = task["status"] == "on-hold"
-    coding = as_object(next(iter(as_list(as_object(task.get("businessStatus")).get("coding"))), {}))
-    return held == (step == "resume") and coding.get("code") in _STEPS[step][2]
+    codings = as_list(as_object(task.get("businessStatus")).get("coding"))
+    code = as_object(codings[0]).get("code") if codings else ""
+    return held == (step == "resume") and code in _STEPS[step][2]
 
 
 def _output(code: str, value: Json) -> Json:

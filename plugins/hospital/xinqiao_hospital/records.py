@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qsl
 
 from xinqiao.contract.clock import Clock, from_us
 
 from xinqiao_hospital.shapes import Issue, check_resource
-from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
+from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, is_list, is_object, parse
 
 _CREATE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _Key = tuple[str, str]
@@ -166,7 +166,7 @@ class Records:
             kind, id_ = str(resource["resourceType"]), str(resource["id"])
             self._versions.setdefault((kind, id_), []).append(resource)
             found = resource.get("identifier")
-            for item in [found] if isinstance(found, dict) else as_list(found):
+            for item in [found] if is_object(found) else as_list(found):
                 identifier = as_object(item)
                 key = (kind, as_text(identifier.get("system")), as_text(identifier.get("value")))
                 self._by_identifier.setdefault(key, id_)
@@ -199,13 +199,12 @@ class Records:
 
 def _rewritten(value: Any, references: dict[str, str], place: str, issues: list[Issue]) -> Any:
     """``value`` with every ``urn:uuid`` reference replaced by the address it became."""
-    if isinstance(value, list):
-        items = cast(list[Any], value)
-        return [_rewritten(item, references, f"{place}[{i}]", issues) for i, item in enumerate(items)]
-    if not isinstance(value, dict):
+    if is_list(value):
+        return [_rewritten(item, references, f"{place}[{i}]", issues) for i, item in enumerate(as_list(value))]
+    if not is_object(value):
         return value
     out: Json = {}
-    for key, item in cast(Json, value).items():
+    for key, item in value.items():
         if key == "reference" and isinstance(item, str) and item.startswith("urn:uuid:"):
             if item not in references:
                 issues.append(Issue("not-found", f"{place}.reference"))

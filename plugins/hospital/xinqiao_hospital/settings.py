@@ -12,7 +12,9 @@ class HospitalSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(description="FHIR base address, such as https://fhir.hospital.example/r4; http on loopback only")
+    base_url: str = Field(
+        description="FHIR base address, such as https://fhir.hospital.example/r4; http on loopback only"
+    )
     poll_seconds: int = Field(default=5, ge=1, le=3600, description="Seconds between two looks for changed Tasks")
     exchange_url: str | None = Field(
         default=None, description="Where monthly packages are posted; left out, it is base_url + /xinqiao-exchange"

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from xinqiao_hospital.wire import Json, as_list, as_object, as_text
+from xinqiao_hospital.wire import Json, as_list, as_object, as_text, is_list, is_object
 
 _DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?")
 _DATE_TIME = re.compile(
@@ -78,7 +78,9 @@ def _invariants(kind: str, resource: Json, place: str) -> list[Issue]:
     if kind == "Patient":
         parts = {"name", "telecom", "address", "organization"}
         contacts = enumerate(as_list(resource.get("contact")))
-        return [Issue("invariant", f"{place}.contact[{i}]") for i, c in contacts if not parts & set(as_object(c))]  # pat-1
+        return [
+            Issue("invariant", f"{place}.contact[{i}]") for i, c in contacts if not parts & set(as_object(c))
+        ]  # pat-1
     return []
 
 
@@ -86,8 +88,8 @@ def _empties(value: object, place: str) -> list[Issue]:
     """FHIR knows no empty string, array or object, and no null outside of arrays."""
     if value is None or value in ("", [], {}):
         return [Issue("structure", place)]
-    if isinstance(value, dict):
+    if is_object(value):
         return [issue for key, item in as_object(value).items() for issue in _empties(item, f"{place}.{key}")]
-    if isinstance(value, list):
+    if is_list(value):
         return [issue for i, item in enumerate(as_list(value)) for issue in _empties(item, f"{place}[{i}]")]
     return []

@@ -22,6 +22,7 @@ from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text
 
 _MAX_BODY = 64 * 2**20
 _BASE = "/fhir"
+_Reply = tuple[int, Any, dict[str, str]]
 
 
 class HospitalSimulator:
@@ -52,6 +53,11 @@ class HospitalSimulator:
         self._port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it serves; the one given until it has started."""
+        return self._port
 
     def start(self) -> dict[str, Any]:
         """Serve; the settings that make the adapter talk to it."""
@@ -158,12 +164,13 @@ class _Handler(BaseHTTPRequestHandler):
         except _Drop:
             return
 
-    def _outcome(self) -> tuple[int, Any, dict[str, str]]:
+    def _outcome(self) -> _Reply:
         size = self.headers.get("Content-Length", "0")
         if not size.isdigit() or int(size) > _MAX_BODY:
             return 413, _outcome(Issue("too-long", "Bundle")), {}
         body = self.rfile.read(int(size))
         parts = urlsplit(self.path)
+        result: _Reply
         try:
             if parts.path.startswith("/simulator/"):
                 return self._control(parts.path.removeprefix("/simulator/"), body)
@@ -185,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Drop
         return result
 
-    def _fault(self) -> tuple[int, Any, dict[str, str]] | None:
+    def _fault(self) -> _Reply | None:
         faults = self.hospital.faults
         if faults.take("down", "drop_before"):
             raise _Drop
@@ -199,7 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, "<!doctype html><title>login</title>", {}
         return None
 
-    def _route(self, path: str, query: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def _route(self, path: str, query: str, body: bytes) -> _Reply:
         if path == "/exchange" and self.command == "POST":
             refuse = self.hospital.faults.take("refuse_items")
             document = as_object(parse(body).clean())
@@ -222,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _versioned(200, self.hospital.records.update("Task", steps[1], match, resource))
         raise FhirRefused(404, Issue("not-supported", "unknown"))
 
-    def _transaction(self, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def _transaction(self, body: bytes) -> _Reply:
         if self.headers.get_content_type() != FHIR_JSON:
             raise FhirRefused(415, Issue("not-supported", "Bundle"))
         entries = self.hospital.records.transaction(as_object(parse(body).clean()))
@@ -251,13 +258,12 @@ class _Handler(BaseHTTPRequestHandler):
             page = list(reversed(page))
         bundle = _bundle("searchset", page)
         if start + count < len(found):
-            host, port = self.server.server_address[:2]
             following = urlencode({**query, "_offset": str(start + count)})
-            next_ = f"http://{host!s}:{port}{_BASE}/Task?{following}"
-            bundle["link"] = [{"relation": "next", "url": next_}]
+            port = cast(_Server, self.server).server_port
+            bundle["link"] = [{"relation": "next", "url": f"http://127.0.0.1:{port}{_BASE}/Task?{following}"}]
         return bundle
 
-    def _control(self, step: str, body: bytes) -> tuple[int, Any, dict[str, str]]:
+    def _control(self, step: str, body: bytes) -> _Reply:
         asked = as_object(parse(body).clean()) if body else {}
         if step == "faults":
             self.hospital.clear_faults()

@@ -11,7 +11,7 @@ from xinqiao.api.referral.v1.referral_pb2 import Fitness, Outcome, ReferralEvent
 from xinqiao.contract.clock import to_us
 
 from xinqiao_hospital import codes
-from xinqiao_hospital.wire import Json, as_list, as_object, as_text, path_text
+from xinqiao_hospital.wire import Json, as_list, as_object, as_text, is_object, path_text
 
 MAX_TEXT = 2000
 _REFERRAL_NAME = re.compile(r"referrals/[A-Za-z0-9._-]{1,128}")
@@ -281,7 +281,7 @@ def _check_modifiers(root: Json) -> None:
         if isinstance(value, (str, int, float, Decimal)) or value is None:
             continue
         items: Sequence[tuple[str | int, object]] = (
-            list(as_object(value).items()) if isinstance(value, dict) else list(enumerate(as_list(value)))
+            list(as_object(value).items()) if is_object(value) else list(enumerate(as_list(value)))
         )
         for key, item in items:
             if key in ("modifierExtension", "implicitRules") and item:

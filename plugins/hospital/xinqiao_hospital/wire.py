@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 MAX_DEPTH = 64
 _MAX_DIGITS = 19
@@ -93,14 +93,24 @@ def path_text(path: tuple[str | int, ...]) -> str:
     return out or "$"
 
 
+def is_object(value: object) -> TypeGuard[Json]:
+    """Whether ``value`` is a JSON object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether ``value`` is a JSON array."""
+    return isinstance(value, list)
+
+
 def as_object(value: object) -> Json:
     """``value`` if it is an object, else an empty one: an absent and a misshapen part are equally unusable."""
-    return cast(Json, value) if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 def as_list(value: object) -> list[Any]:
     """``value`` if it is an array, else an empty one."""
-    return cast(list[Any], value) if isinstance(value, list) else []
+    return value if is_list(value) else []
 
 
 def as_text(value: object) -> str:
@@ -148,12 +158,12 @@ def _problems(root: Any) -> list[Problem]:
         elif isinstance(value, str):
             if _SURROGATE.search(value):
                 found.append(Problem("DATA/CHARSET", "a string holds half a character (lone surrogate)", path))
-        elif isinstance(value, list):
-            open_ += [((*path, i), item) for i, item in enumerate(cast(list[Any], value))]
-        elif isinstance(value, dict):
+        elif is_list(value):
+            open_ += [((*path, i), item) for i, item in enumerate(value)]
+        elif is_object(value):
             if isinstance(value, _Doubled):
                 found.append(Problem("DATA/JSON_DUP_KEY", "an object names a key twice", path))
-            for key, item in cast(Json, value).items():
+            for key, item in value.items():
                 if _SURROGATE.search(key):
                     found.append(Problem("DATA/CHARSET", "a key holds half a character (lone surrogate)", path))
                 open_.append(((*path, key), item))
@@ -163,9 +173,9 @@ def _problems(root: Any) -> list[Problem]:
 def _text(value: Any) -> str:
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, dict):
-        inner = ",".join(f"{_text(key)}:{_text(item)}" for key, item in cast(Json, value).items())
+    if is_object(value):
+        inner = ",".join(f"{_text(key)}:{_text(item)}" for key, item in value.items())
         return "{" + inner + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_text(item) for item in cast(list[Any], value)) + "]"
+    if is_list(value):
+        return "[" + ",".join(_text(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

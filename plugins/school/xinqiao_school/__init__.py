@@ -9,6 +9,8 @@ from xinqiao_school.adapter import SchoolAdapter
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.simulator import SchoolSimulator
 
+__all__ = ["SchoolAdapter", "SchoolSettings", "SchoolSimulator", "xinqiao_adapters"]
+
 
 def _no_hosts(settings: SchoolSettings) -> Sequence[str]:
     """Folders only: the adapter never opens a socket."""

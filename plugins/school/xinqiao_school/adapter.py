@@ -138,7 +138,7 @@ class SchoolAdapter:
                 message = "is neither .zip (OneRoster) nor .csv or .xlsx (score sheet)"
                 raise FileRefused("DATA/FILE_TYPE", message, Place(file.label))
         except RecordRejected as error:
-            outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
+            outcome: inbox.Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
         return inbox.entry_of(file, sha256, "taken", rules, roster=roster), items
 
@@ -265,7 +265,8 @@ class SchoolAdapter:
             if rows is not None and file.name.lower().endswith(".csv") and _data_lines(stream) < rows:
                 message = f"has fewer than the {rows} rows its manifest says; send it again"
                 raise FileRefused("DATA/TRUNCATED", message, Place(file.label))
-            raise FileRefused("DATA/MANIFEST", "differs from the SHA-256 of its manifest; send both again", Place(file.label))
+            message = "differs from the SHA-256 of its manifest; send both again"
+            raise FileRefused("DATA/MANIFEST", message, Place(file.label))
         return None if file.name.lower().endswith(".zip") else rows
 
 

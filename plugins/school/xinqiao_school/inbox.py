@@ -5,7 +5,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,9 @@ Outcome = Literal["taken", "refused", "conflict", "gone"]
 
 _CHUNK = 1024 * 1024
 # ASCII, and the words that schools name sheets and classes with; a name outside of it may be a person's.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9._()（） 一二三四五六七八九十初高小年级班校学生期春秋季上下心理健康筛查测评量表分数成绩名册单-]{1,80}")
+_PLAIN_NAME = re.compile(
+    r"[A-Za-z0-9._()（） 一二三四五六七八九十初高小年级班校学生期春秋季上下心理健康筛查测评量表分数成绩名册单-]{1,80}"
+)
 _ABOUT = (".manifest.json", ".receipt.json")
 
 
@@ -168,7 +170,7 @@ def scan(inbox: Path, first: str = "") -> list[InboxFile]:
 
 
 @contextmanager
-def opened(file: InboxFile) -> Iterator[BinaryIO]:
+def opened(file: InboxFile) -> Generator[BinaryIO, None, None]:
     """The file's bytes; a link is not followed, so nothing outside of the inbox can be read."""
     descriptor = os.open(file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as stream:

@@ -39,7 +39,7 @@ class Index:
     _others: set[str] = field(default_factory=set[str])
     _left: set[str] = field(default_factory=set[str])
     _seats: dict[str, list[Enrolment]] = field(default_factory=dict[str, list[Enrolment]])
-    _persons: dict[str, tuple[str, Sex]] = field(default_factory=dict[str, tuple[str, Sex]])
+    _persons: dict[str, tuple[str, Sex.ValueType]] = field(default_factory=dict[str, tuple[str, Sex.ValueType]])
     _unmet: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     _touching: bool = False
     _whole: bool = False
@@ -103,7 +103,7 @@ class Index:
         seats = [other for other in self._seats.get(user, []) if other.room != seat.room]
         self._seats[user] = seats if deleted else [*seats, seat]
 
-    def add_person(self, user: str, birth_date: str, sex: Sex) -> None:
+    def add_person(self, user: str, birth_date: str, sex: Sex.ValueType) -> None:
         self._persons[user] = (birth_date, sex)
 
     # -- asking -----------------------------------------------------------------------------------------------------
@@ -143,6 +143,6 @@ class Index:
             return self._orgs[room.org]
         return next(iter(self._schools.values())) if len(self._schools) == 1 else ""
 
-    def person(self, user: str) -> tuple[str, Sex]:
+    def person(self, user: str) -> tuple[str, Sex.ValueType]:
         """Birth date (ISO 8601 or empty) and sex."""
         return self._persons.get(user, ("", SEX_UNSPECIFIED))

@@ -31,10 +31,11 @@ class Notes:
         place = error.place if isinstance(error.place, Place) else Place(self._source)
         self.add(place, error.reason, error.message)
 
-    def add_findings(self, findings: Findings) -> None:
-        """Take over the rows a reader rejected, then its warnings."""
+    def add_findings(self, findings: Findings, *, proven: bool = False) -> None:
+        """Take over the rows a reader rejected, then its warnings; a ``proven`` file cannot have been cut off."""
         self._extend(findings.rejected, findings.rejected_count)
-        self._extend(findings.warnings, findings.warning_count)
+        idle = [found for found in findings.warnings if proven and found.reason == "DATA/TRUNCATED"]
+        self._extend([found for found in findings.warnings if found not in idle], findings.warning_count - len(idle))
 
     def responses(self, refusal: RecordRejected | None = None) -> Iterator[ReadResponse]:
         """The items, then how many are not listed, then why the whole file was refused, if it was."""
@@ -69,7 +70,7 @@ def header_cells(stream: BinaryIO, encoding: str) -> list[str]:
     """
     text = stream.read(_HEADER_BYTES).decode(encoding, "replace").lstrip("\ufeff")
     for line in io.StringIO(text, newline=None):
-        cells = next(csv.reader([line.rstrip("\n")]), [])
+        cells = next(csv.reader([line.rstrip("\n")]), list[str]())
         if any(cell.strip() for cell in cells):
             return cells
     return []

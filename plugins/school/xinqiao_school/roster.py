@@ -30,8 +30,10 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "users": ("sourcedId", "status", "role", "givenName", "familyName", "grades", "phone", "sms"),
 }
 _JOINED = ("orgs", "classes", "roles", "enrollments", "demographics")
-_SEX: dict[str, Sex] = {"male": SEX_MALE, "m": SEX_MALE, "男": SEX_MALE, "1": SEX_MALE}
-_SEX |= {"female": SEX_FEMALE, "f": SEX_FEMALE, "女": SEX_FEMALE, "2": SEX_FEMALE}
+_SEX: dict[str, Sex.ValueType] = {
+    **dict.fromkeys(("male", "m", "男", "1"), SEX_MALE),
+    **dict.fromkeys(("female", "f", "女", "2"), SEX_FEMALE),
+}
 _PHONE = re.compile(r"\+?[0-9]{5,15}")
 _LIKE = 0.85
 
@@ -187,7 +189,7 @@ class Roster:
             if student is not None:
                 yield student
         if not self._quiet:
-            self._notes.add_findings(findings)
+            self._notes.add_findings(findings, proven=True)
         findings.settle()
         yield from self._touched(seen)
 
@@ -274,7 +276,7 @@ class Roster:
                 except RecordRejected as error:
                     findings.reject(error)
             if mine:
-                self._notes.add_findings(findings)
+                self._notes.add_findings(findings, proven=True)
 
     def _join_row(self, standard: str, row: Row) -> None:
         deleted = row.text("status", optional=True).strip().lower() == "tobedeleted"

@@ -4,7 +4,7 @@ import re
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -29,18 +29,16 @@ class InstrumentColumns(_Strict):
     """Where one instrument's answers are: one column an item, in item order, and the answers' range."""
 
     columns: list[str] = Field(min_length=1, max_length=256)
-    low: int = Field(0, ge=0, le=254)
-    high: int = Field(3, ge=0, le=254)
+    low: int = Field(default=0, ge=0, le=254)
+    high: int = Field(default=3, ge=0, le=254)
 
     @model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: object) -> object:
         """``phq{1..9}`` or a list of columns may stand for the whole mapping."""
-        if isinstance(value, (str, list)):
-            value = {"columns": value}
-        if isinstance(value, dict) and isinstance(value.get("columns"), str):
-            value = {**value, "columns": expand(value["columns"])}
-        return value
+        raw = cast("dict[str, object]", value) if isinstance(value, dict) else {"columns": value}
+        columns = raw.get("columns")
+        return {**raw, "columns": expand(columns)} if isinstance(columns, str) else raw
 
     @model_validator(mode="after")
     def _consistent(self) -> "InstrumentColumns":
@@ -61,11 +59,11 @@ class SheetSettings(_Strict):
 
     match: str = "*"
     encoding: Encoding | None = None
-    student: str | None = Field(None, min_length=1)
-    prefix: str = Field("row-", min_length=1, max_length=64)
-    date: str | None = Field(None, min_length=1)
+    student: str | None = Field(default=None, min_length=1)
+    prefix: str = Field(default="row-", min_length=1, max_length=64)
+    date: str | None = Field(default=None, min_length=1)
     instruments: dict[str, InstrumentColumns] = Field(default_factory=dict[str, InstrumentColumns])
-    missing: list[str] = Field(default_factory=list)
+    missing: list[str] = Field(default_factory=lambda: ["NA"])
 
     @property
     def anonymous(self) -> bool:
@@ -93,13 +91,15 @@ class SchoolSettings(_Strict):
     inbox: Path = Field(description="Folder the platform writes and the gateway reads")
     outbox: Path = Field(description="Folder the gateway writes and the platform reads")
     school: str = Field(min_length=1, max_length=64, description="School code (学校代码)")
-    school_title: str = Field("", max_length=120, description="School name; empty: the roster's own")
+    school_title: str = Field(default="", max_length=120, description="School name; empty: the roster's own")
     sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
-    accept_valid_rows: bool = Field(False, description="Take a file's good rows although it has bad ones")
-    register_unknown: bool = Field(False, description="Register students that only a score sheet names, without a name")
+    accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
+    register_unknown: bool = Field(
+        default=False, description="Register students that only a score sheet names, without a name"
+    )
     encoding: Encoding = "utf-8"
     default_date: Annotated[str, AfterValidator(_calendar_day)] | None = Field(
-        None, description="Day of the forms of a sheet without a date"
+        default=None, description="Day of the forms of a sheet without a date"
     )
 
     @model_validator(mode="after")

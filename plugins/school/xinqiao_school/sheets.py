@@ -1,7 +1,6 @@
 """Score sheets, CSV and XLSX: rows into forms by instrument and day, with every bad cell named."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -15,7 +14,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
 
 from xinqiao_school.columns import NOT_ANSWERED, Items, Plan, plan_sheet
 from xinqiao_school.notes import Notes, header_cells
-from xinqiao_school.settings import SchoolSettings, SheetSettings
+from xinqiao_school.settings import Encoding, SchoolSettings, SheetSettings
 
 MAX_ROWS = 2000
 
@@ -99,8 +98,7 @@ class _Reader:
 
     def delimited(self, stream: BinaryIO) -> Iterator[Row]:
         encoding = self._sheet.encoding or self._settings.encoding
-        stream.seek(0)
-        columns = self._columns(header_cells(stream, encoding), 1)
+        columns = self._delimited_columns(stream, encoding)
         stream.seek(0)
         yield from read_table(
             stream,
@@ -113,8 +111,8 @@ class _Reader:
 
     def workbook(self, stream: BinaryIO) -> Iterator[Row]:
         # The first row is only asked for to have the workbook judged before anything else opens it.
-        with closing(read_workbook(stream, columns=(), name=self._label, extra="ignore", findings=Findings())) as rows:
-            next(rows, None)
+        for _row in read_workbook(stream, columns=(), name=self._label, extra="ignore", findings=Findings()):
+            break
         columns = self._columns(self._workbook_header(stream), None)
         yield from read_workbook(stream, columns=columns, name=self._label, extra="ignore", findings=self._findings)
 
@@ -133,6 +131,25 @@ class _Reader:
             self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
         for instrument, given in filled:
             scores.add(student, taken_on, instrument, given)
+
+    def _delimited_columns(self, stream: BinaryIO, encoding: Encoding) -> list[Column]:
+        """The columns; a header that only makes sense in the other encoding says that the declaration is wrong."""
+        stream.seek(0)
+        cells = header_cells(stream, encoding)
+        try:
+            return self._columns(cells, 1)
+        except FileRefused:
+            other: Encoding = "gb18030" if encoding == "utf-8" else "utf-8"
+            stream.seek(0)
+            try:
+                otherwise = self._columns(header_cells(stream, other), 1)
+            except FileRefused:
+                otherwise = []
+            # Plain ASCII columns read the same in both and so prove nothing.
+            if any(not column.name.isascii() for column in otherwise) or any("\ufffd" in cell for cell in cells):
+                message = f"declared {encoding}, but reads as {other}; set sheets.encoding or save the file anew"
+                raise FileRefused("DATA/ENCODING", message, Place(self._label, None, 1)) from None
+            raise
 
     def _columns(self, cells: list[str], row: int | None) -> list[Column]:
         if not any(cell.strip() for cell in cells):

@@ -235,13 +235,14 @@ class SchoolSimulator:
 def _public_key(pem: bytes) -> Ed25519PublicKey:
     key = serialization.load_pem_public_key(pem)
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("the gateway's key is not an Ed25519 public key")
+        raise TypeError("the gateway's key is not an Ed25519 public key")
     return key
 
 
 def _count_items(items: bytes) -> int:
     stream = io.BytesIO(items)
     count = 0
-    while parse_length_prefixed(PackageItem, stream) is not None:
+    while stream.tell() < len(items):
+        parse_length_prefixed(PackageItem, stream)
         count += 1
     return count

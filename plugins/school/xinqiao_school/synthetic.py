@@ -70,7 +70,7 @@ def make_school(folder: Path, *, students: int = 120, seed: int = 1) -> SchoolFi
 
     The sheets are split by class: the first third is UTF-8, the second GB 18030, the third a workbook.
     """
-    chance = random.Random(seed)  # noqa: S311 - nothing secret
+    chance = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rooms = max(3, (students + 39) // 40)
     pupils = [_pupil(chance, number, (number - 1) * rooms // students) for number in range(1, students + 1)]
@@ -105,17 +105,21 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
             ["SYN-ORG", "active", _STAMP, SCHOOL_TITLE, "school", "", ""],
         ],
         "academicSessions": [
-            "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear".split(","),
+            _names("sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear"),
             ["SYN-TERM", "active", _STAMP, "第一学期", "term", "2026-09-01", "2027-01-20", "", "2027"],
         ],
         "courses": [
-            "sourcedId,status,dateLastModified,schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,"
-            "subjectCodes".split(","),
+            _names(
+                "sourcedId,status,dateLastModified,schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,"
+                "subjectCodes"
+            ),
             ["SYN-COURSE", "active", _STAMP, "", "班级", "", "", "SYN-ORG", "", ""],
         ],
         "classes": [
-            "sourcedId,status,dateLastModified,title,grades,courseSourcedId,classCode,classType,location,"
-            "schoolSourcedId,termSourcedIds,subjects,subjectCodes,periods".split(","),
+            _names(
+                "sourcedId,status,dateLastModified,title,grades,courseSourcedId,classCode,classType,location,"
+                "schoolSourcedId,termSourcedIds,subjects,subjectCodes,periods"
+            ),
             *(
                 [f"SYN-C{room + 1}", "active", _STAMP, title, title[:3], "SYN-COURSE", "", "homeroom", "", "SYN-ORG"]
                 + ["SYN-TERM", "", "", ""]
@@ -123,15 +127,19 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
             ),
         ],
         "users": [
-            "sourcedId,status,dateLastModified,enabledUser,username,userIds,givenName,familyName,middleName,"
-            "identifier,email,sms,phone,agentSourcedIds,grades,password,userMasterIdentifier,preferredGivenName,"
-            "preferredMiddleName,preferredFamilyName,primaryOrgSourcedId,pronouns".split(","),
+            _names(
+                "sourcedId,status,dateLastModified,enabledUser,username,userIds,givenName,familyName,middleName,"
+                "identifier,email,sms,phone,agentSourcedIds,grades,password,userMasterIdentifier,preferredGivenName,"
+                "preferredMiddleName,preferredFamilyName,primaryOrgSourcedId,pronouns"
+            ),
             _user("SYN-T0001", "合成", "老师", ""),
             *(_user(pupil.id, pupil.family, pupil.given, titles[pupil.room][:3]) for pupil in pupils),
         ],
         "roles": [
-            "sourcedId,status,dateLastModified,userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,"
-            "userProfileSourcedId".split(","),
+            _names(
+                "sourcedId,status,dateLastModified,userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,"
+                "userProfileSourcedId"
+            ),
             ["SYN-R-T0001", "active", _STAMP, "SYN-T0001", "primary", "teacher", "", "", "SYN-ORG", ""],
             *(
                 [f"SYN-R-{pupil.id}", "active", _STAMP, pupil.id, "primary", "student", "", "", "SYN-ORG", ""]
@@ -139,8 +147,10 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
             ),
         ],
         "enrollments": [
-            "sourcedId,status,dateLastModified,classSourcedId,schoolSourcedId,userSourcedId,role,primary,beginDate,"
-            "endDate".split(","),
+            _names(
+                "sourcedId,status,dateLastModified,classSourcedId,schoolSourcedId,userSourcedId,role,primary,beginDate,"
+                "endDate"
+            ),
             *(
                 [f"SYN-E-{pupil.id}", "active", _STAMP, f"SYN-C{pupil.room + 1}", "SYN-ORG", pupil.id, "student"]
                 + ["true", "", ""]
@@ -162,7 +172,9 @@ def make_workbook(rows: Sequence[Sequence[str]]) -> bytes:
         for number, row in enumerate(rows, start=1)
     ]
     body = "".join(lines)
-    sheet = f'<?xml version="1.0" encoding="UTF-8"?><worksheet xmlns="{_MAIN}"><sheetData>{body}</sheetData></worksheet>'
+    sheet = (
+        f'<?xml version="1.0" encoding="UTF-8"?><worksheet xmlns="{_MAIN}"><sheetData>{body}</sheetData></worksheet>'
+    )
     parts = {
         "[Content_Types].xml": _TYPES,
         "_rels/.rels": _TOP,
@@ -211,6 +223,10 @@ def _answers(chance: random.Random) -> list[str]:
     if chance.random() < 0.04:
         texts[chance.randrange(len(texts))] = ""
     return texts
+
+
+def _names(header: str) -> list[str]:
+    return header.split(",")
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> str:

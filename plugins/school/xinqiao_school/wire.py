@@ -105,7 +105,9 @@ def receipt_for(package: Package, inbox: Path) -> SignedReceipt | None:
     except DecodeError:
         raise _bad_receipt("the receipt bytes are not a Receipt") from None
     if receipt.manifest_sha256 != hashlib.sha256(package.manifest).digest():
-        raise PartnerRefused("RECEIPT_MISMATCH", f"{path.name} is for another manifest; the platform must write it anew")
+        raise PartnerRefused(
+            "RECEIPT_MISMATCH", f"{path.name} is for another manifest; the platform must write it anew"
+        )
     return signed
 
 

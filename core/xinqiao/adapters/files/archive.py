@@ -152,7 +152,7 @@ class _EntryStream(io.RawIOBase):
 
     def _inflated(self, wanted: int) -> bytes:
         inflate = self._inflate
-        assert inflate is not None  # noqa: S101 - narrows the type; the caller has looked
+        assert inflate is not None  # narrows the type; the caller has looked
         while not inflate.eof:
             packed = inflate.unconsumed_tail or self._packed(_CHUNK)
             try:

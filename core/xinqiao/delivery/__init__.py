@@ -1,0 +1,1 @@
+"""Delivery: lanes, claims, backoff, dead letters. At least once, one key, one effect."""

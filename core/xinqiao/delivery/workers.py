@@ -1,0 +1,221 @@
+"""The workers that carry released records to their recipients; crisis has its own, so red never waits for routine."""
+
+import logging
+import random
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from xinqiao.adapters.agency import AgencyHandle
+from xinqiao.adapters.errors import AdapterError, PartnerUnavailable
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.fields import redact
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import Relation
+from xinqiao.journal.append import append
+from xinqiao.store import tables
+from xinqiao.store.claims import DeliveryState, claim, finish
+from xinqiao.store.engine import Store
+from xinqiao.store.errors import KeyGone, StoreClosed
+from xinqiao.store.holdings import drop, hold
+from xinqiao.store.sql import RowMapping, func
+from xinqiao.store.tx import Tx
+
+_log = logging.getLogger("xinqiao.delivery")
+Delivered = Callable[[Tx, RowMapping, str], None]
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many workers, how long between tries (seconds), how many tries, how long a lease (seconds)."""
+
+    routine_workers: int = 4
+    crisis_workers: int = 2
+    backoff_s: Sequence[int] = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+    max_attempts: int = 10
+    lease_s: int = 60
+    poll_s: float = 0.2
+
+
+class Delivery:
+    """Claims, sends and settles deliveries until stopped."""
+
+    def __init__(
+        self,
+        store: Store,
+        door: Door,
+        agencies: Mapping[str, AgencyHandle],
+        pace: Pace,
+        delivered: Mapping[str, Delivered],
+        operator: str,
+    ) -> None:
+        """``delivered`` maps a kind of delivery to what a receipt does to its record, in the settling transaction."""
+        self._store = store
+        self._door = door
+        self._agencies = agencies
+        self._pace = pace
+        self._delivered = delivered
+        self._operator = operator
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the workers of both lanes."""
+        for lane, count in ((LANE_CRISIS, self._pace.crisis_workers), (LANE_ROUTINE, self._pace.routine_workers)):
+            for number in range(count):
+                owner = f"{self._store.node}/{Lane.Name(lane)}/{number}/{secrets.token_hex(4)}"
+                thread = threading.Thread(target=self._work, args=(int(lane), owner), name=owner, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> None:
+        """Let every worker finish the delivery in its hands."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    def _work(self, lane: int, owner: str) -> None:
+        while not self._stopping.is_set():
+            try:
+                if not (self._waiting(lane) and self.deliver_one(lane, owner)):
+                    self._stopping.wait(self._pace.poll_s)
+            except StoreClosed:
+                return
+            except Exception as error:  # a worker must outlive whatever one delivery does
+                _log.error("a worker met %s and goes on", type(error).__name__)
+                self._stopping.wait(1.0)
+
+    def _waiting(self, lane: int) -> bool:
+        """A cheap look that takes no write transaction, for an idle gateway must not write."""
+        d = tables.deliveries.c
+        with self._store.read() as reading:
+            due = ((d.state == int(DeliveryState.PENDING)) & (d.not_before_us <= reading.now_us)) | (
+                (d.state == int(DeliveryState.RUNNING)) & (d.lease_until_us <= reading.now_us)
+            )
+            return bool(
+                reading.scalar(tables.deliveries.select().with_only_columns(func.count()).where((d.lane == lane) & due))
+            )
+
+    def deliver_one(self, lane: int, owner: str) -> bool:
+        """Claim, send and settle one delivery; False when nothing was due."""
+        crisis = lane == LANE_CRISIS
+        lease_us = self._pace.lease_s * _SECOND_US
+
+        def take(tx: Tx) -> tuple[RowMapping, DeliverRequest] | None:
+            rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
+            return self._open(tx, rows[0], owner) if rows else None
+
+        taken = self._store.run(take, crisis=crisis)
+        if taken is None:
+            return False
+        row, request = taken
+        handle = self._agencies.get(str(row["recipient"]))
+        try:
+            if handle is None:
+                raise PartnerUnavailable("no adapter is configured for this agency")
+            receipt = handle.deliver(request).receipt
+        except AdapterError as error:
+            failure = error
+            self._store.run(lambda tx: self._failed(tx, row, owner, failure), crisis=crisis)
+        else:
+            self._store.run(lambda tx: self._done(tx, row, owner, receipt), crisis=crisis)
+        return True
+
+    def _open(self, tx: Tx, row: RowMapping, owner: str) -> tuple[RowMapping, DeliverRequest] | None:
+        """Decide again at the last moment, in the transaction that claims; what may no longer go is cancelled."""
+        recipient = self._door.registry.find(str(row["recipient"]))
+        student, key = str(row["student"]), str(row["id"])
+        try:
+            payload = self._door.keys.sealer(student).open(bytes(row["payload"]), table="deliveries", key=key)
+        except KeyGone:
+            self._cancel(tx, row, owner, "SHREDDED")
+            return None
+        request = DeliverRequest(
+            request_id=str(row["idempotency_key"]), lane=Lane.ValueType(int(row["lane"])), attempt=int(row["attempt"])
+        )
+        body = getattr(request, str(row["kind"]))
+        body.ParseFromString(payload)
+        if recipient is None:
+            self._cancel(tx, row, owner, "NO_PARTNER")
+            return None
+        relation: Relation = "OWN" if row["kind"] == "referral_update" and recipient.schools else "PARTY"
+        mask, denials = self._door.permitted(
+            tx, recipient=recipient, purpose=int(row["purpose"]), student=student,
+            relation=relation, basis=str(row["basis"]),
+        )  # fmt: skip
+        if redact(body, mask):
+            reasons = sorted({decision.reason for decision in denials.values()} - {"CLASS_NEVER_SHARED", "NOT_IN_POLICY"})
+            self._cancel(tx, row, owner, reasons[0] if reasons else "NOT_IN_POLICY")
+            return None
+        return row, request
+
+    def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
+        self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
+        self._record(tx, row, "delivery.cancelled", "deny", reason)
+        # The item itself is still held by its sender; nobody waits for this delivery any more.
+
+    def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
+        if not self._settle(
+            tx, row, owner, state=int(DeliveryState.DELIVERED), receipt=receipt, last_reason="", payload=None
+        ):
+            return
+        drop(tx, f"deliveries/{row['id']}")
+        self._record(tx, row, "delivery.delivered", "permit", "")
+        if follow := self._delivered.get(str(row["kind"])):
+            follow(tx, row, receipt)
+
+    def _failed(self, tx: Tx, row: RowMapping, owner: str, error: AdapterError) -> None:
+        attempt = int(row["attempt"])
+        reason = getattr(error, "reason", "") or "PARTNER_UNAVAILABLE"
+        if isinstance(error, PartnerUnavailable) and attempt < self._pace.max_attempts:
+            step = self._pace.backoff_s[min(attempt, len(self._pace.backoff_s)) - 1]
+            wait_s = max(step * random.uniform(0.5, 1.0), error.retry_after_s or 0.0)
+            if row["lane"] == LANE_CRISIS:
+                wait_s = min(wait_s, 60.0)  # red is tried every minute, whatever the schedule
+            self._settle(
+                tx, row, owner, state=int(DeliveryState.PENDING), last_reason=reason,
+                not_before_us=tx.now_us + int(wait_s * _SECOND_US),
+            )  # fmt: skip
+            if attempt == 1:
+                self._record(tx, row, "delivery.retrying", "permit", reason)
+            return
+        if not self._settle(tx, row, owner, state=int(DeliveryState.DEAD), last_reason=reason):
+            return
+        crisis = row["lane"] == LANE_CRISIS
+        hold(
+            tx, f"deliveries/{row['id']}", kind="delivery", school="", student=row["student"], holder=self._operator,
+            deadline_us=tx.now_us + (1800 if crisis else 86_400) * _SECOND_US, step="deliver",
+            tier=4 if crisis else 0,
+        )  # fmt: skip
+        self._record(tx, row, "delivery.dead", "permit", reason)
+
+    def _settle(self, tx: Tx, row: RowMapping, owner: str, **values: object) -> bool:
+        return finish(tx, str(row["id"]), owner, int(row["attempt"]), **values)
+
+    def _record(self, tx: Tx, row: RowMapping, kind: str, decision: str, reason: str) -> None:
+        append(
+            tx, kind=kind, decision=decision, actor="gateway", partner=str(row["recipient"]),
+            purpose=int(row["purpose"]), student=row["student"], resource=f"deliveries/{row['id']}", reason=reason,
+            basis=str(row["basis"]), policy_version=self._door.policy.version,
+        )  # fmt: skip
+
+
+def retry_dead(tx: Tx, delivery: str) -> RowMapping:
+    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    row = tx.get(tables.deliveries, delivery)
+    if row is None:
+        raise Refusal("NOT_FOUND", "DELIVERY", "no such delivery")
+    if row["state"] != int(DeliveryState.DEAD):
+        raise Refusal("FAILED_PRECONDITION", "STATE", "only a dead delivery can be put back")
+    tx.update(
+        tables.deliveries, (delivery,), state=int(DeliveryState.PENDING), attempt=0, not_before_us=tx.now_us,
+        updated_us=tx.now_us,
+    )  # fmt: skip
+    drop(tx, f"deliveries/{delivery}")
+    found = tx.get(tables.deliveries, delivery)
+    assert found is not None
+    return found

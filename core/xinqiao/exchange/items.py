@@ -1,0 +1,170 @@
+"""The items of a run: which referrals a period holds, and what of each a partner may have now."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
+from xinqiao.api.exchange.v1.exchange_pb2 import (
+    ITEM_OUTCOME_FAILED,
+    ITEM_OUTCOME_SENT,
+    ITEM_OUTCOME_WITHHELD,
+    PackageItem,
+)
+from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_REPORT_OUTCOME, Referral
+from xinqiao.contract.fields import present, redact
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import Relation
+from xinqiao.disclosure.registry import Partner
+from xinqiao.exchange.periods import Span
+from xinqiao.store import tables
+from xinqiao.store.engine import Store
+from xinqiao.store.errors import KeyGone, SealBroken
+from xinqiao.store.sealing import Sealer
+from xinqiao.store.sql import RowMapping, select
+from xinqiao.store.tx import ReadTx
+
+PAGE: Final = 200
+"""Items in one transaction: a crisis write that waits behind it waits for milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One frozen member of a run: a referral's name and its student."""
+
+    item: str
+    student: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the door says of one item now. ``data`` is the serialized `PackageItem` when ``outcome`` is SENT."""
+
+    outcome: int
+    reason: str = ""
+    data: bytes = b""
+    classes: int = 0
+    sealer: Sealer | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of what goes; empty for nothing."""
+        return hashlib.sha256(self.data).digest() if self.data else b""
+
+
+def select_items(store: Store, door: Door, parties: Sequence[str], period: Span) -> Iterator[Selected]:
+    """Every referral between the two parties that changed in the period, oldest first.
+
+    A referral that changed again afterwards still belongs to the period: its history says so. One whose history can
+    no longer be read is a member too, so that it is counted as failed and not lost from the books.
+    """
+    one, other = parties
+    c = tables.referrals.c
+    wanted = (
+        select(tables.referrals)
+        .where(((c.sender == one) & (c.recipient == other)) | ((c.sender == other) & (c.recipient == one)))
+        .where(c.created_us < period.to_us, c.updated_us >= period.from_us)
+        .order_by(c.created_us, c.id)
+        .limit(PAGE)
+    )
+    after: tuple[int, str] | None = None
+    while True:
+        page = wanted
+        if after is not None:
+            page = wanted.where((c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1])))
+        with store.read() as tx:
+            rows = tx.all(page)
+        for row in rows:
+            if _changed_in(door, row, period):
+                yield Selected(f"referrals/{row['id']}", str(row["student"]))
+        if len(rows) < PAGE:
+            return
+        after = int(rows[-1]["created_us"]), str(rows[-1]["id"])
+
+
+def judge(
+    tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int
+) -> Verdict:
+    """Ask the door what of this item ``recipient`` may have now; ``ordinal`` is its place in the package.
+
+    The same record, policy and consents give the same bytes, whatever happened to the referral after the period.
+    """
+    row = tx.get(tables.referrals, member.item.removeprefix("referrals/"))
+    if row is None:
+        return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
+    try:
+        referral = _open(door, row)
+        sealer = door.keys.sealer(member.student)
+    except KeyGone:
+        return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
+    except (SealBroken, DecodeError):
+        return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
+    mask, denials = door.permitted(
+        tx, recipient=recipient, purpose=PURPOSE_RECONCILIATION, student=member.student,
+        relation=_relation(recipient, row),
+    )  # fmt: skip
+    if not mask >> FIELD_CLASS_CASE_REF & 1:
+        return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason)
+    _as_of(referral, period)
+    referral.name = member.item
+    referral.student = door.students.name(recipient.agency, member.student)
+    item = PackageItem(ordinal=ordinal, referral=referral)
+    redact(item, mask)
+    return Verdict(ITEM_OUTCOME_SENT, "", item.SerializeToString(deterministic=True), present(item), sealer)
+
+
+def members(tx: ReadTx, run: str, *, after: int, outcome: int) -> "list[RowMapping]":
+    """The next page of a run's items with this outcome, in frozen order."""
+    c = tables.exchange_items.c
+    return list(
+        tx.all(
+            select(tables.exchange_items)
+            .where(c.run == run, c.outcome == outcome, c.ordinal > after)
+            .order_by(c.ordinal)
+            .limit(PAGE)
+        )
+    )
+
+
+def member(row: RowMapping) -> Selected:
+    """The member that an item's row stands for."""
+    return Selected(str(row["item"]), str(row["student"]))
+
+
+def _relation(recipient: Partner, row: RowMapping) -> Relation:
+    if recipient.agency == row["recipient"]:
+        return "PARTY"
+    return "OWN" if recipient.agency == row["sender"] and str(row["school"]) in recipient.schools else "NONE"
+
+
+def _open(door: Door, row: RowMapping) -> Referral:
+    sealer = door.keys.sealer(str(row["student"]))
+    return Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=str(row["id"])))
+
+
+def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:
+    if int(row["updated_us"]) < period.to_us:
+        return True
+    try:
+        history = _open(door, row).history
+    except (KeyGone, SealBroken, DecodeError):
+        return True
+    return any(period.from_us <= change.time_us < period.to_us for change in history)
+
+
+def _as_of(referral: Referral, period: Span) -> None:
+    """Cut the referral back to the end of the period, so that a later change neither leaks into nor alters it.
+
+    What the history does not date (appointment, reason of the last change, version) is left out.
+    """
+    kept = [change for change in referral.history if change.time_us < period.to_us]
+    if kept:
+        referral.state = kept[-1].state
+    if len(kept) != len(referral.history) and all(change.event != REFERRAL_EVENT_REPORT_OUTCOME for change in kept):
+        referral.ClearField("outcome")
+    del referral.history[len(kept) :]
+    for field in ("appointment_us", "state_reason", "etag"):
+        referral.ClearField(field)

@@ -1,0 +1,241 @@
+"""The exchange contract: one run for each receiving party and month, carried to its end whatever breaks on the way."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION, ROLE_OPERATOR
+from xinqiao.api.exchange.v1 import exchange_pb2 as pb
+from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.paging import page_size, position, token
+from xinqiao.disclosure.call import Call, outside_transaction
+from xinqiao.disclosure.door import Door, denial
+from xinqiao.exchange import runs
+from xinqiao.exchange.periods import Window, due_at, finished, previous_period, shift
+from xinqiao.exchange.periods import current_period as period_of
+from xinqiao.exchange.runs import Definition, Key, key_of
+from xinqiao.exchange.steps import Driver, Sender
+from xinqiao.store import tables
+from xinqiao.store.engine import Store
+from xinqiao.store.sql import RowMapping, Select, func, select
+from xinqiao.store.tx import ReadTx
+
+_LOOK_BACK: Final = 36
+"""Months that the scheduler catches up with; older ones are for the operator."""
+
+_UNFINISHED: Final = (pb.RUN_STATE_PLANNED, pb.RUN_STATE_SNAPSHOT, pb.RUN_STATE_SENDING)
+_log = logging.getLogger(__name__)
+
+
+class Due(NamedTuple):
+    """A period that must be run now. ``late``: it closed already. ``guessed``: see `periods.Window`."""
+
+    exchange: str
+    period: str
+    start_us: int
+    close_us: int
+    late: bool
+    guessed: bool
+
+
+class Exchanges:
+    """The functions behind ``ExchangeService``, and what the scheduler's tick calls. Safe to use from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        door: Door,
+        definitions: Mapping[str, Definition],
+        signing_key: Ed25519PrivateKey,
+        deployment: str,
+        sender: Sender,
+        receipt_keys: Mapping[str, bytes],
+    ) -> None:
+        """``receipt_keys`` are the partners' pinned Ed25519 public keys, PEM, by agency; ``sender`` reaches them.
+
+        Raises Refusal INVALID_ARGUMENT with EXCHANGE_PERIOD for an exchange that is not monthly, and EXCHANGE_PARTY
+        for one whose receiving party is no configured partner.
+        """
+        for name, definition in definitions.items():
+            if definition.period != "month":
+                raise Refusal("INVALID_ARGUMENT", "EXCHANGE_PERIOD", f"exchanges.{name}: only `period: month` is served")
+            for partner in receivers(definition):
+                if partner not in definition.parties or door.registry.find(partner) is None:
+                    raise Refusal(
+                        "INVALID_ARGUMENT", "EXCHANGE_PARTY", f"exchanges.{name}: a dataset's `to` is no known party"
+                    )
+        self._store = store
+        self._door = door
+        self._definitions = dict(definitions)
+        self._signing_key = signing_key
+        self._deployment = deployment
+        self._sender = sender
+        self._receipt_keys = dict(receipt_keys)
+
+    def run(self, exchange: str, period: str, *, actor: str, late_ok: bool = True) -> list[pb.ExchangeRun]:
+        """Settle a month that is over: one run for each receiving party, gone on with where it stands.
+
+        A run that is closed, or that both sides disagree about, is returned as it stands: nothing is written. Every
+        party is tried before a fault of one is raised. Must not be called in a transaction: it asks the partners.
+        Raises Refusal NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, and with ``late_ok`` False
+        FAILED_PRECONDITION/PERIOD_CLOSED for a month that closed before it was begun.
+        """
+        definition = self._definitions.get(exchange)
+        if definition is None:
+            raise Refusal("NOT_FOUND", "EXCHANGE", "no such exchange is configured")
+        now_us = self._store.clock.now_us()
+        finished(period, now_us)
+        keys = [Key(exchange, partner, period) for partner in receivers(definition)]
+        if not late_ok and now_us >= due_at(definition.schedule, period).close_us:
+            with self._store.read() as tx:
+                if any(runs.newest(tx, key) is None for key in keys):
+                    raise Refusal("FAILED_PRECONDITION", "PERIOD_CLOSED", "the period closed before it was run")
+        faults: list[Exception] = []
+        for key in keys:
+            try:
+                self._drive(key, definition, actor)
+            except Exception as fault:  # noqa: BLE001 - the other party must not wait for it; it is raised below
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+        with self._store.read() as tx:
+            rows = [runs.newest(tx, key) for key in keys]
+        return [self._message(row) for row in rows if row is not None]
+
+    def collect(self, actor: str = "gateway") -> list[pb.ExchangeRun]:
+        """Ask again for every receipt that is awaited or overdue; the runs whose state changed by that.
+
+        One partner's fault is logged and does not keep the others waiting.
+        """
+        changed: list[pb.ExchangeRun] = []
+        for row in self._awaiting():
+            definition = self._definitions.get(str(row["exchange"]))
+            if definition is None or self._door.registry.find(str(row["partner"])) is None:
+                _log.warning("%s is open, but its exchange is not configured any more", runs.name_of(row))
+                continue
+            try:
+                self._drive(key_of(row), definition, actor)
+            except Exception as fault:  # noqa: BLE001 - by type only: its text could hold what a partner sent
+                _log.error("%s: asking for its receipt failed: %s", runs.name_of(row), type(fault).__name__)
+            with self._store.read() as tx:
+                after = runs.newest(tx, key_of(row))
+            if after is not None and (after["id"], after["state"]) != (row["id"], row["state"]):
+                changed.append(self._message(after))
+        return changed
+
+    def due(self, now_us: int) -> list[Due]:
+        """The periods whose start has passed and that still have a run to begin or to go on with, oldest first.
+
+        Not among them: what waits for a receipt (`collect` asks for it), and what waits for a person.
+        """
+        found: list[Due] = []
+        with self._store.read() as tx:
+            for name, definition in self._definitions.items():
+                period = self._oldest(tx, name, definition, now_us)
+                while period <= previous_period(now_us):
+                    window = due_at(definition.schedule, period)
+                    if window.start_us <= now_us and self._unfinished(tx, name, definition, period):
+                        found.append(_due(name, period, window, now_us))
+                    period = shift(period, 1)
+        return sorted(found, key=lambda due: (due.start_us, due.period, due.exchange))
+
+    @outside_transaction
+    def run_exchange(self, request: rpc.RunExchangeRequest, call: Call) -> rpc.RunExchangeResponse:
+        """Run a period, or return its runs. Called on a worker thread with a read snapshot: it waits for partners.
+
+        ``call.rows`` counts one row a run: each has at least the journal row of its planning.
+        """
+        self._admit(call)
+        settled = self.run(request.exchange, request.period, actor=call.caller.id)
+        call.rows += len(settled)
+        return rpc.RunExchangeResponse(runs=settled)
+
+    def list_exchange_runs(self, request: rpc.ListExchangeRunsRequest, call: Call) -> rpc.ListExchangeRunsResponse:
+        """Runs, newest first: all for an operator, the caller's own for a partner."""
+        self._admit(call)
+        size = page_size(request.page_size)
+        after = position(request.page_token)
+        c = tables.exchange_runs.c
+        wanted = select(tables.exchange_runs).order_by(c.started_us.desc(), c.id.desc()).limit(size + 1)
+        if ROLE_OPERATOR not in call.caller.roles:
+            wanted = wanted.where(c.partner == call.caller.agency)
+        if after is not None:
+            wanted = wanted.where((c.started_us < after[0]) | ((c.started_us == after[0]) & (c.id < after[1])))
+        rows = call.reading.all(wanted)
+        response = rpc.ListExchangeRunsResponse(runs=[self._message(row) for row in rows[:size]])
+        if len(rows) > size:
+            response.next_page_token = token(int(rows[size - 1]["started_us"]), str(rows[size - 1]["id"]))
+        return response
+
+    def _admit(self, call: Call) -> None:
+        """Counts are egress too. Raises the door's refusal for a caller that may not have them now."""
+        mask, denials = self._door.permitted(
+            call.reading, recipient=call.caller, purpose=PURPOSE_RECONCILIATION, student=None, relation="PARTY"
+        )
+        if not mask >> FIELD_CLASS_AGGREGATE & 1:
+            raise denial(denials[FIELD_CLASS_AGGREGATE].reason, call.caller, PURPOSE_RECONCILIATION, None)
+
+    def _drive(self, key: Key, definition: Definition, actor: str) -> None:
+        with self._store.read() as tx:
+            row = runs.newest(tx, key)
+        if row is not None and (row["state"] in runs.CLOSED or row["receipt"] is not None):
+            return
+        Driver(
+            self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
+            self._receipt_keys, key, actor,
+        ).drive()  # fmt: skip
+
+    def _awaiting(self) -> list[RowMapping]:
+        c, held = tables.exchange_runs.c, tables.holdings.c
+        with self._store.read() as tx:
+            waiting = list(tx.all(_oldest_first().where(c.state == pb.RUN_STATE_AWAIT_RECEIPT)))
+            overdue = {
+                str(row["item"])
+                for row in tx.all(
+                    select(held.item).where(held.kind == "exchange", held.step == runs.OVERDUE.lower())
+                )
+            }
+            disputed = tx.all(_oldest_first().where(c.state == pb.RUN_STATE_INCOMPLETE, c.receipt.is_(None)))
+        return waiting + [row for row in disputed if runs.name_of(row) in overdue]
+
+    def _oldest(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> str:
+        """The first period that the books could owe: of the first run, else of the first referral between the two."""
+        newest = previous_period(now_us)
+        floor = shift(newest, -_LOOK_BACK)
+        c = tables.exchange_runs.c
+        first = tx.scalar(select(func.min(c.period)).where(c.exchange == exchange))
+        if first is None:
+            one, other = definition.parties
+            r = tables.referrals.c
+            created = tx.scalar(
+                select(func.min(r.created_us)).where(
+                    ((r.sender == one) & (r.recipient == other)) | ((r.sender == other) & (r.recipient == one))
+                )
+            )
+            first = newest if created is None else min(newest, period_of(int(created)))
+        return max(floor, str(first))
+
+    @staticmethod
+    def _unfinished(tx: ReadTx, exchange: str, definition: Definition, period: str) -> bool:
+        rows = [runs.newest(tx, Key(exchange, partner, period)) for partner in receivers(definition)]
+        return any(row is None or row["state"] in _UNFINISHED for row in rows)
+
+    def _message(self, row: RowMapping) -> pb.ExchangeRun:
+        return runs.to_message(row, self._receipt_keys)
+
+
+def receivers(definition: Definition) -> list[str]:
+    """The parties that receive something, once each, in the order of the datasets."""
+    return list(dict.fromkeys(dataset.to for dataset in definition.datasets))
+
+
+def _due(exchange: str, period: str, window: Window, now_us: int) -> Due:
+    return Due(exchange, period, window.start_us, window.close_us, now_us >= window.close_us, window.guessed)
+
+
+def _oldest_first() -> "Select[tuple[object, ...]]":
+    c = tables.exchange_runs.c
+    return select(tables.exchange_runs).order_by(c.period, c.started_us, c.id)

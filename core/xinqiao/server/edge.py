@@ -1,0 +1,279 @@
+"""The one asynchronous file: every RPC of every contract through one generic gRPC handler."""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
+from grpc_status import rpc_status
+
+from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.methods import Method
+from xinqiao.disclosure.registry import Partner
+from xinqiao.server.identity import Identity
+from xinqiao.server.pipeline import Pipeline, security
+from xinqiao.server.uploads import Upload
+from xinqiao.store.tx import Tx
+
+DOMAIN = "xinqiao"
+_HEALTH = "/grpc.health.v1.Health/Check"
+_NO_DEADLINE_S = 86_400.0 * 365
+_log = logging.getLogger("xinqiao.server")
+T = TypeVar("T")
+Context = Any  # grpc.aio.ServicerContext has no useful parameters here
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the edge bears from one partner. Bytes, seconds and counts; see ``guarantees.md`` C10."""
+
+    message_bytes: int = 1024 * 1024
+    metadata_bytes: int = 8192
+    streams_per_connection: int = 100
+    max_deadline_s: float = 30.0
+    concurrent_per_partner: int = 64
+
+
+class Edge(grpc.GenericRpcHandler):
+    """Serves a Pipeline. Commands go to the single writer; reads and partner calls to threads; nothing blocks here."""
+
+    def __init__(self, pipeline: Pipeline, identity: Identity, limits: Limits) -> None:
+        self._pipeline = pipeline
+        self._identity = identity
+        self.limits = self._limits = limits
+        self._readers = ThreadPoolExecutor(4, "reader")
+        self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._working: Counter[tuple[str, bool]] = Counter()
+        pipeline.store.batch_hooks.append(self._wake)
+        self._handlers = {path: self._handler(method) for path, method in pipeline.methods.items()}
+        self._handlers[_HEALTH] = grpc.unary_unary_rpc_method_handler(self._health)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """Every path we serve; None makes gRPC answer UNIMPLEMENTED."""
+        return self._handlers.get(handler_call_details.method)
+
+    def close(self) -> None:
+        """Give the reader threads back."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def _handler(self, method: Method) -> Any:
+        if method.streaming:
+
+            async def stream(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+                async for answer in self._stream(method, requests, context):
+                    yield answer
+
+            return grpc.stream_stream_rpc_method_handler(stream)
+
+        async def unary(data: bytes, context: Context) -> bytes:
+            return await self._unary(method, data, context)
+
+        return grpc.unary_unary_rpc_method_handler(unary)
+
+    async def _unary(self, method: Method, data: bytes, context: Context) -> bytes:
+        caller: Partner | None = None
+        try:
+            caller = self._identity.caller(context.auth_context())
+            self._check_frame(method, data, context)
+            with self._place(caller, method):
+                self._pipeline.admit(method, caller)
+                request = self._pipeline.request(method, data)
+                timeout = min(self._deadline(context), self._limits.max_deadline_s)
+                return await asyncio.wait_for(self._run(method, caller, request, data), timeout)
+        except Refusal as refusal:
+            await self._refuse(refusal, method, caller, context)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed; repeat with the same request_id")
+        except asyncio.CancelledError:
+            raise
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await self._broken(error, method, context)
+        raise AssertionError("abort always raises")
+
+    async def _run(self, method: Method, caller: Partner, request: Message, data: bytes) -> bytes:
+        if method.mutates and not self._pipeline.outside(method):
+            return await self._write(self._pipeline.mutation(method, caller, request, data), method.crisis)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._pipeline.read, method, caller, request)
+
+    def _write(self, command: Callable[[Tx], T], crisis: bool) -> Awaitable[T]:
+        """Queue a command; the future is set on this loop once its group commit is durable."""
+        loop = self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def done(result: T | None, error: BaseException | None) -> None:
+            self._answers.append((future, result, error))
+
+        self._pipeline.store.submit(command, done, crisis)
+        return future
+
+    def _wake(self) -> None:
+        """Called by a writer thread once a batch: one wake-up of the loop for all its answers."""
+        loop = self._loop
+        if self._answers and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        while self._answers:
+            future, result, error = self._answers.popleft()
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+    async def _stream(
+        self, method: Method, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
+        caller: Partner | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            caller = self._identity.caller(context.auth_context())
+            self._check_frame(method, b"", context, stream=True)
+            with self._place(caller, method):
+                self._pipeline.admit(method, caller)
+                upload: Upload | None = None
+                async for data in requests:
+                    self._check_size(data)
+                    if upload is None:
+                        upload = Upload(self._pipeline, method, caller)
+                    command = await loop.run_in_executor(self._readers, upload.prepare, data)
+                    answer: Message = await self._write(command, False)
+                    yield answer.SerializeToString(deterministic=True)
+        except Refusal as refusal:
+            await self._refuse(refusal, method, caller, context)
+        except (asyncio.CancelledError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await self._broken(error, method, context)
+
+    def _check_frame(self, method: Method, data: bytes, context: Context, stream: bool = False) -> None:
+        self._check_size(data)
+        metadata = context.invocation_metadata() or ()
+        if sum(len(key) + len(value) + 32 for key, value in metadata) > self._limits.metadata_bytes:
+            raise Refusal("RESOURCE_EXHAUSTED", "METADATA", f"metadata is over {self._limits.metadata_bytes} bytes")
+        remaining = self._deadline(context)
+        if not stream and remaining > _NO_DEADLINE_S:
+            raise Refusal("INVALID_ARGUMENT", "DEADLINE_REQUIRED", "set a deadline: a call without one can hang for ever")
+        if not stream and remaining > self._limits.max_deadline_s + 1:
+            context.set_trailing_metadata((("xinqiao-deadline-capped-s", str(int(self._limits.max_deadline_s))),))
+
+    def _check_size(self, data: bytes) -> None:
+        if len(data) > self._limits.message_bytes:
+            raise Refusal("RESOURCE_EXHAUSTED", "TOO_LARGE", f"a message is over {self._limits.message_bytes} bytes")
+
+    @staticmethod
+    def _deadline(context: Context) -> float:
+        remaining = context.time_remaining()
+        return float("inf") if remaining is None else float(remaining)
+
+    @contextmanager
+    def _place(self, caller: Partner, method: Method) -> Iterator[None]:
+        """One partner's routine calls cannot take the places of another's, nor those of its own crisis calls."""
+        key = (caller.agency, method.crisis)
+        if self._working[key] >= self._limits.concurrent_per_partner:
+            raise Refusal("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls at once", retry_after_s=0.5)
+        self._working[key] += 1
+        try:
+            yield
+        finally:
+            self._working[key] -= 1
+
+    async def _refuse(self, refusal: Refusal, method: Method, caller: Partner | None, context: Context) -> NoReturn:
+        if caller is None:
+            security.warning("%s %s/%s caller unknown", method.name, refusal.status, refusal.reason)
+        elif journal := self._pipeline.refused(refusal, method, caller):
+            try:
+                await self._write(journal, method.crisis)
+            except Exception as error:  # the refusal stands even when the store is failing
+                _log.error("a refusal could not be journalled: %s", type(error).__name__)
+        status = rpc_status.to_status(to_status(refusal))
+        await context.abort(status.code, status.details, status.trailing_metadata)
+        raise AssertionError("abort always raises")
+
+    async def _broken(self, error: Exception, method: Method, context: Context) -> NoReturn:
+        """Never the exception's text: it may quote a record."""
+        reference = secrets.token_hex(4)
+        _log.error("%s failed, reference %s", method.name, reference, exc_info=_frames_only(error))
+        await context.abort(grpc.StatusCode.INTERNAL, f"internal error, reference {reference}")
+        raise AssertionError("abort always raises")
+
+    async def _health(self, data: bytes, context: Context) -> bytes:
+        """Only operators may probe; to a partner the service does not exist."""
+        try:
+            caller = self._identity.caller(context.auth_context())
+        except Refusal:
+            caller = None
+        if caller is None or ROLE_OPERATOR not in caller.roles:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+        response = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+        return bytes(response.SerializeToString())
+
+
+class _Hidden(Exception):
+    """Stands for an exception whose text must not be logged."""
+
+
+def _frames_only(error: Exception) -> tuple[type[BaseException], BaseException, Any]:
+    shown = _Hidden(type(error).__name__)
+    return (_Hidden, shown, error.__traceback__)
+
+
+def to_status(refusal: Refusal) -> status_pb2.Status:
+    """`google.rpc.Status` with ErrorInfo, BadRequest and RetryInfo, as the contracts promise."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(refusal.status), message=refusal.message)
+    info = error_details_pb2.ErrorInfo(reason=refusal.reason, domain=DOMAIN, metadata=refusal.metadata)
+    details: list[Message] = [info]
+    if refusal.violations:
+        bad = error_details_pb2.BadRequest()
+        for violation in refusal.violations:
+            bad.field_violations.add(
+                field=violation.field, reason=violation.reason, description=violation.description
+            )
+        details.append(bad)
+    if refusal.retry_after_s is not None:
+        delay = Duration()
+        delay.FromMilliseconds(int(refusal.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def make_server(limits: Limits) -> grpc.aio.Server:
+    """A gRPC server with the limits that gRPC itself enforces; must be called on its loop."""
+    options: Sequence[tuple[str, Any]] = (
+        ("grpc.so_reuseport", 0),  # a second gateway on the port must fail loudly
+        ("grpc.max_receive_message_length", 4 * limits.message_bytes),  # above our own limit, which gives a reason
+        ("grpc.max_metadata_size", 2 * limits.metadata_bytes),
+        ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        ("grpc.max_connection_age_ms", 3_600_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 300_000),
+        ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+    )
+    return grpc.aio.server(options=options)
+
+
+

@@ -1,0 +1,57 @@
+"""Who calls: exactly one SPIFFE URI in the client certificate, known to the registry, its serial not denied."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cryptography import x509
+
+from xinqiao.contract.clock import Clock
+from xinqiao.contract.errors import Refusal
+from xinqiao.disclosure.registry import Partner, Registry
+
+_RELOAD_S = 30.0
+
+
+class Identity:
+    """Maps a connection's ``auth_context`` to a partner. Only ``peer_spiffe_id`` counts: a DNS name that spells a
+    SPIFFE id looks the same in the list of names, and a certificate with two URIs has no ``peer_spiffe_id`` at all."""
+
+    def __init__(self, registry: Registry, clock: Clock, deny_list: Path | None) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._deny_list = deny_list
+        self._denied: frozenset[int] = frozenset()
+        self._next_load = float("-inf")
+        self._serials: dict[bytes, int] = {}
+
+    def caller(self, auth_context: Mapping[str, Iterable[bytes]]) -> Partner:
+        """The calling partner. Raises Refusal UNAUTHENTICATED/IDENTITY or REVOKED."""
+        uris = list(auth_context.get("peer_spiffe_id", ()))
+        partner = self._registry.by_spiffe(uris[0].decode(errors="replace")) if len(uris) == 1 else None
+        if partner is None:
+            raise Refusal(
+                "UNAUTHENTICATED", "IDENTITY", "the certificate needs exactly one URI name, of a registered partner"
+            )
+        if self._deny_list is not None:
+            self._check_serial(auth_context)
+        return partner
+
+    def _check_serial(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
+        if self._clock.monotonic() >= self._next_load:
+            self._load()
+        if not self._denied:
+            return
+        for pem in auth_context.get("x509_pem_cert", ()):
+            serial = self._serials.get(pem)
+            if serial is None:
+                if len(self._serials) > 10_000:
+                    self._serials.clear()
+                serial = self._serials[pem] = x509.load_pem_x509_certificate(pem).serial_number
+            if serial in self._denied:
+                raise Refusal("UNAUTHENTICATED", "REVOKED", "the certificate is on the deny list")
+
+    def _load(self) -> None:
+        self._next_load = self._clock.monotonic() + _RELOAD_S
+        if self._deny_list is not None and self._deny_list.exists():
+            lines = (line.split("#")[0].strip() for line in self._deny_list.read_text().splitlines())
+            self._denied = frozenset(int(line, 16) for line in lines if line)

@@ -1,0 +1,175 @@
+"""What adapters bring takes the road partners take: each item becomes a call through the pipeline, as that partner."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from xinqiao.adapters.agency import AgencyHandle
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
+from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet, ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
+from xinqiao.api.screening.v1 import screening_service_pb2 as screening
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.methods import Method
+from xinqiao.disclosure.registry import Partner
+from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.uploads import Upload
+from xinqiao.store import tables
+from xinqiao.store.tx import Tx
+
+_log = logging.getLogger("xinqiao.intake")
+_STUDENTS = 200
+_SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
+_CASEFILE = "/xinqiao.api.casefile.v1.CaseFileService"
+_REFERRAL = "/xinqiao.api.referral.v1.ReferralService"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one look at a partner brought; counts of items, never their content."""
+
+    students: int = 0
+    forms: int = 0
+    critical: int = 0
+    unknown: int = 0
+    updates: int = 0
+    rejected: list[Rejected] = field(default_factory=list[Rejected])
+
+
+class Intake:
+    """Reads one agency from its stored cursor on, item by item; an item is durable before its cursor moves."""
+
+    def __init__(self, pipeline: Pipeline, handle: AgencyHandle, partner: Partner) -> None:
+        self._pipeline = pipeline
+        self._handle = handle
+        self._partner = partner
+
+    def run_once(self, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
+        """Take everything the partner has now. A partner that is down is tried at the next tick."""
+        tally = Tally()
+        try:
+            self._take(self._handle.read(self._cursor()), tally, progress)
+        except (PartnerUnavailable, PartnerRefused) as error:
+            _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
+        return tally
+
+    def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
+        students: list[Student] = []
+        cursor = ""
+        for item in items:
+            kind = item.WhichOneof("body")
+            if kind == "student":
+                students.append(item.student)
+                cursor = item.cursor
+                if len(students) >= _STUDENTS:
+                    self._register(students, cursor, tally)
+                    students = []
+                continue
+            if students:
+                self._register(students, cursor, tally)
+                students = []
+            if kind == "forms":
+                self._upload(item.forms, tally)
+            elif kind == "referral":
+                self._update(item.referral, tally)
+            elif kind == "rejected":
+                tally.rejected.append(item.rejected)
+            self._move(item.cursor)
+            progress(tally)
+        if students:
+            self._register(students, cursor, tally)
+        progress(tally)
+
+    def _register(self, students: list[Student], cursor: str, tally: Tally) -> None:
+        request = casefile.RegisterStudentsRequest(students=students)
+        request.request_id = _key("roster", request.SerializeToString(deterministic=True))
+        try:
+            self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
+            tally.students += len(students)
+        except Refusal as refusal:
+            if len(students) > 1:
+                for student in students:  # one bad student must not keep out the others
+                    self._register([student], cursor, tally)
+                return
+            tally.rejected.append(_rejected("roster", refusal))
+        self._move(cursor)
+
+    def _upload(self, sheet: FormSheet, tally: Tally) -> None:
+        method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
+        upload = Upload(self._pipeline, method, self._partner)
+        name = _key("sheet", sheet.SerializeToString(deterministic=True))
+        header = screening.UploadHeader(upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on)
+        batch = screening.AssessmentBatch(number=1, local_ids=sheet.local_ids, answers=sheet.answers)
+        try:
+            self._pipeline.admit(method, self._partner)
+            for request in (
+                screening.UploadAssessmentsRequest(header=header),
+                screening.UploadAssessmentsRequest(batch=batch),
+            ):
+                response = self._pipeline.store.run(upload.prepare(request.SerializeToString(deterministic=True)))
+        except Refusal as refusal:
+            tally.rejected.append(_rejected(sheet.source, refusal))
+            return
+        for row, verdict in enumerate(response.verdicts):
+            if verdict in (screening.ROW_VERDICT_ACCEPTED, screening.ROW_VERDICT_ACCEPTED_CRITICAL):
+                tally.forms += 1
+                tally.critical += verdict == screening.ROW_VERDICT_ACCEPTED_CRITICAL
+            else:
+                tally.unknown += verdict == screening.ROW_VERDICT_UNKNOWN_STUDENT
+                word = screening.RowVerdict.Name(screening.RowVerdict.ValueType(verdict))
+                tally.rejected.append(
+                    Rejected(source=sheet.source, place=f"form {row + 1} of {sheet.instrument}",
+                             reason=word.removeprefix("ROW_VERDICT_"), message="bring the roster first, or mend the row")
+                )  # fmt: skip
+
+    def _update(self, update: ReferralUpdate, tally: Tally) -> None:
+        key = _key("update", update.source.encode())
+        try:
+            if update.event == referral_pb2.REFERRAL_EVENT_REPORT_OUTCOME:
+                self._pipeline.call(
+                    f"{_REFERRAL}/ReportOutcome",
+                    referral_service_pb2.ReportOutcomeRequest(
+                        request_id=key, name=update.referral, outcome=update.outcome
+                    ),
+                    self._partner,
+                )
+            else:
+                self._pipeline.call(
+                    f"{_REFERRAL}/AdvanceReferral",
+                    referral_service_pb2.AdvanceReferralRequest(
+                        request_id=key, name=update.referral, event=update.event, reason=update.reason,
+                        appointment_us=update.appointment_us,
+                    ),
+                    self._partner,
+                )  # fmt: skip
+            tally.updates += 1
+        except Refusal as refusal:
+            tally.rejected.append(_rejected(update.source, refusal))
+
+    def _cursor(self) -> str:
+        with self._pipeline.store.read() as reading:
+            row = reading.get(tables.cursors, self._handle.agency, "read")
+        return str(row["value"]) if row is not None else ""
+
+    def _move(self, cursor: str) -> None:
+        if not cursor:
+            return
+        agency = self._handle.agency
+
+        def move(tx: Tx) -> None:
+            if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
+                tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
+
+        self._pipeline.store.run(move)
+
+
+def _key(kind: str, content: bytes) -> str:
+    """A request id that the same content always gets: reading it again after a crash changes nothing."""
+    return f"{kind}.{hashlib.sha256(content).hexdigest()[:40]}"
+
+
+def _rejected(source: str, refusal: Refusal) -> Rejected:
+    return Rejected(source=source, reason=refusal.reason, message=refusal.message)

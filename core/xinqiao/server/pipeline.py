@@ -1,0 +1,170 @@
+"""What happens to every call between its bytes and its answer, in one file: the same for gRPC and for adapters.
+
+decode -> validate -> authorize -> replay or run -> release -> journal -> encode. No gRPC in here.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from google.protobuf.message import Message
+
+from xinqiao.contract.decode import decode, validate
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.fields import redact
+from xinqiao.contract.methods import Method, methods
+from xinqiao.disclosure.call import Call
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.registry import Partner
+from xinqiao.journal.append import append
+from xinqiao.store import tables
+from xinqiao.store.engine import Store
+from xinqiao.store.tx import ReadTx, Tx
+
+Function = Callable[[Any, Call], Message]
+security = logging.getLogger("xinqiao.security")
+
+_ON_RECORD = frozenset({"PERMISSION_DENIED", "FAILED_PRECONDITION"})
+"""Refusals that leave a journal row; malformed requests and unknown names leave a line in the security log."""
+
+
+class Pipeline:
+    """All RPCs of the served contracts, bound to the functions of their rooms."""
+
+    def __init__(self, store: Store, door: Door, rooms: Mapping[str, object]) -> None:
+        """``rooms`` maps a proto service name to the object whose functions serve it.
+
+        Raises LookupError for an RPC without a function: a contract is served whole or not at all.
+        """
+        self.store = store
+        self.door = door
+        self.methods = methods()
+        self.rooms = rooms
+        self._functions: dict[str, Function] = {}
+        for path, method in self.methods.items():
+            if method.streaming:
+                continue
+            function = getattr(rooms.get(method.service), method.function, None)
+            if function is None:
+                raise LookupError(f"{method.service}/{method.name} has no function {method.function} in its room")
+            self._functions[path] = function
+
+    def admit(self, method: Method, caller: Partner) -> None:
+        """Raises Refusal PERMISSION_DENIED/ROLE or AGREEMENT_EXPIRED."""
+        if method.roles.isdisjoint(caller.roles):
+            raise Refusal("PERMISSION_DENIED", "ROLE", f"{method.name} is not for the caller's role")
+        if not caller.agreement_holds(self.store.clock.now_us()):
+            raise Refusal("PERMISSION_DENIED", "AGREEMENT_EXPIRED", "no confidentiality agreement is in force")
+
+    def request(self, method: Method, data: bytes) -> Message:
+        """Decode and validate. Raises Refusal INVALID_ARGUMENT."""
+        return decode(method.request, data)
+
+    def outside(self, method: Method) -> bool:
+        """The function calls a partner, so it must not run inside a write transaction."""
+        return bool(getattr(self._functions[method.path], "outside_transaction", False))
+
+    def mutation(self, method: Method, caller: Partner, request: Message, data: bytes) -> Callable[[Tx], bytes]:
+        """The command that runs a mutation once per ``request_id`` and replays its answer afterwards."""
+        function = self._functions[method.path]
+        request_id = str(cast(Any, request).request_id)
+        digest = hashlib.sha256(method.path.encode() + b"\0" + data).digest()
+
+        def command(tx: Tx) -> bytes:
+            stored = tx.get(tables.requests, caller.id, request_id)
+            if stored is not None:
+                return self._replay(stored, digest, request_id)
+            call = Call(caller, method, tx, self.door, request_id)
+            response = function(request, call)
+            answer = self._close(response, call, tx)
+            if not call.rows:
+                raise RuntimeError(f"{method.name} changed something without a journal row")
+            sealer = self.door.keys.sealer(call.student) if call.student else self.door.keys.system_sealer()
+            if not tx.insert_if_absent(
+                tables.requests, caller.id, request_id, method.name, digest, call.student,
+                sealer.seal(answer, table="requests", key=f"{caller.id}/{request_id}"), tx.now_us,
+            ):  # fmt: skip
+                raise Refusal("ABORTED", "IN_PROGRESS", "the same request is being worked on", retry_after_s=0.2)
+            return answer
+
+        return command
+
+    def _replay(self, stored: Mapping[Any, Any], digest: bytes, request_id: str) -> bytes:
+        if bytes(stored["digest"]) != digest:
+            raise Refusal("ALREADY_EXISTS", "KEY_REUSED", "this request_id was used for another request; take a new one")
+        student = stored["student"]
+        sealer = self.door.keys.sealer(str(student)) if student else self.door.keys.system_sealer()
+        key = f"{stored['partner']}/{request_id}"
+        return sealer.open(bytes(stored["response"]), table="requests", key=key)
+
+    def read(self, method: Method, caller: Partner, request: Message) -> bytes:
+        """Run a read, journal what it shows of whom, and only then give the bytes."""
+        with self.store.read() as reading:
+            call = Call(caller, method, reading, self.door)
+            response = self._functions[method.path](request, call)
+            answer = self._close(response, call, None)
+        shown: list[tuple[str | None, int]] = list(call.disclosed.items()) or [(None, 0)]
+
+        def journal(tx: Tx) -> None:
+            for student, classes in shown:
+                append(
+                    tx, kind="read", decision="permit", actor=caller.id, partner=caller.agency,
+                    purpose=method.purpose, classes=classes, student=student, resource=method.name,
+                    policy_version=self.door.policy.version,
+                )  # fmt: skip
+
+        self.store.run(journal, crisis=method.crisis)
+        return answer
+
+    def _close(self, response: Message, call: Call, tx: ReadTx | None) -> bytes:
+        """The second net: whatever a room forgot, no answer exceeds what policy could ever grant this caller."""
+        ceiling = 0
+        for purpose in {call.method.purpose} | call.purposes:
+            ceiling |= self.door.policy.ceiling(call.caller.roles, purpose)
+        if redact(response, ceiling):
+            security.error("the edge cut fields of %s that its room had let pass", call.method.name)
+        if isinstance(tx, Tx):
+            for student, classes in call.disclosed.items():
+                append(
+                    tx, kind="read", decision="permit", actor=call.caller.id, partner=call.caller.agency,
+                    purpose=call.method.purpose, classes=classes, student=student, resource=call.method.name,
+                    policy_version=self.door.policy.version,
+                )  # fmt: skip
+                call.rows += 1
+        return response.SerializeToString(deterministic=True)
+
+    def refused(self, refusal: Refusal, method: Method, caller: Partner) -> Callable[[Tx], None] | None:
+        """The command that puts a refusal on record, or None where a log line is enough."""
+        security.warning("%s %s/%s caller=%s", method.name, refusal.status, refusal.reason, caller.id)
+        if refusal.status not in _ON_RECORD:
+            return None
+
+        def journal(tx: Tx) -> None:
+            append(
+                tx, kind="refused", decision="deny", actor=caller.id, partner=refusal.metadata.get("recipient", ""),
+                purpose=method.purpose, student=refusal.subject, resource=method.name, reason=refusal.reason,
+                basis=refusal.metadata.get("basis", ""), policy_version=self.door.policy.version,
+            )  # fmt: skip
+
+        return journal
+
+    def call(self, path: str, request: Message, caller: Partner) -> Message:
+        """A whole call from inside the gateway, as ``caller``: what adapters bring takes the road partners take.
+
+        Raises what the edge would answer, as Refusal.
+        """
+        method = self.methods[path]
+        try:
+            self.admit(method, caller)
+            validate(request)
+            if method.mutates and not self.outside(method):
+                data = request.SerializeToString(deterministic=True)
+                answer = self.store.run(self.mutation(method, caller, request, data), crisis=method.crisis)
+            else:
+                answer = self.read(method, caller, request)
+        except Refusal as refusal:
+            if journal := self.refused(refusal, method, caller):
+                self.store.run(journal)
+            raise
+        return method.response.FromString(answer)

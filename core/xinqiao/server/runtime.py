@@ -1,0 +1,270 @@
+"""A gateway put together: every room built once from the configuration, started and stopped in order."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+import grpc
+import uvloop
+from grpc_reflection.v1alpha import reflection
+
+from xinqiao.adapters.agency import AgencyHandle, AgencySpec
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.casefile.service import CaseFile
+from xinqiao.config.bundle import Bundle
+from xinqiao.config.clocks import Clocks
+from xinqiao.config.settings import Gateway as Settings
+from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
+from xinqiao.contract.errors import Refusal
+from xinqiao.delivery.workers import Delivery, Pace
+from xinqiao.disclosure.bases import load_bases
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import load_policy
+from xinqiao.disclosure.registry import Partner, Registry
+from xinqiao.disclosure.students import Students
+from xinqiao.exchange.service import Exchanges
+from xinqiao.journal.checkpoint import Checkpointer
+from xinqiao.journal.signing import load_signing_key
+from xinqiao.referral.ladder import Ladder
+from xinqiao.referral.service import Referrals
+from xinqiao.screening.instruments import load_instruments
+from xinqiao.screening.service import Screening
+from xinqiao.screening.triage import load_triage
+from xinqiao.screening.upload import Uploads
+from xinqiao.server.edge import Edge, Limits, make_server
+from xinqiao.server.identity import Identity
+from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.scheduler import Ticks
+from xinqiao.server.status import GatewayRoom
+from xinqiao.store.engine import Store, open_store
+
+
+class Gateway:
+    """One node. ``start`` serves; ``stop`` lets work under way finish; both may be called once."""
+
+    def __init__(self, config: Path, *, host: AdapterHost | None = None, clock: Clock | None = None) -> None:
+        """Load the configuration and open the store. Raises ConfigError, Refusal (store, keys) or PolicyError."""
+        self.clock = clock or SystemClock()
+        self.host = host or AdapterHost.load(None)
+        self.bundle = Bundle(config, self.host.settings_models())
+        settings = self.settings = self.bundle.gateway
+        self.registry = Registry(_partners(settings))
+        operators = self.registry.with_role(options.ROLE_OPERATOR)
+        self.operator = operators[0].id if operators else "operator"
+        self.store: Store = open_store(
+            settings.store.url, settings.store.keys_url, Path(settings.store.keyring), self.clock, node=settings.node,
+            migrate=True,
+        )  # fmt: skip
+        try:
+            self._build(settings)
+        except BaseException:
+            self.store.close()
+            raise
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self.port = 0
+
+    def _build(self, settings: Settings) -> None:
+        keys = self.store.keys
+        policy = load_policy(Path(settings.policy) / "disclosure.yaml")
+        bases = load_bases(Path(settings.legal_bases))
+        self.door = Door(policy, bases, self.registry, Students(keys), keys)
+        clocks = Clocks(self.bundle.district)
+        library = load_instruments(Path(settings.instruments))
+        pack = load_triage(Path(settings.triage), library)
+        screening = Screening(self.door, library, pack, clocks.deadline)
+        screening.uploads = Uploads(screening)
+        referrals = Referrals(self.door, clocks.deadline, self._declared)
+        signing_key = load_signing_key(Path(settings.journal.signing_key))
+        self.checkpointer = Checkpointer(self.store, signing_key, settings.deployment)
+        self.exchanges = Exchanges(
+            self.store,
+            self.door,
+            dict(settings.exchanges),
+            signing_key,
+            settings.deployment,
+            self._send_package,
+            {
+                name: Path(partner.receipt_key).read_bytes()
+                for name, partner in settings.partners.items()
+                if partner.receipt_key is not None and Path(partner.receipt_key).exists()
+            },
+        )
+        self.pipeline = Pipeline(
+            self.store,
+            self.door,
+            {
+                "xinqiao.api.screening.v1.ScreeningService": screening,
+                "xinqiao.api.referral.v1.ReferralService": referrals,
+                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door),
+                "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
+                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
+                    settings.deployment, policy.version, self.host.agencies
+                ),
+            },
+        )
+        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator)
+        pace = settings.delivery
+        self.delivery = Delivery(
+            self.store,
+            self.door,
+            self.host.agencies,
+            Pace(
+                pace.routine_workers, pace.crisis_workers, pace.backoff_s, pace.max_attempts, pace.lease_s,
+                pace.poll_ms / 1000,
+            ),
+            {"referral": referrals.delivered},
+            self.operator,
+        )  # fmt: skip
+        limits, deny_list = settings.server.limits, settings.server.tls.deny_list
+        self.edge = Edge(
+            self.pipeline,
+            Identity(self.registry, self.clock, deny_list and Path(deny_list)),
+            Limits(
+                limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection,
+                float(limits.max_deadline_s), limits.concurrent_per_partner,
+            ),
+        )  # fmt: skip
+        self.ticks = Ticks(
+            {
+                "checkpoint": (settings.journal.checkpoint_seconds, self.checkpointer.run_once),
+                "ladder": (5.0, self.ladder.climb),
+                "intake": (2.0, self.read_all),
+                "exchanges": (30.0, self._run_due),
+            }
+        )
+
+    def start(self, *, listen: bool = True, tick: bool = True) -> None:
+        """Start adapters, workers, the clock and the listener. Raises Refusal UNAVAILABLE/PORT_TAKEN."""
+        settings = self.settings
+        self.host.start(
+            {name: _spec(name, settings) for name in settings.adapters},
+            deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
+        )  # fmt: skip
+        if listen:
+            self._listen(settings)
+        self.delivery.start()
+        if tick:
+            self.ticks.start()
+        self._ticking = tick
+
+    def stop(self) -> None:
+        """Stop listening, finish what is in hand, sign the last checkpoint, close the store."""
+        if getattr(self, "_ticking", False):
+            self.ticks.stop()
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(30)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            if self._thread is not None:
+                self._thread.join(10)
+        self.delivery.stop()
+        self.host.close()
+        self.edge.close()
+        self.checkpointer.run_once()
+        self.store.close()
+
+    def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
+        """Look once at every agency that brings something."""
+        tallies: dict[str, Tally] = {}
+        for agency, handle in self.host.agencies.items():
+            partner = self.registry.find(agency)
+            if partner is not None and _brings(handle):
+                tallies[agency] = Intake(self.pipeline, handle, partner).run_once(progress)
+        return tallies
+
+    def _run_due(self) -> None:
+        for exchange, period in self.exchanges.due(self.clock.now_us()):
+            self.exchanges.run(exchange, period, actor="gateway")
+
+    def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
+        return self.host.agencies[agency].exchange(package, request_id)
+
+    def _declared(self, agency: str, contract: str) -> int | None:
+        """Classes that the agency's adapter declares it reads of a contract; None where it has none."""
+        handle = self.host.agencies.get(agency)
+        if handle is None or handle.manifest is None:
+            return None
+        if not handle.manifest.takes(contract):
+            return None
+        mask = 0
+        for field_class in handle.declared_classes(contract):
+            mask |= 1 << int(field_class)
+        return mask
+
+    def _listen(self, settings: Settings) -> None:
+        ready: "list[int | BaseException]" = []
+        started = threading.Event()
+        tls = settings.server.tls
+        credentials = grpc.ssl_server_credentials(
+            [(Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())],
+            root_certificates=Path(tls.ca).read_bytes(),
+            require_client_auth=True,
+        )
+
+        async def serve() -> None:
+            self._server = make_server(self.edge.limits)
+            self._server.add_generic_rpc_handlers((self.edge,))
+            if settings.server.reflection:
+                names = [method.service for method in self.pipeline.methods.values()]
+                reflection.enable_server_reflection([*dict.fromkeys(names), reflection.SERVICE_NAME], self._server)
+            ready.append(self._server.add_secure_port(str(settings.server.listen), credentials))
+            await self._server.start()
+
+        def run() -> None:
+            loop = self._loop = uvloop.new_event_loop()
+            asyncio.set_event_loop(loop)
+            try:
+                loop.run_until_complete(serve())
+            except BaseException as error:
+                ready.append(error)
+                started.set()
+                return
+            started.set()
+            loop.run_forever()
+            loop.close()
+
+        self._thread = threading.Thread(target=run, name="edge", daemon=True)
+        self._thread.start()
+        started.wait(30)
+        result = ready[-1] if ready else RuntimeError()
+        if not isinstance(result, int) or result == 0:
+            raise Refusal("UNAVAILABLE", "PORT_TAKEN", f"cannot listen on {settings.server.listen}: already running?")
+        self.port = result
+
+    async def _stop_server(self) -> None:
+        await self._server.stop(grace=5)
+
+
+def _brings(handle: AgencyHandle) -> bool:
+    return handle.manifest is not None and "read" in handle.manifest.capabilities
+
+
+def _spec(name: str, settings: Settings) -> AgencySpec:
+    entry = settings.adapters[name]
+    names = settings.partners[name].names
+    return AgencySpec(
+        agency=name, names={"zh": names.zh, "en": names.en}, kind=str(entry.adapter), settings=entry.settings,
+        enabled=entry.enabled, deadline_s=float(entry.deadline_s), concurrency=entry.concurrency,
+        breaker_failures=entry.breaker.failures, breaker_reset_s=float(entry.breaker.reset_s),
+    )  # fmt: skip
+
+
+def _partners(settings: Settings) -> list[Partner]:
+    found: list[Partner] = []
+    for name, partner in settings.partners.items():
+        start = datetime.combine(partner.agreement.valid_from, time(), BEIJING)
+        end = datetime.combine(partner.agreement.valid_to + timedelta(days=1), time(), BEIJING)
+        found.append(
+            Partner(
+                name, partner.kind, partner.agency or name,
+                frozenset(int(options.Role.Value(f"ROLE_{role}")) for role in partner.roles),
+                frozenset(str(school) for school in partner.schools), str(partner.spiffe), to_us(start), to_us(end),
+                {"zh": partner.names.zh, "en": partner.names.en},
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,51 @@
+"""A streamed upload as the edge drives it: one header, then batches, each prepared on a thread and then committed."""
+
+from collections.abc import Callable
+from typing import cast
+
+from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.contract.errors import Refusal
+from xinqiao.contract.methods import Method
+from xinqiao.disclosure.call import Call
+from xinqiao.disclosure.registry import Partner
+from xinqiao.screening.upload import OpenUpload, Uploads
+from xinqiao.server.pipeline import Pipeline
+from xinqiao.store.tx import Tx
+
+
+class Upload:
+    """One stream's state. ``prepare`` does the work of a message off the writer; the command it gives only stores."""
+
+    def __init__(self, pipeline: Pipeline, method: Method, caller: Partner) -> None:
+        self._pipeline = pipeline
+        self._method = method
+        self._caller = caller
+        self._room = cast(Uploads, getattr(pipeline.rooms[method.service], "uploads"))  # noqa: B009 - rooms are objects
+        self._opened: OpenUpload | None = None
+
+    def prepare(self, data: bytes) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
+        """Decode one message and give the command that makes it durable. Raises Refusal."""
+        request = cast(rpc.UploadAssessmentsRequest, self._pipeline.request(self._method, data))
+        return self.prepare_message(request)
+
+    def prepare_message(
+        self, request: rpc.UploadAssessmentsRequest
+    ) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
+        """The same for a message made in this process."""
+        if request.WhichOneof("part") == "header":
+            if self._opened is not None:
+                raise Refusal("INVALID_ARGUMENT", "HEADER", "send one header, first")
+            self._opened = self._room.open(request.header, self._caller)
+            return lambda tx: self._room.resume(self._opened_upload(), self._call(tx))
+        upload = self._opened_upload()
+        with self._pipeline.store.read() as reading:
+            prepared = self._room.prepare(upload, request.batch, self._caller, reading)
+        return lambda tx: self._room.store(upload, prepared, self._call(tx))
+
+    def _opened_upload(self) -> OpenUpload:
+        if self._opened is None:
+            raise Refusal("INVALID_ARGUMENT", "HEADER", "send the header before the batches")
+        return self._opened
+
+    def _call(self, tx: Tx) -> Call:
+        return Call(self._caller, self._method, tx, self._pipeline.door)
