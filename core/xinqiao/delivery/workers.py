@@ -97,7 +97,7 @@ class Delivery:
                 (d.state == int(DeliveryState.RUNNING)) & (d.lease_until_us <= reading.now_us)
             )
             return bool(
-                reading.scalar(tables.deliveries.select().with_only_columns(func.count()).where((d.lane == lane) & due))
+                reading.scalar(tables.deliveries.select().with_only_columns(func.count(d.id)).where((d.lane == lane) & due))
             )
 
     def deliver_one(self, lane: int, owner: str) -> bool:

@@ -61,7 +61,7 @@ class Exchanges:
         """
         for name, definition in definitions.items():
             if definition.period != "month":
-                raise Refusal("INVALID_ARGUMENT", "EXCHANGE_PERIOD", f"exchanges.{name}: only `period: month` is served")
+                raise Refusal("INVALID_ARGUMENT", "EXCHANGE_PERIOD", f"exchanges.{name}: `period` must be month")
             for partner in receivers(definition):
                 if partner not in definition.parties or door.registry.find(partner) is None:
                     raise Refusal(
@@ -97,7 +97,7 @@ class Exchanges:
         for key in keys:
             try:
                 self._drive(key, definition, actor)
-            except Exception as fault:  # noqa: BLE001 - the other party must not wait for it; it is raised below
+            except Exception as fault:  # the other party must not wait for it; it is raised below
                 faults.append(fault)
         if faults:
             raise faults[0]
@@ -118,7 +118,7 @@ class Exchanges:
                 continue
             try:
                 self._drive(key_of(row), definition, actor)
-            except Exception as fault:  # noqa: BLE001 - by type only: its text could hold what a partner sent
+            except Exception as fault:  # by type only: its text could hold what a partner sent
                 _log.error("%s: asking for its receipt failed: %s", runs.name_of(row), type(fault).__name__)
             with self._store.read() as tx:
                 after = runs.newest(tx, key_of(row))

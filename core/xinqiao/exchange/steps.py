@@ -75,7 +75,7 @@ class Driver:
         first = int(row["revision"])
         try:
             # One new revision a drive: a record that changes faster than it is built must not keep us here.
-            while self._step(row) and int(row["revision"]) <= first:
+            while self._step(row) and int(row["revision"]) <= first + 1:
                 row = self._newest()
         except _MovedError:
             _log.info("%s: another driver went on with it", name_of(row))
@@ -312,7 +312,7 @@ class Driver:
         return "" if mask >> FIELD_CLASS_AGGREGATE & 1 else denials[FIELD_CLASS_AGGREGATE].reason
 
     def _items(self, row: RowMapping) -> Items:
-        """Build the items again from the frozen list, through the door. Raises _ChangedError unless they are the same."""
+        """Build the items again, through the door. Raises _ChangedError unless they are what was judged and journalled."""
         writer = ItemWriter()
         after, place = -1, 0
         while True:

@@ -51,7 +51,7 @@ class Screening:
         record = assessment.SerializeToString()
         call.tx.insert(
             tables.assessments, identifier, known.id, known.school, instrument.id, request.taken_on, proposal.tier,
-            int(bool(scored.critical)), call.caller.agency, None, call.tx.now_us,
+            bool(scored.critical), call.caller.agency, None, call.tx.now_us,
             sealer.seal(record, table="assessments", key=identifier),
         )  # fmt: skip
         assessment.name = f"assessments/{identifier}"

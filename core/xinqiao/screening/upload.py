@@ -156,7 +156,7 @@ class Uploads:
             sealed = sealer.seal(record, table="assessments", key=identifier)
             sealed_hash.update(sealed)
             prepared.assessments.append(
-                (identifier, student, school, instrument.id, upload.taken_on, tier, int(critical), upload.agency,
+                (identifier, student, school, instrument.id, upload.taken_on, tier, bool(critical), upload.agency,
                  upload.id, now_us, sealed)
             )  # fmt: skip
             if tier > types.TIER_GREEN:

@@ -29,9 +29,9 @@ class GatewayRoom:
             deployment=self._deployment,
             version=__version__,
             policy_version=self._policy_version,
-            holdings=call.reading.scalar(h.select().with_only_columns(func.count())) or 0,
+            holdings=call.reading.scalar(h.select().with_only_columns(func.count(h.c.item))) or 0,
             overdue=call.reading.scalar(
-                h.select().with_only_columns(func.count()).where(h.c.deadline_us < call.reading.now_us)
+                h.select().with_only_columns(func.count(h.c.item)).where(h.c.deadline_us < call.reading.now_us)
             )
             or 0,
             time_us=call.reading.now_us,

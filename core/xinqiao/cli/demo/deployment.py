@@ -1,0 +1,124 @@
+"""A complete deployment in one folder: configuration, keys, certificates and the partners' simulators."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import yaml
+
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.contract.clock import SystemClock
+from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
+from xinqiao.server.pki import Authority, write_private
+from xinqiao.store.keys import KeyStore
+
+SCHOOL, PSYCHOLOGIST, HOSPITAL, OPERATOR = (
+    "kunshan-no1-middle",
+    "psych-chen",
+    "kunshan-mental-health",
+    "bureau-admin",
+)
+_FOLDERS = ("policy", "instruments", "triage", "legal_bases", "district_overlay")
+
+
+@dataclass(slots=True)
+class Deployment:
+    """Where everything of the demo lies. ``school`` and ``hospital`` are the simulators, started by ``prepare``."""
+
+    folder: Path
+    config: Path
+    host: AdapterHost
+    school: Any
+    hospital: Any
+
+    def channel(self, partner: str, port: int) -> grpc.Channel:
+        """A channel with the certificate of ``partner``, as any client would open it."""
+        pki = self.folder / "pki"
+        credentials = grpc.ssl_channel_credentials(
+            (pki / "ca.pem").read_bytes(),
+            (pki / "partners" / f"{partner}.key").read_bytes(),
+            (pki / "partners" / f"{partner}.pem").read_bytes(),
+        )
+        options = [("grpc.ssl_target_name_override", "localhost")]
+        return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options)
+
+
+def prepare(folder: Path, example: Path, settings: dict[str, Any]) -> Deployment:
+    """Make, or find again, the deployment in ``folder``; ``settings`` go to the school's adapter.
+
+    A folder whose story has ended is cleared; one whose story was interrupted is kept, so that it goes on.
+    """
+    if (folder / "ended").exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    host = AdapterHost.load(["school", "hospital"])
+    missing = {"school", "hospital"} - set(host.kinds)
+    if missing:
+        raise SystemExit(f"the plugins {sorted(missing)} are not installed: run `make install` ({dict(host.failures)})")
+    school = host.kinds["school"].simulator(folder / "school")
+    hospital = host.kinds["hospital"].simulator(folder / "hospital")
+    adapters = {
+        SCHOOL: {"adapter": "school", "settings": {**school.start(), **settings}},
+        HOSPITAL: {"adapter": "hospital", "settings": hospital.start()},
+    }
+    config = _write_config(folder, example, adapters)
+    _make_keys(folder, config)
+    for name, simulator in ((SCHOOL, school), (HOSPITAL, hospital)):
+        (folder / "pki" / f"{name}.receipt.pub").write_bytes(simulator.receipt_public_key_pem())
+    return Deployment(folder, config, host, school, hospital)
+
+
+def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path:
+    config: dict[str, Any] = yaml.safe_load(example.read_text(encoding="utf-8"))
+    for key in _FOLDERS:
+        config[key] = str((example.parent / str(config[key])).resolve())
+    pki = folder.resolve() / "pki"
+    config["server"]["listen"] = "127.0.0.1:0"
+    config["server"]["tls"] |= {
+        "certificate": str(pki / "gateway.pem"), "key": str(pki / "gateway.key"), "ca": str(pki / "ca.pem"),
+    }  # fmt: skip
+    config["store"] = {
+        "url": f"sqlite:///{folder.resolve()}/xinqiao.db",
+        "keys_url": f"sqlite:///{folder.resolve()}/keys.db",
+        "keyring": str(folder.resolve() / "keyring"),
+    }
+    config["journal"]["signing_key"] = str(pki / "journal.key")
+    config["delivery"]["backoff_s"] = [1, 2, 5, 30, 300]
+    for name, entry in adapters.items():
+        config["adapters"][name] |= entry
+        config["partners"][name]["receipt_key"] = str(pki / f"{name}.receipt.pub")
+    if (school := adapters[SCHOOL]["settings"].get("school")) is not None:
+        for name in (SCHOOL, PSYCHOLOGIST):
+            config["partners"][name]["schools"] = [school]
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _make_keys(folder: Path, config: Path) -> None:
+    pki = folder / "pki"
+    if (folder / "keyring" / "kek").exists():
+        return
+    # The certificates are checked by TLS against the machine's clock, whatever month the story plays in.
+    (pki / "partners").mkdir(parents=True, exist_ok=True)
+    authority = Authority(pki, SystemClock())
+    certificate, key = authority.issue("gateway", dns=["localhost"])
+    (pki / "gateway.pem").write_bytes(certificate)
+    write_private(pki / "gateway.key", key)
+    partners = yaml.safe_load(config.read_text(encoding="utf-8"))["partners"]
+    for name, partner in partners.items():
+        certificate, key = authority.issue(name, uris=[partner["spiffe"]])
+        (pki / "partners" / f"{name}.pem").write_bytes(certificate)
+        write_private(pki / "partners" / f"{name}.key", key)
+    create_signing_key(pki / "journal.key")
+    (pki / "journal.pub").write_bytes(public_key_pem(load_signing_key(pki / "journal.key")))
+    KeyStore.create(folder / "keyring")  # last: its presence says that the rest is complete
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """What the story wrote down for a restart."""
+    path = folder / "story.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -1,0 +1,67 @@
+"""The demo's tables."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
+from xinqiao.api.common.v1.types_pb2 import Holding, Tier
+from xinqiao.api.exchange.v1.exchange_pb2 import ExchangeRun, RunState
+from xinqiao.contract.clock import BEIJING, from_us
+
+_COLOURS = {"RED": "bold red", "ORANGE": "dark_orange", "YELLOW": "yellow", "GREEN": "green"}
+
+
+def runs(found: Sequence[ExchangeRun], zh: bool) -> Table:
+    """selected = sent + withheld + refused + failed, a row a run."""
+    table = Table(title="月度对账" if zh else "Monthly exchange")
+    heads = ("对方", "期间", "状态", "应选", "已送", "保留", "拒收", "失败") if zh else (
+        "partner", "period", "state", "selected", "sent", "withheld", "refused", "failed")  # fmt: skip
+    for head in heads:
+        table.add_column(head)
+    for run in found:
+        state = RunState.Name(run.state).removeprefix("RUN_STATE_")
+        colour = "green" if state == "RECONCILED" else "red"
+        numbers = (run.selected, run.sent, run.withheld, run.refused, run.failed)
+        table.add_row(run.partner, run.period, f"[{colour}]{state}", *(str(number) for number in numbers))
+    return table
+
+
+def journal(rows: Sequence[tuple[str, str, int]], zh: bool) -> Table:
+    """What happened, by kind of journal row."""
+    table = Table(title="存证日志" if zh else "What the journal holds")
+    for head in ("事件", "决定", "行数") if zh else ("event", "decision", "rows"):
+        table.add_column(head)
+    for kind, decision, count in rows:
+        table.add_row(kind, f"[red]{decision}" if decision == "deny" else decision, str(count))
+    return table
+
+
+def holdings(found: Sequence[Holding], now_us: int, zh: bool) -> Table:
+    """Who holds what, until when: a row a holder and step, the earliest deadline shown."""
+    table = Table(title="谁持有什么，到何时" if zh else "Who holds what, until when")
+    heads = ("持有者", "下一步", "等级", "件数", "最早期限", "") if zh else (
+        "holder", "next step", "tier", "items", "earliest deadline", "")  # fmt: skip
+    for head in heads:
+        table.add_column(head)
+    groups: dict[tuple[int, str, str], list[Holding]] = {}
+    for held in found:
+        groups.setdefault((-int(held.tier), held.holder, f"{held.kind}: {held.step}"), []).append(held)
+    for (_, holder, step), items in sorted(groups.items()):
+        tier = Tier.Name(items[0].tier).removeprefix("TIER_")
+        first = min(item.deadline_us for item in items)
+        late = sum(item.deadline_us < now_us or item.escalations > 0 for item in items)
+        mark = f"[red]{late} {'已超期上报' if zh else 'overdue, escalated'}" if late else ""
+        when = from_us(first).astimezone(BEIJING).strftime("%m-%d %H:%M")
+        table.add_row(holder, step, f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-", str(len(items)), when, mark)
+    return table
+
+
+def rejected(found: Sequence[Rejected], total: int, zh: bool) -> Table:
+    """What could not be taken, with place and reason, never a value."""
+    table = Table(title=f"未能接收 {total} 项（前 {len(found)} 项）" if zh else f"Not taken: {total} (first {len(found)})")
+    for head in ("来源", "位置", "原因", "如何修正") if zh else ("source", "place", "reason", "how to mend"):
+        table.add_column(head, overflow="fold")
+    for item in found:
+        table.add_row(item.source[:40], item.place, item.reason, item.message[:80])
+    return table

@@ -1,0 +1,101 @@
+"""Months in Beijing time, working days, windows."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xinqiao.contract.clock import from_us, to_us
+from xinqiao.contract.errors import Refusal
+from xinqiao.exchange.periods import current_period, due_at, finished, previous_period, shift, span
+
+CST = timezone(timedelta(hours=8))  # on purpose not the zone data that the code under test uses
+MONTHS = st.builds(lambda year, month: f"{year:04}-{month:02}", st.integers(2000, 2098), st.integers(1, 12))
+
+
+def schedule(day: Any, *, working: bool = False, at: str = "02:00", days: int = 10) -> Any:
+    return SimpleNamespace(run=SimpleNamespace(day=day, working=working, at=at), close_after_days=days)
+
+
+def beijing(us: int) -> datetime:
+    return from_us(us).astimezone(CST)
+
+
+@given(MONTHS)
+def test_periods_touch_without_gap_or_overlap(period: str) -> None:
+    assert span(period).to_us == span(shift(period, 1)).from_us
+
+
+@given(MONTHS)
+def test_a_period_holds_its_first_and_last_microsecond_and_neither_neighbour(period: str) -> None:
+    first, end = span(period)
+    assert current_period(first) == current_period(end - 1) == period
+    assert current_period(first - 1) == shift(period, -1) if period != "2000-01" else True
+    assert current_period(end) == shift(period, 1)
+    assert previous_period(end) == period
+
+
+@given(MONTHS)
+def test_a_period_starts_at_midnight_in_beijing(period: str) -> None:
+    assert beijing(span(period).from_us) == datetime(int(period[:4]), int(period[5:]), 1, tzinfo=CST)
+
+
+@pytest.mark.parametrize(("period", "days"), [("2028-02", 29), ("2026-02", 28), ("2000-02", 29), ("2026-12", 31)])
+def test_a_month_has_the_days_of_the_calendar(period: str, days: int) -> None:
+    first, end = span(period)
+    assert end - first == days * 86_400_000_000
+
+
+def test_october_begins_while_it_is_still_september_in_utc() -> None:
+    assert span("2026-10").from_us == to_us(datetime(2026, 9, 30, 16, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("bad", ["", "2026-13", "2026-00", "2027-1", "1999-12", "2026-10\n", "２０２６-10", "2026/10"])
+def test_a_bad_period_is_refused_without_echo(bad: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        span(bad)
+    assert (caught.value.status, caught.value.reason) == ("INVALID_ARGUMENT", "PERIOD")
+    assert not bad or bad not in caught.value.message
+
+
+@given(MONTHS)
+def test_a_period_is_over_from_the_first_microsecond_of_the_next(period: str) -> None:
+    end = span(period).to_us
+    assert finished(period, end) == span(period)
+    with pytest.raises(Refusal, match="PERIOD"):
+        finished(period, end - 1)
+
+
+def test_the_first_working_day_of_october_comes_after_the_holidays() -> None:
+    window = due_at(schedule(1, working=True), "2026-09")
+    assert beijing(window.start_us) == datetime(2026, 10, 8, 2, tzinfo=CST)
+    assert beijing(window.close_us) == datetime(2026, 10, 18, 2, tzinfo=CST)
+    assert not window.guessed
+
+
+def test_a_make_up_saturday_is_the_last_working_day_of_february_2026() -> None:
+    assert beijing(due_at(schedule("last", working=True), "2026-01").start_us).date() == date(2026, 2, 28)
+
+
+def test_the_last_day_of_a_leap_february_is_the_29th() -> None:
+    assert beijing(due_at(schedule("last", at="23:30"), "2028-01").start_us) == datetime(2028, 2, 29, 23, 30, tzinfo=CST)
+
+
+def test_a_year_without_known_holidays_is_guessed_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    window = due_at(schedule(2, working=True), "2026-12")
+    assert window.guessed
+    assert beijing(window.start_us).date() == date(2027, 1, 4)
+    assert "2027" in caplog.text
+
+
+def test_a_plain_day_is_never_guessed() -> None:
+    assert not due_at(schedule(5), "2029-12").guessed
+
+
+@given(MONTHS, st.one_of(st.integers(1, 28), st.just("last")), st.booleans())
+def test_a_period_is_run_after_its_end_and_within_the_next_month(period: str, day: Any, working: bool) -> None:
+    window = due_at(schedule(day, working=working), period)
+    assert span(period).to_us <= window.start_us < span(shift(period, 1)).to_us
+    assert window.close_us - window.start_us == 10 * 86_400_000_000
