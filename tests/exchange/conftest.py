@@ -24,6 +24,7 @@ from xinqiao.journal.signing import public_key_pem
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, func, select
+from xinqiao.store.tx import Tx
 
 POLICY = Path(__file__).parents[2] / "config" / "policy" / "disclosure.yaml"
 EXCHANGE = "school-hospital-monthly"
@@ -49,8 +50,7 @@ def definition(*receivers: str, nil_report: bool = True) -> Exchange:
             "names": {"zh": "对账", "en": "Books"},
             "parties": [SCHOOL, HOSPITAL],
             "datasets": [
-                {"contract": contracts[to], "to": to, "purpose": "reconciliation"}
-                for to in receivers or (HOSPITAL,)
+                {"contract": contracts[to], "to": to, "purpose": "reconciliation"} for to in receivers or (HOSPITAL,)
             ],
             "period": "month",
             "schedule": {"run": {"day": 1, "working": True, "at": "02:00"}, "close_after_days": 10},
@@ -163,10 +163,7 @@ class Books:
             sealed,
         )  # fmt: skip
 
-        def put(tx: object) -> None:
-            from xinqiao.store.tx import Tx
-
-            assert isinstance(tx, Tx)
+        def put(tx: Tx) -> None:
             tx.delete(tables.referrals, name)
             tx.insert(tables.referrals, *values)
 

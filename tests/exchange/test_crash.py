@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 import pytest
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
+from xinqiao.exchange.periods import span
 from xinqiao.exchange.runs import LEASE_US
 from xinqiao.store.engine import Store
 from xinqiao.store.tx import Tx
@@ -76,8 +77,6 @@ def test_killed_at_any_command_a_rerun_finishes_and_the_partner_sees_one_effect(
 
 
 def fill(books: Books, period: str) -> None:
-    from xinqiao.exchange.periods import span
-
     for name in ("a", "b", "c"):
         books.refer(f"{period}-{name}", (span(period).from_us, 1, 2))
     books.store.keys.shred(f"s-{period}-b")
@@ -109,3 +108,32 @@ def test_a_dead_drivers_run_is_taken_over_once_its_lease_is_over(books: Books) -
         books.run()
     books.wait(microseconds=LEASE_US)
     assert books.run()[0].state == pb.RUN_STATE_RECONCILED
+
+
+def test_a_record_erased_between_its_judgement_and_its_sending_does_not_go(books: Books) -> None:
+    books.refer_many("a", "b")
+    dying = cast(Store, DyingStore(books.store, 5, after_commit=False))  # the sixth command writes the manifest
+    with pytest.raises(Killed):
+        books.exchanges(dying).run(EXCHANGE, PERIOD, actor="admin")
+    assert (books.rows()[0]["state"], books.journal("released")) == (pb.RUN_STATE_SNAPSHOT, 2)
+    books.store.keys.shred("s-b")
+    books.wait(microseconds=LEASE_US)
+    (run,) = books.run()
+    assert (run.revision, run.state, run.sent, run.failed) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
+    assert [item.referral.name for item in books.desk.only()] == ["referrals/a"]
+
+
+def test_a_driver_that_slept_through_its_lease_changes_nothing(books: Books) -> None:
+    books.refer_many("a")
+    rows: list[int] = []
+
+    def sleep_while_another_finishes() -> None:
+        books.desk.before = lambda: None
+        books.wait(microseconds=LEASE_US)
+        assert books.run()[0].state == pb.RUN_STATE_RECONCILED
+        rows.append(books.journal())
+
+    books.desk.before = sleep_while_another_finishes
+    assert books.run()[0].state == pb.RUN_STATE_RECONCILED
+    assert rows == [books.journal()]
+    assert len(books.desk.taken) == 1

@@ -80,7 +80,9 @@ def test_a_make_up_saturday_is_the_last_working_day_of_february_2026() -> None:
 
 
 def test_the_last_day_of_a_leap_february_is_the_29th() -> None:
-    assert beijing(due_at(schedule("last", at="23:30"), "2028-01").start_us) == datetime(2028, 2, 29, 23, 30, tzinfo=CST)
+    assert beijing(due_at(schedule("last", at="23:30"), "2028-01").start_us) == datetime(
+        2028, 2, 29, 23, 30, tzinfo=CST
+    )
 
 
 def test_a_year_without_known_holidays_is_guessed_and_reported(caplog: pytest.LogCaptureFixture) -> None:

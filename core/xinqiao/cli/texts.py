@@ -219,7 +219,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "interrupted": ("interrupted", "已中断"),
     "problems": ("{count} problems", "{count} 个问题"),
     "config.ok": ("{file}: nothing wrong", "{file}：没有问题"),
-    "keys.hint": ("create what is missing: xinqiao keys init --config {file}", "生成缺少的文件：xinqiao keys init --config {file}"),
+    "keys.hint": (
+        "create what is missing: xinqiao keys init --config {file}",
+        "生成缺少的文件：xinqiao keys init --config {file}",
+    ),
     "no_config": (
         "{file}: there is no such file; copy config/gateway.example.yaml, or name yours with --config",
         "{file}：没有这个文件；请复制 config/gateway.example.yaml，或用 --config 指定",

@@ -25,9 +25,21 @@ from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.keys import KeyStore
+from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
 M = TypeVar("M", bound=Message)
+_C = tables.consents.c
+_CONSENTS = (
+    tables.consents.select()
+    .with_only_columns(_C.id, _C.classes, _C.state, _C.not_before_us, _C.not_after_us)
+    .where(
+        (_C.student == bindparam("student"))
+        & (_C.recipient == bindparam("recipient"))
+        & (_C.purpose == bindparam("purpose"))
+    )
+    .order_by(_C.created_us.desc())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +199,7 @@ def denial(reason: str, recipient: Partner, purpose: int, student: str | None, b
 
 def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consented:
     """What the consents say now; any dispute or standing refusal beats any permission (deny overrides)."""
-    c = tables.consents.c
-    rows = tx.all(
-        tables.consents.select()
-        .with_only_columns(c.id, c.classes, c.state, c.not_before_us, c.not_after_us)
-        .where((c.student == student) & (c.recipient == recipient) & (c.purpose == purpose))
-        .order_by(c.created_us.desc())
-    )
+    rows = tx.find(_CONSENTS, student=student, recipient=recipient, purpose=purpose)
     states = {int(row["state"]) for row in rows}
     if CONSENT_STATE_DISPUTED in states:
         return Consented("DISPUTED", 0)

@@ -85,9 +85,7 @@ def select_items(store: Store, door: Door, parties: Sequence[str], period: Span)
         after = int(rows[-1]["created_us"]), str(rows[-1]["id"])
 
 
-def judge(
-    tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int
-) -> Verdict:
+def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
     """Ask the door what of this item ``recipient`` may have now; ``ordinal`` is its place in the package.
 
     The same record, policy and consents give the same bytes, whatever happened to the referral after the period.

@@ -194,9 +194,7 @@ class Exchanges:
             waiting = list(tx.all(_oldest_first().where(c.state == pb.RUN_STATE_AWAIT_RECEIPT)))
             overdue = {
                 str(row["item"])
-                for row in tx.all(
-                    select(held.item).where(held.kind == "exchange", held.step == runs.OVERDUE.lower())
-                )
+                for row in tx.all(select(held.item).where(held.kind == "exchange", held.step == runs.OVERDUE.lower()))
             }
             disputed = tx.all(_oldest_first().where(c.state == pb.RUN_STATE_INCOMPLETE, c.receipt.is_(None)))
         return waiting + [row for row in disputed if runs.name_of(row) in overdue]

@@ -65,6 +65,7 @@ class Gateway:
         except BaseException:
             self.store.close()
             raise
+        self._reading = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self.port = 0
@@ -135,12 +136,15 @@ class Gateway:
                 "checkpoint": (settings.journal.checkpoint_seconds, self.checkpointer.run_once),
                 "ladder": (5.0, self.ladder.climb),
                 "intake": (2.0, self.read_all),
-                "exchanges": (30.0, self._run_due),
+                "exchanges": (30.0, self.run_due),
             }
         )
 
-    def start(self, *, listen: bool = True, tick: bool = True) -> None:
-        """Start adapters, workers, the clock and the listener. Raises Refusal UNAVAILABLE/PORT_TAKEN."""
+    def start(self, *, listen: bool = True, tick: bool = True, work: bool = True) -> None:
+        """Start adapters, workers, the clock and the listener. Raises Refusal UNAVAILABLE/PORT_TAKEN.
+
+        Without ``work`` nothing is delivered unless asked, for tests and drills.
+        """
         settings = self.settings
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
@@ -148,7 +152,8 @@ class Gateway:
         )  # fmt: skip
         if listen:
             self._listen(settings)
-        self.delivery.start()
+        if work:
+            self.delivery.start()
         if tick:
             self.ticks.start()
         self._ticking = tick
@@ -171,15 +176,18 @@ class Gateway:
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
         """Look once at every agency that brings something."""
         tallies: dict[str, Tally] = {}
-        for agency, handle in self.host.agencies.items():
-            partner = self.registry.find(agency)
-            if partner is not None and _brings(handle):
-                tallies[agency] = Intake(self.pipeline, handle, partner).run_once(progress)
+        with self._reading:  # two readers of one feed would bring its events out of order
+            for agency, handle in self.host.agencies.items():
+                partner = self.registry.find(agency)
+                if partner is not None and _brings(handle):
+                    tallies[agency] = Intake(self.pipeline, handle, partner).run_once(progress)
         return tallies
 
-    def _run_due(self) -> None:
-        for exchange, period in self.exchanges.due(self.clock.now_us()):
-            self.exchanges.run(exchange, period, actor="gateway")
+    def run_due(self) -> None:
+        """Run every exchange whose time has come and that is not settled, oldest first; then ask for receipts that are owed."""
+        for due in self.exchanges.due(self.clock.now_us()):
+            self.exchanges.run(due.exchange, due.period, actor="gateway")
+        self.exchanges.collect()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
         return self.host.agencies[agency].exchange(package, request_id)

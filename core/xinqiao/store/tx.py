@@ -1,18 +1,31 @@
 """What a command may do inside its transaction, and a query inside its snapshot."""
 
+import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Dialect, Executable, RowMapping, Table
+from sqlalchemy import Connection, Dialect, Executable, Row, RowMapping, Select, Table
+from sqlalchemy.engine.result import ResultMetaData, SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError
 
 _ABSENT = object()
+
+
+class Kept(NamedTuple):
+    """A statement rendered for the driver: its text, its parameters in order, their defaults, and the row's names."""
+
+    sql: str
+    names: Sequence[str]
+    defaults: dict[str, Any]
+    columns: ResultMetaData
 
 
 class Statements:
     """SQL texts for one dialect, built once per table and shape: rendering them each time costs more than running."""
 
     def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._quote = dialect.identifier_preparer
         self._mark = "?" if dialect.paramstyle == "qmark" else "%s"
         self._inserts: dict[Table, str] = {}
@@ -20,6 +33,8 @@ class Statements:
         self._gets: dict[Table, str] = {}
         self._deletes: dict[Table, str] = {}
         self._updates: dict[tuple[Table, tuple[str, ...]], str] = {}
+        self._columns: dict[Table, ResultMetaData] = {}
+        self._kept: dict[int, tuple[Select[Any], Kept]] = {}
 
     def insert(self, table: Table) -> str:
         sql = self._inserts.get(table)
@@ -63,6 +78,23 @@ class Statements:
             self._updates[(table, names)] = sql
         return sql
 
+    def columns(self, table: Table) -> ResultMetaData:
+        """The names of the columns that ``get`` selects."""
+        columns = self._columns.get(table)
+        if columns is None:
+            columns = self._columns[table] = SimpleResultMetaData([column.name for column in table.columns])
+        return columns
+
+    def kept(self, statement: Select[Any]) -> Kept:
+        """``statement`` rendered for SQLite, once; the statement is held so that its identity stays its own."""
+        known = self._kept.get(id(statement))
+        if known is None:
+            compiled: Any = statement.compile(dialect=self._dialect)
+            names = [column.name for column in statement.selected_columns]
+            kept = Kept(str(compiled), compiled.positiontup or (), dict(compiled.params), SimpleResultMetaData(names))
+            known = self._kept[id(statement)] = (statement, kept)
+        return known[1]
+
     def _table(self, table: Table) -> str:
         return self._quote.format_table(table)
 
@@ -79,11 +111,27 @@ class ReadTx:
     def __init__(self, connection: Connection, statements: Statements, now_us: int) -> None:
         self._connection = connection
         self._statements = statements
+        # SQLite's driver costs a tenth of SQLAlchemy's cursor around it, and most of a command is such small statements.
+        driver = connection.connection.driver_connection
+        self._raw = driver if isinstance(driver, sqlite3.Connection) else None
         self.now_us = now_us
 
     def get(self, table: Table, *key: object) -> RowMapping | None:
         """The row with this primary key (values in key order), or None."""
-        return self._connection.exec_driver_sql(self._statements.get(table), key).mappings().first()
+        sql = self._statements.get(table)
+        if self._raw is None:
+            return self._connection.exec_driver_sql(sql, key).mappings().first()
+        found = _direct(self._raw, sql, key).fetchone()
+        return None if found is None else _row(self._statements.columns(table), found)
+
+    def find(self, statement: Select[Any], **values: object) -> Sequence[RowMapping]:
+        """Every row of a statement that its module keeps, its ``bindparam`` names filled in: rendered only once."""
+        if self._raw is None:
+            return self._connection.execute(statement, values).mappings().all()
+        kept = self._statements.kept(statement)
+        filled = kept.defaults | values
+        cursor = _direct(self._raw, kept.sql, [filled[name] for name in kept.names])
+        return [_row(kept.columns, found) for found in cursor.fetchall()]
 
     def one(self, statement: Executable) -> RowMapping | None:
         """The first row, or None."""
@@ -116,26 +164,39 @@ class Tx(ReadTx):
 
     def insert(self, table: Table, *values: object) -> None:
         """Insert one row, values in column order. Raises ``sql.IntegrityError`` when a constraint forbids it."""
-        self._connection.exec_driver_sql(self._statements.insert(table), values)
+        self._change(self._statements.insert(table), values)
 
     def insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows, each with values in column order; nothing for no rows."""
-        if rows:
-            self._connection.exec_driver_sql(self._statements.insert(table), list(rows))
+        if not rows:
+            return
+        sql = self._statements.insert(table)
+        if self._raw is None:
+            self._connection.exec_driver_sql(sql, list(rows))
+        else:
+            _direct(self._raw, sql, rows, many=True)
 
     def insert_if_absent(self, table: Table, *values: object) -> bool:
         """Insert unless a key or unique constraint already has such a row; True when it was inserted."""
         sql = self._statements.insert_if_absent(table)
-        return self._connection.exec_driver_sql(sql, values).first() is not None
+        if self._raw is None:
+            return self._connection.exec_driver_sql(sql, values).first() is not None
+        return bool(_direct(self._raw, sql, values).fetchall())
 
     def update(self, table: Table, key: tuple[object, ...], **values: object) -> bool:
         """Change these columns of the row with this primary key; False when there is none."""
         sql = self._statements.update(table, tuple(values))
-        return self._connection.exec_driver_sql(sql, (*values.values(), *key)).rowcount == 1
+        return self._change(sql, (*values.values(), *key)) == 1
 
     def delete(self, table: Table, *key: object) -> bool:
         """Delete the row with this primary key; False when there is none."""
-        return self._connection.exec_driver_sql(self._statements.delete(table), key).rowcount == 1
+        return self._change(self._statements.delete(table), key) == 1
+
+    def _change(self, sql: str, values: tuple[object, ...]) -> int:
+        """Run a change and count the rows it touched."""
+        if self._raw is None:
+            return self._connection.exec_driver_sql(sql, values).rowcount
+        return _direct(self._raw, sql, values).rowcount
 
     def execute(self, statement: Executable) -> int:
         """Run an update or delete; the number of rows it matched."""
@@ -182,3 +243,15 @@ class Tx(ReadTx):
     def callbacks(self) -> list[Callable[[], None]]:
         """For the writer: what :meth:`after_commit` collected."""
         return self._after
+
+
+def _row(columns: Any, values: tuple[Any, ...]) -> RowMapping:
+    return Row(columns, None, columns._key_to_index, values)._mapping
+
+
+def _direct(raw: sqlite3.Connection, sql: str, values: Any, *, many: bool = False) -> sqlite3.Cursor:
+    """Run one statement; an error comes as SQLAlchemy's, without the values: they may be a person's."""
+    try:
+        return raw.executemany(sql, values) if many else raw.execute(sql, values)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error

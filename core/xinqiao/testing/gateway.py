@@ -6,7 +6,7 @@ For tests of the gateway and of plugins, and for demonstrations. Nothing leaves 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import grpc
 import yaml
@@ -20,9 +20,8 @@ from xinqiao.server.pki import Authority, write_private
 from xinqiao.server.runtime import Gateway
 from xinqiao.store.keys import KeyStore
 
-M = TypeVar("M", bound=Message)
 _BESIDE = ("policy", "instruments", "triage", "legal_bases", "district_overlay")
-_PATHS = {method.request: method.path for method in methods().values()}
+_METHODS = {method.request: method for method in methods().values()}
 
 
 def make_deployment(
@@ -99,10 +98,10 @@ class TemporaryGateway:
             raise RuntimeError("the temporary gateway is not running; use it as a context manager")
         return self._gateway
 
-    def start(self, *, listen: bool = True, tick: bool = False) -> None:
-        """Serve. ``tick`` also runs the clock: deadlines, checkpoints, reading from agencies."""
+    def start(self, *, listen: bool = True, tick: bool = False, work: bool = True) -> None:
+        """Serve. ``tick`` also runs the clock: deadlines, checkpoints, reading from agencies; ``work`` delivers."""
         self._gateway = Gateway(self.config, host=self._host, clock=self._clock)
-        self._gateway.start(listen=listen, tick=tick)
+        self._gateway.start(listen=listen, tick=tick, work=work)
 
     def stop(self) -> None:
         """Close all channels and stop; harmless when not running."""
@@ -141,11 +140,21 @@ class TemporaryGateway:
             )
         return self._channels[partner]
 
-    def call(self, partner: str, request: Message, response: type[M], *, timeout_s: float = 20.0) -> M:
-        """A unary call over the wire; the method is the one that takes this request. Raises grpc.RpcError."""
+    def call(self, partner: str, request: Message, *, timeout_s: float = 20.0) -> Any:
+        """A unary call over the wire: the method is the one that takes this request. Raises grpc.RpcError."""
+        method = _METHODS[type(request)]
         invoke = self.channel(partner).unary_unary(
-            _PATHS[type(request)],
-            request_serializer=lambda message: cast(Message, message).SerializeToString(deterministic=True),
-            response_deserializer=response.FromString,
+            method.path, request_serializer=_encode, response_deserializer=method.response.FromString
         )
-        return cast(M, invoke(request, timeout=timeout_s))
+        return invoke(request, timeout=timeout_s)
+
+    def call_inside(self, partner: str, request: Message) -> Any:
+        """The same without the wire, as what an adapter brings. Raises Refusal."""
+        found = self.gateway.registry.find(partner)
+        if found is None:
+            raise LookupError(f"the configuration has no partner {partner}")
+        return self.gateway.pipeline.call(_METHODS[type(request)].path, request, found)
+
+
+def _encode(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)

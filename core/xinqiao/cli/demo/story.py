@@ -39,6 +39,7 @@ _BEGIN = datetime(2026, 10, 13, 9, 0, tzinfo=BEIJING)
 _OUTCOME = datetime(2026, 10, 20, 15, 0, tzinfo=BEIJING)
 _CLOSE = datetime(2026, 11, 2, 3, 0, tzinfo=BEIJING)
 _DAY_US = 86_400_000_000
+_REPORTED = (referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED, referral_pb2.REFERRAL_STATE_CLOSED)
 _SHARED = [
     options.FIELD_CLASS_CASE_REF,
     options.FIELD_CLASS_IDENTITY,
@@ -122,20 +123,28 @@ class Story:
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             console=self.console,
         )  # fmt: skip
-        acts: list[tuple[str, str, Callable[[], None]]] = [
-            ("学校平台送来名册与量表", "the school brings roster and score sheets", lambda: self.intake(roster, scores)),
-            ("心理教师确认等级", "the psychologist confirms tiers", self.confirm),
-            ("知情同意与转介", "a consent, and a referral", self.refer),
-            ("没有同意即拒绝", "without consent: refused", self.refuse),
-            ("危机转介，法定依据", "a crisis, under the law", self.crisis),
-            ("医院反馈", "the hospital reports", self.outcome),
-            ("月末对账", "the month is settled", self.settle),
+        acts: list[tuple[datetime, str, str, Callable[[], None]]] = [
+            (
+                _BEGIN,
+                "学校平台送来名册与量表",
+                "the school brings roster and score sheets",
+                lambda: self.intake(roster, scores),
+            ),
+            (_BEGIN, "心理教师确认等级", "the psychologist confirms tiers", self.confirm),
+            (_BEGIN, "知情同意与转介", "a consent, and a referral", self.refer),
+            (_BEGIN, "没有同意即拒绝", "without consent: refused", self.refuse),
+            (_BEGIN, "危机转介，法定依据", "a crisis, under the law", self.crisis),
+            (_OUTCOME, "医院反馈", "the hospital reports", self.outcome),
+            (_CLOSE, "月末对账", "the month is settled", self.settle),
         ]
         with bar:
             task = bar.add_task(self.text("十月", "October"), total=len(acts))
-            for zh, en, act in acts:
+            for moment, zh, en, act in acts:
+                _wind(self.gateway, self.clock, moment)
                 bar.update(task, description=self.text(zh, en))
-                self.console.rule(f"[bold]{self.text(zh, en)}  [dim]{from_us(self.clock.now_us()).astimezone(BEIJING):%Y-%m-%d %H:%M}")
+                self.console.rule(
+                    f"[bold]{self.text(zh, en)}  [dim]{from_us(self.clock.now_us()).astimezone(BEIJING):%Y-%m-%d %H:%M}"
+                )
                 act()
                 bar.advance(task)
         self.summary()
@@ -260,16 +269,18 @@ class Story:
 
     def outcome(self) -> None:
         """Five days later the hospital reports; the school is told what class needs."""
-        _wind(self.gateway, self.clock, _OUTCOME)
         hospital = self.deployment.hospital
         hospital.schedule_all()
         hospital.attend_all()
         hospital.report_outcomes()
-        before = time.monotonic() + 20
-        while time.monotonic() < before and len(self.deployment.school.received()) < 1:
+        deadline = time.monotonic() + 20
+        mine: list[referral_pb2.Referral] = []
+        while time.monotonic() < deadline:
             self.gateway.read_all()
+            mine = self._all(self.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
+            if all(r.state in _REPORTED for r in mine) and self.deployment.school.received():
+                break
             time.sleep(0.2)
-        mine = self._all(self.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
         done = [r for r in mine if r.state == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED]
         for referral in done:
             self.referrals.AdvanceReferral(
@@ -279,8 +290,8 @@ class Story:
                 ),
                 timeout=20,
             )  # fmt: skip
-        if done:
-            seen = done[-1].outcome
+        if mine:
+            seen = mine[-1].outcome
             self.tell(
                 f"学校得到建议「{seen.school_advice}」, 诊断{'已给出' if seen.diagnosis else '未给出'}; "
                 f"平台收到 {len(self.deployment.school.received())} 份反馈",
@@ -289,8 +300,8 @@ class Story:
             )
 
     def settle(self) -> None:
-        """First working day of November, 02:00: the exchange is due; run twice to see that nothing changes."""
-        _wind(self.gateway, self.clock, _CLOSE)
+        """First working day of November, 02:00: the tick finds the exchange due; asked for again, it changes nothing."""
+        self.gateway.run_due()
         runs: list[exchange_pb2.ExchangeRun] = []
         for attempt in (1, 2):
             response = self.exchange.RunExchange(
@@ -304,10 +315,8 @@ class Story:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and any(r.state != exchange_pb2.RUN_STATE_RECONCILED for r in runs):
             time.sleep(0.3)
-            self.gateway.exchanges.run("school-hospital-monthly", PERIOD, actor="demo")
-            runs = list(
-                self.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs
-            )
+            self.gateway.run_due()
+            runs = list(self.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs)
         self.console.print(show.runs(runs, self.zh))
         self.facts.append(("exchange", str(all(r.state == exchange_pb2.RUN_STATE_RECONCILED for r in runs))))
 
@@ -406,7 +415,9 @@ class Story:
                 return
             self.gateway.read_all()
             time.sleep(0.1)
-        raise RuntimeError(f"{name} did not become {referral_pb2.ReferralState.Name(referral_pb2.ReferralState.ValueType(state))}")
+        raise RuntimeError(
+            f"{name} did not become {referral_pb2.ReferralState.Name(referral_pb2.ReferralState.ValueType(state))}"
+        )
 
     def _counts(self) -> dict[str, int]:
         with self.gateway.store.read() as reading:
@@ -426,5 +437,3 @@ def _reason(error: grpc.RpcError) -> str:
     if status is not None and status.details:
         status.details[0].Unpack(info)
     return f"{error.code().name}/{info.reason}"
-
-

@@ -53,13 +53,17 @@ def holdings(found: Sequence[Holding], now_us: int, zh: bool) -> Table:
         late = sum(item.deadline_us < now_us or item.escalations > 0 for item in items)
         mark = f"[red]{late} {'已超期上报' if zh else 'overdue, escalated'}" if late else ""
         when = from_us(first).astimezone(BEIJING).strftime("%m-%d %H:%M")
-        table.add_row(holder, step, f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-", str(len(items)), when, mark)
+        table.add_row(
+            holder, step, f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-", str(len(items)), when, mark
+        )
     return table
 
 
 def rejected(found: Sequence[Rejected], total: int, zh: bool) -> Table:
     """What could not be taken, with place and reason, never a value."""
-    table = Table(title=f"未能接收 {total} 项（前 {len(found)} 项）" if zh else f"Not taken: {total} (first {len(found)})")
+    table = Table(
+        title=f"未能接收 {total} 项（前 {len(found)} 项）" if zh else f"Not taken: {total} (first {len(found)})"
+    )
     for head in ("来源", "位置", "原因", "如何修正") if zh else ("source", "place", "reason", "how to mend"):
         table.add_column(head, overflow="fold")
     for item in found:

@@ -1,0 +1,41 @@
+"""What every command that reads gateway.yaml needs: the settings, and where their certificates lie."""
+
+import os
+from pathlib import Path
+
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.cli.texts import Texts
+from xinqiao.config.bundle import Bundle
+from xinqiao.config.settings import Gateway
+from xinqiao.contract.errors import Refusal
+
+
+def load_bundle(texts: Texts, config: Path, host: AdapterHost | None = None) -> Bundle:
+    """The configuration at ``config``, its settings parsed. Raises ConfigError, and Refusal when there is no file."""
+    if not config.exists():
+        raise Refusal("NOT_FOUND", "CONFIG", texts("no_config", file=config))
+    bundle = Bundle(config, (host or AdapterHost.load(None)).settings_models())
+    _ = bundle.gateway
+    return bundle
+
+
+def load_settings(texts: Texts, config: Path) -> Gateway:
+    """As :func:`load_bundle`, the gateway's own settings."""
+    return load_bundle(texts, config).gateway
+
+
+def use_password(settings: Gateway) -> None:
+    """Hand PostgreSQL's password to its client library, which reads PGPASSWORD; it never enters a URL."""
+    if settings.store.password is not None:
+        os.environ["PGPASSWORD"] = settings.store.password.reveal()
+
+
+def partner_certificate(settings: Gateway, partner: str) -> tuple[Path, Path]:
+    """Certificate and private key that `xinqiao keys init` made for ``partner``."""
+    folder = settings.server.tls.ca.parent / "partners"
+    return folder / f"{partner}.pem", folder / f"{partner}.key"
+
+
+def journal_public_key(settings: Gateway) -> Path:
+    """Where `xinqiao keys init` puts the public half of the journal's key."""
+    return settings.journal.signing_key.with_suffix(".pub")

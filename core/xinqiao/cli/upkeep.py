@@ -1,0 +1,149 @@
+"""`xinqiao keys init`, `db upgrade`, `journal verify`: what is done beside a gateway, not through one."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from xinqiao.cli.files import journal_public_key, load_settings, partner_certificate, use_password
+from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.texts import Texts
+from xinqiao.config.settings import Gateway
+from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao.contract.errors import Refusal
+from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
+from xinqiao.journal.verify import verify_database
+from xinqiao.server.pki import Authority, write_private
+from xinqiao.store.keys import KeyStore
+from xinqiao.store.migrate import upgrade
+
+Made = tuple[str, Path, bool]
+"""What it is, its path, and whether this call created it."""
+
+
+def make_keys(texts: Texts, config: Path, *, json: bool) -> int:
+    """Create what is missing of the deployment's keys and say what was created and what was kept."""
+    settings = load_settings(texts, config)
+    made = create_missing(texts, settings, SystemClock())
+    created = sum(new for _, _, new in made)
+    if json:
+        as_json([{"what": what, "file": str(path), "created": new} for what, path, new in made])
+    else:
+        headings = [texts("col.what"), texts("col.file"), texts("col.state")]
+        table(headings, [(what, path, texts("created" if new else "kept")) for what, path, new in made])
+        say(texts("keys.done", created=created, kept=len(made) - created))
+    return 0
+
+
+def create_missing(texts: Texts, settings: Gateway, clock: Clock) -> list[Made]:
+    """Create the keys and certificates that ``settings`` name and that do not exist; never replace one.
+
+    Raises Refusal when a certificate is missing and the authority that would sign it is not here.
+    """
+    return [*_master_key(texts, settings), *_journal_keys(texts, settings), *_certificates(texts, settings, clock)]
+
+
+def _master_key(texts: Texts, settings: Gateway) -> Iterator[Made]:
+    path = settings.store.keyring / "kek"
+    new = not path.exists()
+    if new:
+        KeyStore.create(settings.store.keyring)
+    yield texts("keys.kek"), path, new
+
+
+def _journal_keys(texts: Texts, settings: Gateway) -> Iterator[Made]:
+    path, public = settings.journal.signing_key, journal_public_key(settings)
+    new = not path.exists()
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        create_signing_key(path)
+    yield texts("keys.journal"), path, new
+    new = not public.exists()
+    if new:
+        _write_new(public, public_key_pem(load_signing_key(path)))
+    yield texts("keys.journal_public"), public, new
+
+
+def _certificates(texts: Texts, settings: Gateway, clock: Clock) -> Iterator[Made]:
+    tls = settings.server.tls
+    first = next(iter(settings.partners.values()))
+    domain = first.spiffe.removeprefix("spiffe://").partition("/")[0]
+    wanted = [(texts("keys.gateway"), tls.certificate, tls.key, f"spiffe://{domain}/gateway", ("localhost",))]
+    for name, partner in settings.partners.items():
+        certificate, key = partner_certificate(settings, name)
+        wanted.append((texts("keys.partner", name=name), certificate, key, partner.spiffe, ()))
+    authority = _authority(texts, settings, clock, any(not certificate.exists() for _, certificate, *_ in wanted))
+    yield texts("keys.ca"), tls.ca, authority is not None and authority[1]
+    for what, certificate, key, uri, dns in wanted:
+        new = not certificate.exists()
+        if new and authority is not None:
+            pem, private = authority[0].issue(certificate.stem, uris=(uri,), dns=dns)
+            write_private(key, private)
+            _write_new(certificate, pem)
+        yield what, certificate, new
+
+
+def _authority(texts: Texts, settings: Gateway, clock: Clock, needed: bool) -> tuple[Authority, bool] | None:
+    """The deployment's own authority and whether it was founded now; None when nothing is to be signed."""
+    if not needed:
+        return None
+    tls = settings.server.tls
+    folder, key = tls.ca.parent, tls.ca.parent / "ca.key"
+    if tls.ca.exists() != key.exists() or tls.ca.name != "ca.pem":
+        raise Refusal("FAILED_PRECONDITION", "CONFIG", texts("keys.no_ca", file=key if tls.ca.exists() else tls.ca))
+    new = not key.exists()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return Authority(folder, clock), new
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def upgrade_databases(texts: Texts, config: Path) -> int:
+    """Bring both databases to this program's schema."""
+    settings = load_settings(texts, config)
+    use_password(settings)
+    upgrade(settings.store.url, settings.store.keys_url)
+    say(texts("db.done"))
+    return 0
+
+
+def verify(texts: Texts, config: Path, database: str, keys: Path | None, receipts: Path | None, *, json: bool) -> int:
+    """Verify a journal; the exit code is the report's: 0 sound, 2 changed, 3 rows missing, 4 unreadable."""
+    if not database or keys is None:
+        settings = load_settings(texts, config)
+        use_password(settings)
+        database = database or settings.store.url
+        keys = keys or journal_public_key(settings)
+    with _progress(texts) as progress:
+        report = verify_database(database, keys, receipts, progress)
+    if json:
+        as_json(report.as_dict())
+    else:
+        for line in report.lines():
+            (say if report.ok else warn)(line)
+    return report.code
+
+
+@contextmanager
+def _progress(texts: Texts) -> Iterator[Callable[[int], None] | None]:
+    """A counter on a person's terminal; nothing where there is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(texts("verifying"), total=None)
+
+        def tell(count: int) -> None:
+            bar.update(task, description=f"{texts('verifying')} {texts('rows', count=count)}", completed=count)
+
+        yield tell
