@@ -91,6 +91,10 @@ class Simulator(Protocol):
         """Stop serving; nothing of it stays behind."""
         ...
 
+    def receipt_public_key_pem(self) -> bytes:
+        """The Ed25519 public key that checks the counter-signatures of its receipts."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterKind:

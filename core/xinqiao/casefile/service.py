@@ -1,6 +1,7 @@
 """The case-file contract: students registered, consents kept and withdrawn, cases shown as the door lets them."""
 
 import secrets
+from datetime import date
 
 from xinqiao.api.casefile.v1 import casefile_pb2 as pb
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
@@ -8,11 +9,11 @@ from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_COUNSELLING_NOTE, Fiel
 from xinqiao.api.common.v1.types_pb2 import Tier
 from xinqiao.casefile.ages import under_fourteen
 from xinqiao.contract.clock import local_date
-from xinqiao.contract.errors import Refusal
+from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import ALL_CLASSES, mask_of
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
-from xinqiao.disclosure.policy import decide
+from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.store import tables
@@ -32,6 +33,7 @@ class CaseFile:
     def register_students(self, request: rpc.RegisterStudentsRequest, call: Call) -> rpc.RegisterStudentsResponse:
         """Insert or update the caller's students, all or none."""
         students = self.door.students
+        _check_birth_dates(request, local_date(call.tx.now_us))
         known = students.register_all(call.tx, call.caller, request.students)
         call.journal(
             "students.registered", resource=f"partners/{call.caller.agency}", reason=f"students:{len(request.students)}"
@@ -163,8 +165,10 @@ class CaseFile:
                 item=row["item"], kind=row["kind"], holder=row["holder"], deadline_us=row["deadline_us"],
                 step=row["step"], tier=row["tier"], escalations=row["escalations"], opened_us=row["opened_us"],
             )  # fmt: skip
-        withheld = call.view(case, student=known.id, relation="OWN" if own else "PARTY")
-        return rpc.GetCaseResponse(case=case, withheld=withheld)
+        relation: Relation = "OWN" if own else "PARTY"
+        response = rpc.GetCaseResponse(withheld=call.view(case, student=known.id, relation=relation), case=case)
+        call.view(response, student=known.id, relation=relation)  # what was kept back tells something too
+        return response
 
     def explain_disclosure(self, request: rpc.ExplainDisclosureRequest, call: Call) -> rpc.ExplainDisclosureResponse:
         """Rule by rule what a partner would see now; nothing is released."""
@@ -229,3 +233,18 @@ class CaseFile:
         return pb.Consent.FromString(
             self.door.keys.sealer(student).open(sealed, table="consents", key=identifier)
         )
+
+
+def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:
+    """Raises Refusal INVALID_ARGUMENT/DATE_RANGE on a day that does not exist or has not come yet."""
+    for index, student in enumerate(request.students):
+        try:
+            ahead = bool(student.birth_date) and date.fromisoformat(student.birth_date) > today
+        except ValueError:
+            ahead = True
+        if ahead:
+            where = f"students[{index}].birth_date"
+            raise Refusal(
+                "INVALID_ARGUMENT", "DATE_RANGE", f"{where} is not a day of the calendar up to today",
+                violations=(Violation(where, "DATE_RANGE", "send the day of birth, or leave it empty"),),
+            )  # fmt: skip

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     texts = Texts(choose(given, os.environ))
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         code = _run(given, texts)
@@ -153,8 +154,8 @@ def build(texts: Texts) -> typer.Typer:
 
     @app.callback()
     def options(
-        lang: Annotated[str, typer.Option("--lang", help=texts("opt.lang"), show_default=False)] = "",
-        version: Annotated[
+        _lang: Annotated[str, typer.Option("--lang", help=texts("opt.lang"), show_default=False)] = "",
+        _version: Annotated[
             bool, typer.Option("--version", help=texts("opt.version"), callback=_say_version, is_eager=True)
         ] = False,
     ) -> None:
@@ -171,7 +172,7 @@ def build(texts: Texts) -> typer.Typer:
 def _group(texts: Texts, key: str) -> typer.Typer:
     return typer.Typer(
         name=key, help=texts(key), no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )  # fmt: skip
 
 
@@ -203,7 +204,7 @@ def _running(app: typer.Typer, texts: Texts) -> None:
         scores: Annotated[Path | None, typer.Option(help=texts("opt.scores"))] = None,
         stay: Annotated[bool, typer.Option("--stay", help=texts("opt.stay"))] = False,
         folder: Annotated[Path, typer.Option(help=texts("opt.folder"))] = Path("var/demo"),
-        lang: Annotated[str, typer.Option(help=texts("opt.lang"), show_default=False)] = "",
+        _lang: Annotated[str, typer.Option("--lang", help=texts("opt.lang"), show_default=False)] = "",
     ) -> int:
         from xinqiao.cli.demo import play
 

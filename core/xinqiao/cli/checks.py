@@ -22,6 +22,10 @@ from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 
+_MADE_BY_KEYS_INIT = (
+    "server.tls.key", "server.tls.certificate", "server.tls.ca", "store.keyring", "journal.signing_key",
+)  # fmt: skip
+
 
 def check_config(texts: Texts, file: Path, *, files: bool, in_repository: bool, json: bool) -> int:
     """Print every problem of ``file`` and of what it names; 78 when there is one."""
@@ -41,15 +45,6 @@ def check_config(texts: Texts, file: Path, *, files: bool, in_repository: bool, 
         if any(problem["key"] in _MADE_BY_KEYS_INIT and problem["reason"] == "CONFIG/FILE" for problem in problems):
             warn(texts("keys.hint", file=file))
     return CONFIGURATION if problems else 0
-
-
-_MADE_BY_KEYS_INIT = (
-    "server.tls.key",
-    "server.tls.certificate",
-    "server.tls.ca",
-    "store.keyring",
-    "journal.signing_key",
-)
 
 
 def _problems(file: Path, host: AdapterHost, *, files: bool, in_repository: bool) -> Iterator[dict[str, object]]:

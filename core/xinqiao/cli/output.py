@@ -4,7 +4,6 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from io import TextIOWrapper
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -34,13 +33,6 @@ def warn(text: str) -> None:
     """Lines for people, on stderr."""
     for line in text.splitlines():
         print(clean(line), file=sys.stderr)
-
-
-def utf8() -> None:
-    """Make both streams UTF-8, whatever the locale is."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:

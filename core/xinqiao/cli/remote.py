@@ -1,12 +1,13 @@
 """A client of a running gateway: the operator's certificate, one deadline, refusals as they were sent."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 import grpc
+from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -16,6 +17,8 @@ from xinqiao.config.settings import Gateway
 from xinqiao.contract.errors import Refusal, Status, Violation
 
 DEADLINE_S: Final = 30.0
+# A listener on every interface is reached on this machine's own.
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104, nothing is bound here
 _STATUSES: Final[dict[grpc.StatusCode, Status]] = {
     grpc.StatusCode.INVALID_ARGUMENT: "INVALID_ARGUMENT",
     grpc.StatusCode.FAILED_PRECONDITION: "FAILED_PRECONDITION",
@@ -30,15 +33,24 @@ _STATUSES: Final[dict[grpc.StatusCode, Status]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
 }
 
-Q = TypeVar("Q", contravariant=True)
-A = TypeVar("A", covariant=True)
+Q_contra = TypeVar("Q_contra", contravariant=True)
+A_co = TypeVar("A_co", covariant=True)
+Q = TypeVar("Q")
+A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Rpc(Protocol[Q, A]):
+class Rpc(Protocol[Q_contra, A_co]):
     """One method of a generated stub."""
 
-    def __call__(self, request: Q, timeout: float | None = None) -> A: ...
+    def __call__(self, request: Q_contra, timeout: float | None = None) -> A_co: ...
+
+
+class _Status(Protocol):
+    """What is used of `google.rpc.Status`."""
+
+    message: str
+    details: Sequence[Packed]
 
 
 class Remote:
@@ -71,7 +83,8 @@ class Remote:
     def _refusal(self, error: grpc.RpcError) -> Refusal:
         if not isinstance(error, grpc.Call):
             return Refusal("INTERNAL", "CLIENT", type(error).__name__)
-        status = rpc_status.from_call(error)
+        # Neither package ships types.
+        status = cast("_Status | None", rpc_status.from_call(error))  # pyright: ignore[reportUnknownMemberType]
         code = _STATUSES.get(error.code(), "INTERNAL")
         if status is None and code == "UNAVAILABLE":
             return Refusal(
@@ -88,7 +101,7 @@ class Remote:
 
 
 @contextmanager
-def connect(texts: Texts, config: Path, partner: str, address: str) -> Iterator[Remote]:
+def connect(texts: Texts, config: Path, partner: str, address: str) -> Generator[Remote]:
     """Connect as ``partner`` (empty: the first operator) to ``address`` (empty: as configured).
 
     Raises ConfigError, and Refusal where the partner, its certificate or the address is not to be had.
@@ -129,5 +142,4 @@ def _address(texts: Texts, settings: Gateway) -> str:
     host, _, port = settings.server.listen.rpartition(":")
     if port == "0":
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("no_port"))
-    # A listener on every interface is reached on this machine's own.
-    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"
+    return f"{_LOOPBACK.get(host, host)}:{port}"

@@ -53,7 +53,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "  xinqiao keys init --config config/gateway.yaml      生成密钥和证书\n"
         "  xinqiao config check config/gateway.yaml            一次找出配置的全部错误\n"
         "  xinqiao serve --config config/gateway.yaml          启动网关\n\n"
-        "\b\n退出码：0 完成，64 用法，65 数据，69 不可用或已在运行，70 内部错误，\n75 稍后再试，77 无权限，78 配置，130 中断。",
+        "\b\n退出码：0 完成，64 用法，65 数据，69 不可用或已在运行，70 内部错误，\n"
+        "75 稍后再试，77 无权限，78 配置，130 中断。",
     ),
     "opt.lang": ("Language: en or zh (or set XINQIAO_LANG).", "语言：en 或 zh（或设置 XINQIAO_LANG）。"),
     "opt.version": ("Print the version and stop.", "显示版本后退出。"),

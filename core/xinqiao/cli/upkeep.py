@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def _certificates(texts: Texts, settings: Gateway, clock: Clock) -> Iterator[Mad
     tls = settings.server.tls
     first = next(iter(settings.partners.values()))
     domain = first.spiffe.removeprefix("spiffe://").partition("/")[0]
-    wanted = [(texts("keys.gateway"), tls.certificate, tls.key, f"spiffe://{domain}/gateway", ("localhost",))]
+    gateway = texts("keys.gateway"), tls.certificate, tls.key, f"spiffe://{domain}/gateway", ("localhost",)
+    wanted: list[tuple[str, Path, Path, str, tuple[str, ...]]] = [gateway]
     for name, partner in settings.partners.items():
         certificate, key = partner_certificate(settings, name)
         wanted.append((texts("keys.partner", name=name), certificate, key, partner.spiffe, ()))
@@ -134,7 +135,7 @@ def verify(texts: Texts, config: Path, database: str, keys: Path | None, receipt
 
 
 @contextmanager
-def _progress(texts: Texts) -> Iterator[Callable[[int], None] | None]:
+def _progress(texts: Texts) -> Generator[Callable[[int], None] | None]:
     """A counter on a person's terminal; nothing where there is none."""
     if not sys.stderr.isatty():
         yield None

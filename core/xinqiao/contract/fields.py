@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -93,7 +94,7 @@ def plan(descriptor: Descriptor) -> Plan:
     mask = 0
     for field in descriptor.fields:
         required = bool(field.GetOptions().Extensions[options.required_for_release])
-        inner: Descriptor | None = field.message_type
+        inner = cast("Descriptor | None", field.message_type)
         own = int(field.GetOptions().Extensions[options.field_class])
         if inner is None or own or inner.GetOptions().map_entry:
             label = field_class(field)

@@ -318,7 +318,7 @@ class Driver:
                 page = members(tx, str(row["id"]), after=after, outcome=pb.ITEM_OUTCOME_SENT)
                 for item in page:
                     verdict = judge(tx, self._door, self._recipient, member(item), self._period, place)
-                    if False:
+                    if not verdict.data or verdict.digest != bytes(item["digest"]):
                         raise _ChangedError
                     writer.add(verdict.data)
                     place += 1

@@ -1,8 +1,8 @@
 """When a deadline passes, something visible happens: the item moves to the next holder and the journal says so."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_OPERATION
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_OPERATION, ROLE_OPERATOR
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Registry
 from xinqiao.journal.append import append
@@ -17,16 +17,24 @@ _MINUTE_US = 60_000_000
 
 
 class Ladder:
-    """Moves overdue items up: holder, then whoever else serves the school, then the operator, who keeps them."""
+    """Moves overdue items up the district's ladder, role by role; the operator at its end keeps them."""
 
     def __init__(
-        self, store: Store, door: Door, registry: Registry, deadline: Callable[[int, str, int], int], operator: str
+        self,
+        store: Store,
+        door: Door,
+        registry: Registry,
+        deadline: Callable[[int, str, int], int],
+        operator: str,
+        roles: Sequence[int],
     ) -> None:
+        """``roles`` is who is asked next, in order; of a role, the first partner that serves the item's school."""
         self._store = store
         self._door = door
         self._registry = registry
         self._deadline = deadline
         self._operator = operator
+        self._roles = tuple(roles)
 
     def climb(self) -> int:
         """Move every item whose deadline has passed; how many. Each passing deadline fires once."""
@@ -51,9 +59,12 @@ class Ladder:
         return len(rows)
 
     def _next(self, row: RowMapping) -> str:
-        serving = [p.id for p in self._registry.all() if row["school"] and row["school"] in p.schools]
-        ladder = [name for name in serving if name != row["holder"]] if row["escalations"] == 0 else []
-        return ladder[0] if ladder else self._operator
+        school = str(row["school"])
+        serving = [self._registry.with_role(role, school) for role in self._roles if school and role != ROLE_OPERATOR]
+        rungs = [found[0].id for found in serving if found] + [self._operator]
+        holder = str(row["holder"])
+        above = rungs.index(holder) + 1 if holder in rungs else 0
+        return rungs[min(above, len(rungs) - 1)]
 
     def _span(self, row: RowMapping, now_us: int) -> int:
         try:

@@ -73,7 +73,7 @@ class Referrals:
         referral.history.add(
             event=pb.REFERRAL_EVENT_SEND, state=referral.state, actor=call.caller.id, time_us=call.tx.now_us
         )
-        record = self._seal(call.tx, identifier, known.id, referral)
+        record = self._seal(identifier, known.id, referral)
         crisis = request.urgency == pb.URGENCY_EMERGENCY
         call.tx.insert(
             tables.referrals, identifier, known.id, known.school, referral.sender, referral.recipient,
@@ -177,7 +177,7 @@ class Referrals:
             raise Refusal("FAILED_PRECONDITION", "OUTCOME_REQUIRED", "use ReportOutcome, which carries the outcome")
         row, side = self._find(call, request.name, request.etag)
         referral = self._apply(call, row, side, request.event, request.reason, request.appointment_us)
-        self._tell_other_side(call, row, side, referral, request.request_id)
+        self._tell_other_side(call, row, side, referral)
         call.student, record = str(row["student"]), referral.SerializeToString()
         shown = self._view(call, referral, row, side)
         call.journal(
@@ -190,7 +190,7 @@ class Referrals:
         """Store the outcome and send the school what it may see of it."""
         row, side = self._find(call, request.name, request.etag)
         referral = self._apply(call, row, side, pb.REFERRAL_EVENT_REPORT_OUTCOME, "", 0, outcome=request.outcome)
-        self._tell_other_side(call, row, side, referral, request.request_id)
+        self._tell_other_side(call, row, side, referral)
         call.student, record = str(row["student"]), referral.SerializeToString()
         shown = self._view(call, referral, row, side)
         call.journal(
@@ -243,7 +243,7 @@ class Referrals:
     ) -> pb.Referral:  # fmt: skip
         referral = self._load(row)
         referral.state = pb.ReferralState.ValueType(
-            advance(int(row["state"]), event, side, reason=reason, tier=int(row["tier"]))
+            advance(int(row["state"]), event, side, reason=reason)
         )
         referral.state_reason = reason
         if appointment_us:
@@ -257,7 +257,7 @@ class Referrals:
         self._store(call.tx, row, referral)
         return referral
 
-    def _tell_other_side(self, call: Call, row: RowMapping, side: Side, referral: pb.Referral, key: str) -> None:
+    def _tell_other_side(self, call: Call, row: RowMapping, side: Side, referral: pb.Referral) -> None:
         other = self.door.registry.find(referral.recipient if side == "sender" else referral.sender)
         declared = self.reads(other.agency, "referral_update") if other else None
         if other is None or declared is None:
@@ -325,12 +325,12 @@ class Referrals:
         identifier, student, version = str(row["id"]), str(row["student"]), int(row["version"]) + 1
         tx.update(
             tables.referrals, (identifier,), state=int(referral.state), updated_us=tx.now_us, version=version,
-            sealed=self._seal(tx, identifier, student, referral),
+            sealed=self._seal(identifier, student, referral),
         )  # fmt: skip
         referral.etag = str(version)
         self._hold(tx, identifier, student, str(row["school"]), referral)
 
-    def _seal(self, tx: Tx, identifier: str, student: str, referral: pb.Referral) -> bytes:
+    def _seal(self, identifier: str, student: str, referral: pb.Referral) -> bytes:
         stored = pb.Referral()
         stored.CopyFrom(referral)
         stored.name = stored.etag = stored.student = ""

@@ -141,7 +141,7 @@ HOLDS: dict[int, tuple[Side, str]] = {
 """Who must act next in each open state, and on which of the district's clocks."""
 
 
-def advance(state: int, event: int, side: Side, *, reason: str = "", tier: int = 0) -> int:
+def advance(state: int, event: int, side: Side, *, reason: str = "") -> int:
     """The state after ``event``.
 
     Raises Refusal PERMISSION_DENIED/NOT_YOURS when the other side does this, FAILED_PRECONDITION/STATE when it cannot

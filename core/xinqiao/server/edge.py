@@ -31,6 +31,7 @@ from xinqiao.store.tx import Tx
 
 DOMAIN = "xinqiao"
 _HEALTH = "/grpc.health.v1.Health/Check"
+_IDLE_S = 60.0
 _NO_DEADLINE_S = 86_400.0 * 365
 _log = logging.getLogger("xinqiao.server")
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Limits:
     streams_per_connection: int = 100
     max_deadline_s: float = 30.0
     concurrent_per_partner: int = 64
+    rate_per_partner: int | None = None
 
 
 class Edge(grpc.GenericRpcHandler):
@@ -55,7 +57,14 @@ class Edge(grpc.GenericRpcHandler):
         self._pipeline = pipeline
         self._identity = identity
         self.limits = self._limits = limits
-        self._readers = ThreadPoolExecutor(4, "reader")
+        # A long upload or a slow partner must never keep a crisis read waiting for a thread.
+        self._readers = {
+            "routine": ThreadPoolExecutor(4, "reader"),
+            "crisis": ThreadPoolExecutor(2, "reader-crisis"),
+            "bulk": ThreadPoolExecutor(2, "bulk"),
+            "partner": ThreadPoolExecutor(2, "partner"),
+        }
+        self._buckets: dict[str, tuple[float, float]] = {}
         self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: Counter[tuple[str, bool]] = Counter()
@@ -69,7 +78,8 @@ class Edge(grpc.GenericRpcHandler):
 
     def close(self) -> None:
         """Give the reader threads back."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for pool in self._readers.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _handler(self, method: Method) -> Any:
         if method.streaming:
@@ -89,7 +99,7 @@ class Edge(grpc.GenericRpcHandler):
         caller: Partner | None = None
         try:
             caller = self._identity.caller(context.auth_context())
-            self._check_frame(method, data, context)
+            self._check_frame(data, context)
             with self._place(caller, method):
                 self._pipeline.admit(method, caller)
                 request = self._pipeline.request(method, data)
@@ -111,7 +121,8 @@ class Edge(grpc.GenericRpcHandler):
         if method.mutates and not self._pipeline.outside(method):
             return await self._write(self._pipeline.mutation(method, caller, request, data), method.crisis)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._pipeline.read, method, caller, request)
+        kind = "partner" if self._pipeline.outside(method) else "crisis" if method.crisis else "routine"
+        return await loop.run_in_executor(self._readers[kind], self._pipeline.read, method, caller, request)
 
     def _write(self, command: Callable[[Tx], T], crisis: bool) -> Awaitable[T]:
         """Queue a command; the future is set on this loop once its group commit is durable."""
@@ -147,15 +158,15 @@ class Edge(grpc.GenericRpcHandler):
         loop = asyncio.get_running_loop()
         try:
             caller = self._identity.caller(context.auth_context())
-            self._check_frame(method, b"", context, stream=True)
+            self._check_frame(b"", context, stream=True)
             with self._place(caller, method):
                 self._pipeline.admit(method, caller)
                 upload: Upload | None = None
-                async for data in requests:
+                while (data := await _next(requests)) is not None:
                     self._check_size(data)
                     if upload is None:
                         upload = Upload(self._pipeline, method, caller)
-                    command = await loop.run_in_executor(self._readers, upload.prepare, data)
+                    command = await loop.run_in_executor(self._readers["bulk"], upload.prepare, data)
                     answer: Message = await self._write(command, False)
                     yield answer.SerializeToString(deterministic=True)
         except Refusal as refusal:
@@ -165,7 +176,7 @@ class Edge(grpc.GenericRpcHandler):
         except Exception as error:
             await self._broken(error, method, context)
 
-    def _check_frame(self, method: Method, data: bytes, context: Context, stream: bool = False) -> None:
+    def _check_frame(self, data: bytes, context: Context, *, stream: bool = False) -> None:
         self._check_size(data)
         metadata = context.invocation_metadata() or ()
         if sum(len(key) + len(value) + 32 for key, value in metadata) > self._limits.metadata_bytes:
@@ -191,11 +202,25 @@ class Edge(grpc.GenericRpcHandler):
         key = (caller.agency, method.crisis)
         if self._working[key] >= self._limits.concurrent_per_partner:
             raise Refusal("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls at once", retry_after_s=0.5)
+        if not method.crisis:
+            self._spend(caller.agency)
         self._working[key] += 1
         try:
             yield
         finally:
             self._working[key] -= 1
+
+    def _spend(self, agency: str) -> None:
+        """A token bucket an agency, one second deep; crisis calls are never counted."""
+        rate = self._limits.rate_per_partner
+        if rate is None:
+            return
+        now = self._pipeline.store.clock.monotonic()
+        tokens, seen = self._buckets.get(agency, (float(rate), now))
+        tokens = min(float(rate), tokens + (now - seen) * rate)
+        if tokens < 1:
+            raise Refusal("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls a second", retry_after_s=1 / rate)
+        self._buckets[agency] = (tokens - 1, now)
 
     async def _refuse(self, refusal: Refusal, method: Method, caller: Partner | None, context: Context) -> NoReturn:
         if caller is None:
@@ -226,6 +251,16 @@ class Edge(grpc.GenericRpcHandler):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         response = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
         return bytes(response.SerializeToString())
+
+
+async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+    """The next message of a stream, None at its end. A stream that says nothing for long is cut."""
+    try:
+        return await asyncio.wait_for(anext(requests), _IDLE_S)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        raise Refusal("RESOURCE_EXHAUSTED", "STREAM_IDLE", f"no message for {_IDLE_S:.0f} s; resume later") from None
 
 
 class _Hidden(Exception):

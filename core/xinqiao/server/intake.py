@@ -105,11 +105,10 @@ class Intake:
         batch = screening.AssessmentBatch(number=1, local_ids=sheet.local_ids, answers=sheet.answers)
         try:
             self._pipeline.admit(method, self._partner)
-            for request in (
-                screening.UploadAssessmentsRequest(header=header),
-                screening.UploadAssessmentsRequest(batch=batch),
-            ):
-                response = self._pipeline.store.run(upload.prepare(request.SerializeToString(deterministic=True)))
+            self._pipeline.store.run(upload.prepare(_bytes(screening.UploadAssessmentsRequest(header=header))))
+            response = self._pipeline.store.run(
+                upload.prepare(_bytes(screening.UploadAssessmentsRequest(batch=batch)))
+            )
         except Refusal as refusal:
             tally.rejected.append(_rejected(sheet.source, refusal))
             return
@@ -169,6 +168,10 @@ class Intake:
 def _key(kind: str, content: bytes) -> str:
     """A request id that the same content always gets: reading it again after a crash changes nothing."""
     return f"{kind}.{hashlib.sha256(content).hexdigest()[:40]}"
+
+
+def _bytes(request: screening.UploadAssessmentsRequest) -> bytes:
+    return request.SerializeToString(deterministic=True)
 
 
 def _rejected(source: str, refusal: Refusal) -> Rejected:

@@ -41,7 +41,11 @@ from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
+from xinqiao.store import tables
 from xinqiao.store.engine import Store, open_store
+from xinqiao.store.sql import func
+
+_SKEW_US = 300_000_000
 
 
 class Gateway:
@@ -68,6 +72,8 @@ class Gateway:
         self._reading = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._server: grpc.aio.Server | None = None
+        self._ticking = False
         self.port = 0
 
     def _build(self, settings: Settings) -> None:
@@ -109,7 +115,8 @@ class Gateway:
                 ),
             },
         )
-        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator)
+        rungs = [int(options.Role.Value(f"ROLE_{role}")) for role in self.bundle.district.ladder]
+        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator, rungs)
         pace = settings.delivery
         self.delivery = Delivery(
             self.store,
@@ -128,7 +135,7 @@ class Gateway:
             Identity(self.registry, self.clock, deny_list and Path(deny_list)),
             Limits(
                 limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection,
-                float(limits.max_deadline_s), limits.concurrent_per_partner,
+                float(limits.max_deadline_s), limits.concurrent_per_partner, limits.rate_per_partner,
             ),
         )  # fmt: skip
         self.ticks = Ticks(
@@ -146,6 +153,7 @@ class Gateway:
         Without ``work`` nothing is delivered unless asked, for tests and drills.
         """
         settings = self.settings
+        self._check_clock()
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
@@ -158,9 +166,16 @@ class Gateway:
             self.ticks.start()
         self._ticking = tick
 
+    def _check_clock(self) -> None:
+        """A clock behind the journal would date new rows before old ones: refuse to start."""
+        with self.store.read() as reading:
+            newest = reading.scalar(tables.journal.select().with_only_columns(func.max(tables.journal.c.at_us)))
+        if newest is not None and self.clock.now_us() < int(newest) - _SKEW_US:
+            raise Refusal("FAILED_PRECONDITION", "CLOCK", "the clock is behind the newest journal row: set it right")
+
     def stop(self) -> None:
         """Stop listening, finish what is in hand, sign the last checkpoint, close the store."""
-        if getattr(self, "_ticking", False):
+        if self._ticking:
             self.ticks.stop()
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(30)
@@ -215,13 +230,13 @@ class Gateway:
         )
 
         async def serve() -> None:
-            self._server = make_server(self.edge.limits)
-            self._server.add_generic_rpc_handlers((self.edge,))
+            server = self._server = make_server(self.edge.limits)
+            server.add_generic_rpc_handlers((self.edge,))
             if settings.server.reflection:
                 names = [method.service for method in self.pipeline.methods.values()]
-                reflection.enable_server_reflection([*dict.fromkeys(names), reflection.SERVICE_NAME], self._server)
-            ready.append(self._server.add_secure_port(str(settings.server.listen), credentials))
-            await self._server.start()
+                reflection.enable_server_reflection([*dict.fromkeys(names), reflection.SERVICE_NAME], server)
+            ready.append(server.add_secure_port(str(settings.server.listen), credentials))
+            await server.start()
 
         def run() -> None:
             loop = self._loop = uvloop.new_event_loop()
@@ -245,7 +260,8 @@ class Gateway:
         self.port = result
 
     async def _stop_server(self) -> None:
-        await self._server.stop(grace=5)
+        if self._server is not None:
+            await self._server.stop(grace=5)
 
 
 def _brings(handle: AgencyHandle) -> bool:
