@@ -66,7 +66,7 @@ def _profiled(work: Any, folder: Path) -> None:
         try:
             profile.runcall(run, thread)
         finally:
-            profile.dump_stats(f"{prefix}.{thread.name}.prof")
+            profile.dump_stats(f"{prefix}.{thread.name.replace('/', '-')}.prof")
 
     threading.Thread.run = profiled_run  # type: ignore[method-assign]
     work(folder)

@@ -12,7 +12,7 @@ from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import ALL_CLASSES, mask_of
 from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, hand_back
 from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.students import Known
@@ -117,16 +117,23 @@ class CaseFile:
             version=int(row["version"]) + 1,
         )  # fmt: skip
         d = tables.deliveries
-        cancelled = call.tx.execute(
-            d.update()
+        queued = call.tx.all(
+            d.select()
+            .with_only_columns(d.c.id, d.c.kind, d.c.item)
             .where(
                 (d.c.student == student) & (d.c.recipient == row["recipient"]) & (d.c.purpose == row["purpose"])
-                & (d.c.basis == "") & (d.c.state == int(DeliveryState.PENDING))
-            )
-            .values(
-                state=int(DeliveryState.CANCELLED), last_reason="WITHDRAWN", payload=None, updated_us=call.tx.now_us
+                & (d.c.basis == "") & d.c.state.in_([int(DeliveryState.PENDING), int(DeliveryState.DEAD)])
             )
         )  # fmt: skip
+        for delivery in queued:
+            call.tx.update(
+                d, (delivery["id"],), state=int(DeliveryState.CANCELLED), last_reason="WITHDRAWN", payload=None,
+                updated_us=call.tx.now_us,
+            )  # fmt: skip
+            drop(call.tx, f"deliveries/{delivery['id']}")
+            if delivery["kind"] == "referral":
+                hand_back(call.tx, self.door.registry, str(delivery["item"]))
+        cancelled = len(queued)
         consent = self._open(row)
         consent.name, consent.etag = request.name, str(int(row["version"]) + 1)
         consent.state = pb.CONSENT_STATE_WITHDRAWN

@@ -132,6 +132,8 @@ def _redact(message: Message, compiled: Plan, permitted: int, path: str, kept: l
                 _redact(item, branch.inner, permitted, f"{path}{branch.name}[{index}].", kept)
         elif message.HasField(branch.name):
             _redact(getattr(message, branch.name), branch.inner, permitted, f"{path}{branch.name}.", kept)
+        if not branch.inner.mask & permitted:
+            message.ClearField(branch.name)  # even empty messages tell how many there were
 
 
 def present(message: Message) -> int:

@@ -13,7 +13,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, hand_back
 from xinqiao.disclosure.policy import Relation
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -156,7 +156,8 @@ class Delivery:
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
         self._record(tx, row, "delivery.cancelled", "deny", reason)
-        # The item itself is still held by its sender; nobody waits for this delivery any more.
+        if row["kind"] == "referral":
+            hand_back(tx, self._door.registry, str(row["item"]))
 
     def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
         if not self._settle(
@@ -191,6 +192,8 @@ class Delivery:
             deadline_us=tx.now_us + (1800 if crisis else 86_400) * _SECOND_US, step="deliver",
             tier=4 if crisis else 0,
         )  # fmt: skip
+        if row["kind"] == "referral":
+            hand_back(tx, self._door.registry, str(row["item"]))
         self._record(tx, row, "delivery.dead", "permit", reason)
 
     def _settle(self, tx: Tx, row: RowMapping, owner: str, **values: object) -> bool:

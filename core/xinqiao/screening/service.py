@@ -206,7 +206,7 @@ class Screening:
             )  # fmt: skip
         else:
             drop(call.tx, request.name)
-        self._resolve_signals(call, student)
+        self._resolve_signals(call, student, triage.subject)
         triage.name, triage.etag = request.name, str(version)
         triage.student = self.door.students.name(call.caller.agency, student)
         response = rpc.ConfirmTierResponse(triage=triage)
@@ -215,15 +215,16 @@ class Screening:
         call.journal("tier.confirmed", resource=request.name, student=student, payload=record)
         return response
 
-    def _resolve_signals(self, call: Call, student: str) -> None:
-        """A confirmed tier answers the student's taken signals; the triage or referral holds the case from here on."""
+    def _resolve_signals(self, call: Call, student: str, subject: str) -> None:
+        """A confirmed tier answers the signals of the same subject, and no other: the triage holds the case now."""
         c = tables.signals.c
         rows = call.tx.all(
-            tables.signals.select()
-            .with_only_columns(c.id)
-            .where((c.student == student) & (c.state != pb.SIGNAL_STATE_RESOLVED))
+            tables.signals.select().where((c.student == student) & (c.state != pb.SIGNAL_STATE_RESOLVED))
         )
         for row in rows:
+            signal = pb.Signal.FromString(self._open(row, "signals"))
+            if subject not in (f"signals/{row['id']}", signal.assessment):
+                continue
             call.tx.update(
                 tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us
             )

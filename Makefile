@@ -1,0 +1,80 @@
+# XinQiao. `make` installs, `make run` plays a month in one district, `make test` checks everything.
+#
+#   make run ROSTER=roster.zip SCORES=sheet.csv    use other files
+#   make run STAY=1                                leave the gateway up afterwards
+#   make test ARGS="-k door -x"                    hand arguments to pytest
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+ARGS   ?=
+PROJECTS := pyproject.toml plugins/school/pyproject.toml plugins/hospital/pyproject.toml
+# The commit whose contracts must not be broken; nothing is compared where there is none.
+AGAINST ?= main
+
+.DELETE_ON_ERROR:
+.PHONY: install run test lint bench generate check requirements clean
+
+install: $(VENV)/.installed
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "XinQiao needs Python 3.11 or newer: install it (Debian, Ubuntu: apt-get install python3)," >&2; \
+	  echo "or name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "this Python cannot make a virtual environment. Install what is missing:" >&2; \
+	  echo "  Debian, Ubuntu: apt-get install python3-venv    Fedora: dnf install python3-pip" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.requirements: requirements.txt | $(BIN)/python
+	$(PIP) install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.requirements $(PROJECTS)
+	$(PIP) install --quiet --no-deps --no-build-isolation -e . -e plugins/school -e plugins/hospital
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
+	$(PIP) install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+run: $(VENV)/.installed
+	@$(BIN)/xinqiao demo $(if $(ROSTER),--roster "$(ROSTER)") $(if $(SCORES),--scores "$(SCORES)") $(if $(STAY),--stay)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf lint
+	@if git rev-parse --verify --quiet "$(AGAINST):protos" >/dev/null 2>&1; then \
+	  echo "$(BIN)/buf breaking --against .git#ref=$(AGAINST)"; \
+	  $(BIN)/buf breaking --against ".git#ref=$(AGAINST)"; \
+	else echo "buf breaking: no commit $(AGAINST) to compare with"; fi
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/bench $(ARGS)
+
+generate: $(VENV)/.dev
+	$(BIN)/buf format -w
+	$(BIN)/python protos/generate.py
+
+# What CI runs.
+check:
+	.ci/run
+
+# After a change of dependencies: new pinned, hashed, host-free requirement files.
+requirements: $(VENV)/.dev
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
+	  --extra postgresql --group build -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
+	  --group dev --group build -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
