@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from pydantic import BaseModel
 from sqlalchemy import create_engine, make_url
 
@@ -110,6 +113,18 @@ class Recorder:
         return AdapterHost(kinds, manifests, {})
 
 
+class Refused(NamedTuple):
+    """A refusal as a client sees it: status, reason, and every byte of text in it."""
+
+    code: str
+    reason: str
+    text: bytes
+
+    @property
+    def word(self) -> str:
+        return f"{self.code}/{self.reason}" if self.reason else self.code
+
+
 class Town:
     """A running gateway and the words to act as its partners."""
 
@@ -121,6 +136,18 @@ class Town:
         self.recorder = recorder
 
     @staticmethod
+    def refused(call: Callable[[], Any]) -> "Refused":
+        """What a call over the wire that must fail was told."""
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        error: Any = caught.value
+        status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+        if status is not None and status.details:
+            status.details[0].Unpack(info)
+        trailers = b"".join(v if isinstance(v, bytes) else v.encode() for _, v in error.trailing_metadata() or ())
+        return Refused(error.code().name, info.reason, f"{error.details()} {status} ".encode() + trailers)
+
+    @staticmethod
     def key() -> str:
         return f"test-{next(_keys):08d}"
 
@@ -128,6 +155,7 @@ class Town:
         """A call without the wire. A missing request_id is filled in."""
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = self.key()
+        self.clock.advance(timedelta(milliseconds=1))  # two calls never happen at the same moment
         return self.gate.call_inside(partner, request)
 
     def refusal(self, partner: str, request: Any) -> str:

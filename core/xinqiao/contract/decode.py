@@ -2,7 +2,7 @@
 
 import re
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import protovalidate
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -56,11 +56,11 @@ def validate(message: Message) -> None:
         ) from None
 
 
-def _path(violation: object) -> str:
-    elements = violation.field.elements  # type: ignore[attr-defined]
+def _path(violation: Any) -> str:
+    elements: Any = violation.field.elements
     path = ""
     for element in elements:
-        path += ("." if path else "") + element.field_name
+        path += ("." if path else "") + str(element.field_name)
         subscript = getattr(element, "subscript", None)
         index = getattr(subscript, "value", None) if subscript is not None else None
         if isinstance(index, int):

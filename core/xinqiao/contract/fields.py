@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -80,7 +79,8 @@ def field_class(field: FieldDescriptor) -> int:
     own = int(field.GetOptions().Extensions[options.field_class])
     if own:
         return own
-    default = int(field.containing_type.GetOptions().Extensions[options.default_class])
+    owner = field.containing_type
+    default = int(owner.GetOptions().Extensions[options.default_class]) if owner is not None else 0
     if not default:
         raise Unclassified(f"{field.full_name} has no field class; add (field_class) or its message's (default_class)")
     return default
@@ -94,7 +94,7 @@ def plan(descriptor: Descriptor) -> Plan:
     mask = 0
     for field in descriptor.fields:
         required = bool(field.GetOptions().Extensions[options.required_for_release])
-        inner = cast("Descriptor | None", field.message_type)
+        inner = field.message_type
         own = int(field.GetOptions().Extensions[options.field_class])
         if inner is None or own or inner.GetOptions().map_entry:
             label = field_class(field)

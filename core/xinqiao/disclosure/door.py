@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from google.protobuf.message import Message
 
@@ -28,7 +28,6 @@ from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
-M = TypeVar("M", bound=Message)
 _C = tables.consents.c
 _CONSENTS = (
     tables.consents.select()
@@ -81,7 +80,8 @@ class Door:
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
     ) -> Question:
         """Collect what a decision about this recipient, purpose and student depends on, as of now."""
-        consent = consented(tx, student, recipient.agency, purpose) if student else Consented("NONE", 0)
+        asks = student is not None and self.policy.asks_consent(recipient.roles, purpose, relation)
+        consent = consented(tx, student, recipient.agency, purpose) if student and asks else Consented("NONE", 0)
         found = self.bases.get(basis) if basis else None
         state = "" if not basis else "UNKNOWN" if found is None else found.state(purpose, recipient.roles, tx.now_us)
         return Question(
@@ -120,7 +120,7 @@ class Door:
     def release(
         self,
         tx: Tx,
-        message: M,
+        message: Message,
         *,
         recipient: Partner,
         purpose: int,

@@ -91,6 +91,16 @@ class Policy:
                 mask |= grant.classes
         return mask & ~(1 << _NEVER)
 
+    def asks_consent(self, roles: Iterable[int], purpose: int, relation: str) -> bool:
+        """Whether any grant for these roles, purpose and relation looks at a consent; if not, none need be read."""
+        return any(
+            grant.needs not in ("none", "basis")
+            and purpose in grant.purposes
+            and relation in grant.relations
+            and not grant.roles.isdisjoint(roles)
+            for grant in self.grants
+        )
+
 
 def decide(policy: Policy, question: Question) -> Decision:
     """Answer one question. Pure and total: no clock, no database, an answer for every input.

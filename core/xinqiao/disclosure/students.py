@@ -12,7 +12,17 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner
 from xinqiao.store import tables
 from xinqiao.store.keys import KeyStore
+from xinqiao.store.sql import bindparam, select
 from xinqiao.store.tx import ReadTx, Tx
+
+_STUDENT = select(tables.students.c.id, tables.students.c.school)
+_LOCAL, _OTHER = tables.local_ids.c, tables.pseudonyms.c
+_BY_LOCAL_ID = _STUDENT.join(tables.local_ids, _LOCAL.student == tables.students.c.id).where(
+    (_LOCAL.partner == bindparam("partner")) & (_LOCAL.blind == bindparam("key"))
+)
+_BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.students.c.id).where(
+    (_OTHER.partner == bindparam("partner")) & (_OTHER.pseudonym == bindparam("key"))
+)
 
 
 class Known(NamedTuple):
@@ -27,7 +37,7 @@ class Students:
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
-        self._derived: dict[str, bytes] = {}
+        self._derived: dict[str, hmac.HMAC] = {}
 
     def register_all(self, tx: Tx, partner: Partner, students: Iterable[Student]) -> list[Known]:
         """Insert or update students of ``partner``, in the order given.
@@ -70,13 +80,12 @@ class Students:
     def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
         """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
         if ref.WhichOneof("ref") == "local_id":
-            row = tx.get(tables.local_ids, partner.agency, self.blind(partner.agency, ref.local_id))
+            rows = tx.find(_BY_LOCAL_ID, partner=partner.agency, key=self.blind(partner.agency, ref.local_id))
         else:
-            row = tx.get(tables.pseudonyms, partner.agency, ref.name.removeprefix("students/"))
-        found = tx.get(tables.students, row["student"]) if row is not None else None
-        if found is None or (partner.schools and str(found["school"]) not in partner.schools):
+            rows = tx.find(_BY_PSEUDONYM, partner=partner.agency, key=ref.name.removeprefix("students/"))
+        if not rows or (partner.schools and str(rows[0]["school"]) not in partner.schools):
             raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
-        return Known(str(found["id"]), str(found["school"]))
+        return Known(str(rows[0]["id"]), str(rows[0]["school"]))
 
     def load(self, tx: ReadTx, student: str, agency: str) -> Student:
         """The whole record, named for ``agency``; only the door may let it out."""
@@ -97,18 +106,21 @@ class Students:
 
     def name(self, agency: str, student: str) -> str:
         """`students/{pseudonym}`: a keyed hash, so two agencies' tables cannot be joined."""
-        digest = hmac.digest(self._key(f"pseudonym/{agency}"), student.encode(), hashlib.sha256)[:16]
+        digest = self._keyed(f"pseudonym/{agency}", student)
         return "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
 
     def blind(self, agency: str, local_id: str) -> bytes:
         """The keyed hash under which an agency's own id is looked up; never the id itself."""
-        return hmac.digest(self._key(f"blind/{agency}"), local_id.encode(), hashlib.sha256)[:16]
+        return self._keyed(f"blind/{agency}", local_id)
 
-    def _key(self, label: str) -> bytes:
-        key = self._derived.get(label)
-        if key is None:
-            key = self._derived[label] = self._keys.derive(label)
-        return key
+    def _keyed(self, label: str, text: str) -> bytes:
+        """16 bytes of HMAC-SHA256 under the key of ``label``; the keyed state is made once and copied."""
+        keyed = self._derived.get(label)
+        if keyed is None:
+            keyed = self._derived[label] = hmac.new(self._keys.derive(label), digestmod=hashlib.sha256)
+        keyed = keyed.copy()
+        keyed.update(text.encode())
+        return keyed.digest()[:16]
 
     def _seal(self, student: str, record: Student) -> bytes:
         stored = Student()

@@ -258,7 +258,8 @@ class _Tails:
         self._columns = [scored.totals[name].tolist() for name in self._names]
         self._categories = scored.category.tolist()
         self._words = instrument.category_ids
-        self._critical = [tuple(row) for row in scored.critical.tolist()]
+        rows: list[list[bool]] = scored.critical.tolist()
+        self._critical = [tuple(row) for row in rows]
         self._complete = scored.complete.tolist()
         self._rules = [rule.id for rule in instrument.critical]
         self._cache: dict[tuple[object, ...], bytes] = {}

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -35,6 +34,7 @@ _IDLE_S = 60.0
 _NO_DEADLINE_S = 86_400.0 * 365
 _log = logging.getLogger("xinqiao.server")
 T = TypeVar("T")
+_RPC: Any = grpc  # the handlers take bytes, which the stubs cannot say
 Context = Any  # grpc.aio.ServicerContext has no useful parameters here
 
 
@@ -88,12 +88,12 @@ class Edge(grpc.GenericRpcHandler):
                 async for answer in self._stream(method, requests, context):
                     yield answer
 
-            return grpc.stream_stream_rpc_method_handler(stream)
+            return _RPC.stream_stream_rpc_method_handler(stream)
 
         async def unary(data: bytes, context: Context) -> bytes:
             return await self._unary(method, data, context)
 
-        return grpc.unary_unary_rpc_method_handler(unary)
+        return _RPC.unary_unary_rpc_method_handler(unary)
 
     async def _unary(self, method: Method, data: bytes, context: Context) -> bytes:
         caller: Partner | None = None
@@ -104,7 +104,8 @@ class Edge(grpc.GenericRpcHandler):
                 self._pipeline.admit(method, caller)
                 request = self._pipeline.request(method, data)
                 timeout = min(self._deadline(context), self._limits.max_deadline_s)
-                return await asyncio.wait_for(self._run(method, caller, request, data), timeout)
+                async with asyncio.timeout(timeout):
+                    return await self._run(method, caller, request, data)
         except Refusal as refusal:
             await self._refuse(refusal, method, caller, context)
         except TimeoutError:
@@ -197,7 +198,7 @@ class Edge(grpc.GenericRpcHandler):
         return float("inf") if remaining is None else float(remaining)
 
     @contextmanager
-    def _place(self, caller: Partner, method: Method) -> Iterator[None]:
+    def _place(self, caller: Partner, method: Method) -> Generator[None]:
         """One partner's routine calls cannot take the places of another's, nor those of its own crisis calls."""
         key = (caller.agency, method.crisis)
         if self._working[key] >= self._limits.concurrent_per_partner:
@@ -230,7 +231,7 @@ class Edge(grpc.GenericRpcHandler):
                 await self._write(journal, method.crisis)
             except Exception as error:  # the refusal stands even when the store is failing
                 _log.error("a refusal could not be journalled: %s", type(error).__name__)
-        status = rpc_status.to_status(to_status(refusal))
+        status: Any = cast("Any", rpc_status).to_status(to_status(refusal))
         await context.abort(status.code, status.details, status.trailing_metadata)
         raise AssertionError("abort always raises")
 

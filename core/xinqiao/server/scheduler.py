@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.background import BackgroundScheduler  # pyright: ignore[reportMissingTypeStubs]
 
 _log = logging.getLogger("xinqiao.scheduler")
 
@@ -13,7 +14,7 @@ class Ticks:
 
     def __init__(self, ticks: Mapping[str, tuple[float, Callable[[], object]]]) -> None:
         """``ticks`` maps a name to (seconds, function). A function that raises is logged by class and called again."""
-        self._scheduler = BackgroundScheduler(timezone="Asia/Shanghai")
+        self._scheduler: Any = BackgroundScheduler(timezone="Asia/Shanghai")
         for name, (seconds, function) in ticks.items():
             self._scheduler.add_job(
                 _guarded(name, function), "interval", seconds=seconds, id=name,

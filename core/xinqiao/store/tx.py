@@ -34,7 +34,7 @@ class Statements:
         self._deletes: dict[Table, str] = {}
         self._updates: dict[tuple[Table, tuple[str, ...]], str] = {}
         self._columns: dict[Table, ResultMetaData] = {}
-        self._kept: dict[int, tuple[Select[Any], Kept]] = {}
+        self._kept: dict[int, tuple[Select[*tuple[Any, ...]], Kept]] = {}
 
     def insert(self, table: Table) -> str:
         sql = self._inserts.get(table)
@@ -85,7 +85,7 @@ class Statements:
             columns = self._columns[table] = SimpleResultMetaData([column.name for column in table.columns])
         return columns
 
-    def kept(self, statement: Select[Any]) -> Kept:
+    def kept(self, statement: Select[*tuple[Any, ...]]) -> Kept:
         """``statement`` rendered for SQLite, once; the statement is held so that its identity stays its own."""
         known = self._kept.get(id(statement))
         if known is None:
@@ -124,7 +124,7 @@ class ReadTx:
         found = _direct(self._raw, sql, key).fetchone()
         return None if found is None else _row(self._statements.columns(table), found)
 
-    def find(self, statement: Select[Any], **values: object) -> Sequence[RowMapping]:
+    def find(self, statement: Select[*tuple[Any, ...]], **values: object) -> Sequence[RowMapping]:
         """Every row of a statement that its module keeps, its ``bindparam`` names filled in: rendered only once."""
         if self._raw is None:
             return self._connection.execute(statement, values).mappings().all()

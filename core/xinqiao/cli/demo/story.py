@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from xinqiao.api.casefile.v1 import casefile_pb2, casefile_service_pb2, casefile_service_pb2_grpc
+from xinqiao.api.casefile.v1 import casefile_pb2, casefile_service_pb2
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.exchange.v1 import exchange_pb2, exchange_service_pb2, exchange_service_pb2_grpc
-from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2, referral_service_pb2_grpc
-from xinqiao.api.screening.v1 import screening_pb2, screening_service_pb2, screening_service_pb2_grpc
+from xinqiao.api.exchange.v1 import exchange_pb2, exchange_service_pb2
+from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
+from xinqiao.api.screening.v1 import screening_pb2, screening_service_pb2
 from xinqiao.cli.demo import tables as show
-from xinqiao.cli.demo.deployment import HOSPITAL, OPERATOR, PSYCHOLOGIST, SCHOOL, Deployment, prepare
+from xinqiao.cli.demo.clients import Clients, everything, reason_of
+from xinqiao.cli.demo.deployment import HOSPITAL, SCHOOL, Deployment, prepare
 from xinqiao.contract.clock import BEIJING, ShiftedClock, from_us, to_us
 from xinqiao.disclosure.door import words
 from xinqiao.journal.verify import verify_database
@@ -109,13 +108,7 @@ class Story:
         self.clock = clock
         self.zh = lang.startswith("zh")
         self.facts: list[tuple[str, str]] = []
-        psychologist = deployment.channel(PSYCHOLOGIST, gateway.port)
-        self.screening = screening_service_pb2_grpc.ScreeningServiceStub(psychologist)
-        self.referrals = referral_service_pb2_grpc.ReferralServiceStub(psychologist)
-        self.cases = casefile_service_pb2_grpc.CaseFileServiceStub(psychologist)
-        operator = deployment.channel(OPERATOR, gateway.port)
-        self.exchange = exchange_service_pb2_grpc.ExchangeServiceStub(operator)
-        self.watch = referral_service_pb2_grpc.ReferralServiceStub(operator)
+        self.clients = Clients(deployment, gateway.port)
 
     def run(self, roster: Path | None, scores: Path | None) -> None:
         """All seven acts."""
@@ -175,16 +168,16 @@ class Story:
 
     def confirm(self) -> None:
         """She takes each signal and confirms each proposal, the most urgent first."""
-        for sign in self._all(self.screening.ListSignals, screening_service_pb2.ListSignalsRequest, "signals"):
+        for sign in everything(self.clients.screening.ListSignals, screening_service_pb2.ListSignalsRequest, "signals"):
             if sign.state == screening_pb2.SIGNAL_STATE_OPEN:
-                self.screening.AcknowledgeSignal(
+                self.clients.screening.AcknowledgeSignal(
                     screening_service_pb2.AcknowledgeSignalRequest(request_id=_id("ack", sign.name), name=sign.name),
                     timeout=20,
                 )
         tiers: Counter[str] = Counter()
         for triage in self._triages():
             if triage.state == screening_pb2.TRIAGE_STATE_PROPOSED:
-                triage = self.screening.ConfirmTier(
+                triage = self.clients.screening.ConfirmTier(
                     screening_service_pb2.ConfirmTierRequest(
                         request_id=_id("confirm", triage.name), name=triage.name, tier=triage.proposed
                     ),
@@ -209,8 +202,8 @@ class Story:
         consent.consent.form_version = "2026-09"
         consent.consent.evidence_sha256 = hashlib.sha256(triage.name.encode()).digest()
         consent.consent.state = casefile_pb2.CONSENT_STATE_GIVEN
-        self.cases.RecordConsent(consent, timeout=20)
-        created = self.referrals.CreateReferral(
+        self.clients.cases.RecordConsent(consent, timeout=20)
+        created = self.clients.referrals.CreateReferral(
             self._referral(triage, referral_pb2.URGENCY_URGENT, "情绪持续低落，量表提示需专业评估"), timeout=20
         )
         self._wait(created.referral.name, referral_pb2.REFERRAL_STATE_RECEIVED)
@@ -230,11 +223,11 @@ class Story:
             return
         request = self._referral(triage, referral_pb2.URGENCY_URGENT, "情绪持续低落")
         try:
-            self.referrals.CreateReferral(request, timeout=20)
+            self.clients.referrals.CreateReferral(request, timeout=20)
         except grpc.RpcError as error:
             self.tell(
-                f"拒绝: {_reason(error)}; 已记入存证日志",
-                f"refused: {_reason(error)}; the journal has a row for it",
+                f"拒绝: {reason_of(error)}; 已记入存证日志",
+                f"refused: {reason_of(error)}; the journal has a row for it",
             )
             return
         raise RuntimeError("a referral without consent went out")
@@ -248,7 +241,7 @@ class Story:
         request.crisis_facts = "班主任发现告别留言，学生已由两名老师陪护"
         request.basis = "life-safety"
         begin = time.monotonic()
-        created = self.referrals.CreateReferral(request, timeout=20)
+        created = self.clients.referrals.CreateReferral(request, timeout=20)
         self._wait(created.referral.name, referral_pb2.REFERRAL_STATE_RECEIVED)
         took = time.monotonic() - begin
         citation = self.gateway.door.bases["life-safety"].citation["zh" if self.zh else "en"]
@@ -258,7 +251,7 @@ class Story:
             f"at the hospital in {took:.2f} s by the crisis lane; basis: {citation}; kept back: {kept};"
             f" a duty to notify within 24 h is open: {created.duty}",
         )
-        self.cases.DischargeDuty(
+        self.clients.cases.DischargeDuty(
             casefile_service_pb2.DischargeDutyRequest(
                 request_id=_id("duty", created.duty), name=created.duty, how="电话告知监护人，已确认"
             ),
@@ -277,13 +270,13 @@ class Story:
         mine: list[referral_pb2.Referral] = []
         while time.monotonic() < deadline:
             self.gateway.read_all()
-            mine = self._all(self.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
+            mine = everything(self.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
             if all(r.state in _REPORTED for r in mine) and self.deployment.school.received():
                 break
             time.sleep(0.2)
         done = [r for r in mine if r.state == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED]
         for referral in done:
-            self.referrals.AdvanceReferral(
+            self.clients.referrals.AdvanceReferral(
                 referral_service_pb2.AdvanceReferralRequest(
                     request_id=_id("close", referral.name), name=referral.name,
                     event=referral_pb2.REFERRAL_EVENT_CLOSE,
@@ -304,7 +297,7 @@ class Story:
         self.gateway.run_due()
         runs: list[exchange_pb2.ExchangeRun] = []
         for attempt in (1, 2):
-            response = self.exchange.RunExchange(
+            response = self.clients.exchange.RunExchange(
                 exchange_service_pb2.RunExchangeRequest(
                     request_id=f"demo.exchange.{attempt}.{secrets.token_hex(4)}", exchange="school-hospital-monthly",
                     period=PERIOD,
@@ -316,7 +309,7 @@ class Story:
         while time.monotonic() < deadline and any(r.state != exchange_pb2.RUN_STATE_RECONCILED for r in runs):
             time.sleep(0.3)
             self.gateway.run_due()
-            runs = list(self.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs)
+            runs = list(self.clients.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs)
         self.console.print(show.runs(runs, self.zh))
         self.facts.append(("exchange", str(all(r.state == exchange_pb2.RUN_STATE_RECONCILED for r in runs))))
 
@@ -331,7 +324,7 @@ class Story:
                 .order_by(func.count().desc())
             )
         self.console.print(show.journal([(str(r["kind"]), str(r["decision"]), int(r["n"])) for r in rows], self.zh))
-        holdings = self._all(self.watch.ListHoldings, referral_service_pb2.ListHoldingsRequest, "holdings")
+        holdings = everything(self.clients.watch.ListHoldings, referral_service_pb2.ListHoldingsRequest, "holdings")
         self.console.print(show.holdings(holdings, self.clock.now_us(), self.zh))
 
     def verify(self) -> int:
@@ -354,7 +347,7 @@ class Story:
         (self.deployment.folder / "port").write_text(str(self.gateway.port))
         done = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: done.set())
+            signal.signal(number, lambda _number, _frame: done.set())
         done.wait()
 
     def tell(self, zh: str, en: str) -> None:
@@ -392,23 +385,13 @@ class Story:
         return cases[index]
 
     def _triages(self) -> list[screening_pb2.Triage]:
-        found = self._all(self.screening.ListTriages, screening_service_pb2.ListTriagesRequest, "triages")
+        found = everything(self.clients.screening.ListTriages, screening_service_pb2.ListTriagesRequest, "triages")
         return sorted(found, key=lambda triage: (-triage.proposed, triage.name))
-
-    def _all(self, method: Callable[..., Any], request: type[Any], field: str) -> list[Any]:
-        found: list[Any] = []
-        token = ""
-        while True:
-            page = method(request(page_size=500, page_token=token), timeout=20)
-            found.extend(getattr(page, field))
-            token = page.next_page_token
-            if not token:
-                return found
 
     def _wait(self, name: str, state: int) -> None:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            referral = self.referrals.GetReferral(
+            referral = self.clients.referrals.GetReferral(
                 referral_service_pb2.GetReferralRequest(name=name), timeout=20
             ).referral
             if any(change.state == state for change in referral.history):
@@ -429,11 +412,3 @@ class Story:
 
 def _id(kind: str, name: str) -> str:
     return f"demo.{kind}.{name.rpartition('/')[2]}"
-
-
-def _reason(error: grpc.RpcError) -> str:
-    status = rpc_status.from_call(error)
-    info = error_details_pb2.ErrorInfo()
-    if status is not None and status.details:
-        status.details[0].Unpack(info)
-    return f"{error.code().name}/{info.reason}"

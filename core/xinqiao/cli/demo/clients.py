@@ -1,0 +1,49 @@
+"""The demo's gRPC clients: a psychologist and an operator, each with its own certificate."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from xinqiao.api.casefile.v1.casefile_service_pb2_grpc import CaseFileServiceStub
+from xinqiao.api.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
+from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
+from xinqiao.api.screening.v1.screening_service_pb2_grpc import ScreeningServiceStub
+from xinqiao.cli.demo.deployment import OPERATOR, PSYCHOLOGIST, Deployment
+
+
+class Clients:
+    """Stubs over two mTLS channels; ``watch`` is the operator's view of holdings."""
+
+    def __init__(self, deployment: Deployment, port: int) -> None:
+        psychologist = deployment.channel(PSYCHOLOGIST, port)
+        self.screening = ScreeningServiceStub(psychologist)
+        self.referrals = ReferralServiceStub(psychologist)
+        self.cases = CaseFileServiceStub(psychologist)
+        operator = deployment.channel(OPERATOR, port)
+        self.exchange = ExchangeServiceStub(operator)
+        self.watch = ReferralServiceStub(operator)
+
+
+def everything(method: Callable[..., Any], request: type[Any], field: str) -> list[Any]:
+    """All pages of a list RPC."""
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = method(request(page_size=500, page_token=token), timeout=20)
+        found.extend(getattr(page, field))
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """`STATUS/REASON` of a refusal, from its ``google.rpc.ErrorInfo``."""
+    call = cast("grpc.Call", error)
+    status: Any = cast("Any", rpc_status).from_call(call)
+    info = error_details_pb2.ErrorInfo()
+    if status is not None and status.details:
+        status.details[0].Unpack(info)
+    return f"{call.code().name}/{info.reason}"

@@ -1,0 +1,221 @@
+"""The contracts over the wire, against the real edge: each RPC once, repeats, versions, pages, strangers."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+
+from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
+from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
+from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as referral
+from xinqiao.api.screening.v1 import screening_service_pb2 as scr
+from xinqiao.contract.methods import methods
+from xinqiao.store import tables
+
+PATHS = {method.request: path for path, method in methods().items()}
+
+
+def raw(channel, request, data=None, timeout=20.0):
+    """The answer's bytes."""
+    call = channel.unary_unary(PATHS[type(request)])
+    return call(request.SerializeToString(deterministic=True) if data is None else data, timeout=timeout)
+
+
+def submission(local, key, **words):
+    request = scr.SubmitAssessmentRequest(
+        request_id=key, instrument="PHQ-9", taken_on="2026-10-01", answers=bytes([1] * 9), **words
+    )
+    request.student.local_id = local
+    return request
+
+
+def test_every_rpc_of_every_contract_answers_its_partner(wire):
+    used = set()
+
+    def call(partner, request):
+        used.add(PATHS[type(request)])
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = wire.key()
+        wire.clock.advance(wire_step)
+        return wire.gate.call(partner, request)
+
+    from datetime import timedelta
+
+    wire_step = timedelta(milliseconds=1)
+    register = case.RegisterStudentsRequest()
+    register.students.add(local_id="rpc-1", school="3205830001", birth_date="2011-05-04", family_name="欧阳")
+    assert len(call(wire.SCHOOL, register).names) == 1
+    made = call(wire.SCHOOL, scr.SubmitAssessmentRequest(
+        student={"local_id": "rpc-1"}, instrument="PHQ-9", taken_on="2026-10-01", answers=bytes([3] * 9)
+    ))  # fmt: skip
+    assert made.assessment.critical
+    assert call(wire.SCHOOL, scr.GetAssessmentRequest(name=made.assessment.name)).assessment == made.assessment
+    listed = call(wire.SCHOOL, scr.ListAssessmentsRequest(student={"local_id": "rpc-1"}))
+    assert [a.name for a in listed.assessments] == [made.assessment.name]
+    assert made.signal in [s.name for s in call(wire.PSYCH, scr.ListSignalsRequest()).signals]
+    assert call(wire.PSYCH, scr.AcknowledgeSignalRequest(name=made.signal)).signal.state == 2
+    reported = call(wire.PSYCH, scr.ReportSignalRequest(student={"local_id": "rpc-1"}, source=2, kind=1, facts="seen"))
+    assert reported.triage.name in [t.name for t in call(wire.PSYCH, scr.ListTriagesRequest(open_only=True)).triages]
+    assert call(wire.PSYCH, scr.ConfirmTierRequest(name=made.triage.name, tier=4)).triage.confirmed == 4
+    consent = call(wire.PSYCH, wire.consent_request("rpc-1")).consent
+    explained = call(wire.PSYCH, case.ExplainDisclosureRequest(
+        student={"local_id": "rpc-1"}, recipient=wire.HOSPITAL, purpose=2
+    ))  # fmt: skip
+    assert len(explained.verdicts) == 15
+    created = call(wire.PSYCH, referral.CreateReferralRequest(
+        student={"local_id": "rpc-1"}, recipient=wire.HOSPITAL, triage=made.triage.name, urgency=3, reason="r",
+        crisis_facts="f", basis="life-safety",
+    ))  # fmt: skip
+    name = created.referral.name
+    assert call(wire.PSYCH, case.GetCaseRequest(student={"local_id": "rpc-1"})).case.duties[0].name == created.duty
+    assert call(wire.PSYCH, case.DischargeDutyRequest(name=created.duty, how="told the mother")).duty.state == 2
+    assert call(wire.HOSPITAL, referral.GetReferralRequest(name=name)).referral.name == name
+    assert name in [r.name for r in call(wire.HOSPITAL, referral.ListReferralsRequest()).referrals]
+    assert name in [h.item for h in call(wire.HOSPITAL, referral.ListHoldingsRequest()).holdings]
+    accept = referral.AdvanceReferralRequest(name=name, event=ref.REFERRAL_EVENT_ACCEPT)
+    assert call(wire.HOSPITAL, accept).referral.state == ref.REFERRAL_STATE_ACCEPTED
+    outcome = referral.ReportOutcomeRequest(name=name, outcome={"school_advice": "rest"})
+    assert call(wire.HOSPITAL, outcome).referral.state == ref.REFERRAL_STATE_OUTCOME_REPORTED
+    assert call(wire.PSYCH, case.WithdrawConsentRequest(name=consent.name)).consent.state == 3
+    assert call(wire.OPERATOR, gateway.GetStatusRequest()).deployment == "kunshan"
+    (delivery,) = [d for d in call(wire.OPERATOR, gateway.ListDeliveriesRequest()).deliveries if d.kind == "referral"]
+    store = wire.gate.gateway.store
+    store.run(lambda tx: tx.update(tables.deliveries, (delivery.name.removeprefix("deliveries/"),), state=4))
+    assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
+    assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
+    assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    upload = scr.UploadAssessmentsRequest
+    used.add(PATHS[upload])
+    stream = wire.gate.channel(wire.SCHOOL).stream_stream(
+        PATHS[upload], upload.SerializeToString, scr.UploadAssessmentsResponse.FromString
+    )
+    header = upload(header={"upload_id": wire.key(), "instrument": "PHQ-9", "taken_on": "2026-10-02"})
+    batch = upload(batch={"number": 1, "local_ids": ["rpc-1"], "answers": bytes(9)})
+    assert [list(a.verdicts) for a in stream(iter([header, batch]), timeout=20)] == [[], [1]]
+    assert used == set(methods())
+
+
+def test_the_stub_of_pytest_grpc_speaks_to_the_real_edge(grpc_stub, wire):
+    local = wire.student()
+    answer = grpc_stub.SubmitAssessment(submission(local, wire.key()), timeout=20)
+    assert answer.assessment.complete
+
+
+def test_a_repeat_gets_the_same_bytes_and_stores_nothing(wire, grpc_channel):
+    request = submission(wire.student(), wire.key())
+    first = raw(grpc_channel, request)
+    before = len(wire.rows(tables.assessments)), len(wire.journal())
+    assert [raw(grpc_channel, request) for _ in range(3)] == [first] * 3
+    assert (len(wire.rows(tables.assessments)), len(wire.journal())) == before
+
+
+def test_two_hundred_calls_at_once_under_one_key_have_one_effect(wire, grpc_channel):
+    local = wire.student()
+    request = submission(local, wire.key())
+
+    def attempt(_):
+        while True:
+            try:
+                return raw(grpc_channel, request)
+            except grpc.RpcError as error:
+                word = wire.refused(lambda error=error: (_ for _ in ()).throw(error)).word
+                assert word in ("ABORTED/IN_PROGRESS", "RESOURCE_EXHAUSTED/OVERLOADED")
+
+    with ThreadPoolExecutor(80) as pool:
+        answers = list(pool.map(attempt, range(200)))
+    assert len(set(answers)) == 1
+    assert len(wire.rows(tables.assessments, student=wire.inside_id(local))) == 1
+    assert len(wire.journal(kind="assessment.submitted", student=wire.inside_id(local))) == 1
+
+
+def test_the_key_of_one_partner_is_not_anothers(wire):
+    local, key = wire.student(), wire.key()
+    wire.gate.call(wire.SCHOOL, submission(local, key))
+    wire.gate.call(wire.PSYCH, submission(local, key, ))
+    assert len(wire.rows(tables.assessments, student=wire.inside_id(local))) == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_pages_together_hold_every_record_once_in_order(wire, size):
+    local = wire.student()
+    names = [wire.submit(local, bytes(9)).assessment.name for _ in range(7)]
+    seen, token = [], ""
+    while True:
+        request = scr.ListAssessmentsRequest(student={"local_id": local}, page_size=size, page_token=token)
+        page = wire.gate.call(wire.SCHOOL, request)
+        assert len(page.assessments) <= size
+        seen += [a.name for a in page.assessments]
+        if not (token := page.next_page_token):
+            break
+    assert seen == names[::-1]
+
+
+@pytest.mark.parametrize("token", ["x", "####", "bm90LWEtdG9rZW4", "=" * 8])
+def test_a_page_token_that_is_not_ours_is_refused(wire, token):
+    request = scr.ListTriagesRequest(page_token=token)
+    assert wire.refused(lambda: wire.gate.call(wire.PSYCH, request)).word == "INVALID_ARGUMENT/PAGE_TOKEN"
+
+
+FOREIGN = {
+    "assessment": lambda i: scr.GetAssessmentRequest(name=f"assessments/{i}"),
+    "triage": lambda i: scr.ConfirmTierRequest(request_id="foreign-0001", name=f"triages/{i}", tier=4),
+    "signal": lambda i: scr.AcknowledgeSignalRequest(request_id="foreign-0001", name=f"signals/{i}"),
+    "referral": lambda i: referral.GetReferralRequest(name=f"referrals/{i}"),
+    "referral-event": lambda i: referral.AdvanceReferralRequest(request_id="foreign-0001", name=f"referrals/{i}", event=3),
+    "duty": lambda i: case.DischargeDutyRequest(request_id="foreign-0001", name=f"duties/{i}", how="h"),
+    "consent": lambda i: case.WithdrawConsentRequest(request_id="foreign-0001", name=f"consents/{i}"),
+}
+
+
+@pytest.fixture(scope="module")
+def theirs(wire):
+    """One record of each kind, of a school that is not the caller's."""
+    local = wire.student()
+    submitted = wire.submit(local)
+    made = wire.refer(local, basis="life-safety", crisis_facts="f", urgency=3)
+    return {
+        "assessment": submitted.assessment.name, "triage": submitted.triage.name, "signal": submitted.signal,
+        "referral": made.referral.name, "referral-event": made.referral.name, "duty": made.duty,
+        "consent": wire.consent(local).name,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_strangers_record_and_an_absent_one_get_the_same_answer(wire, theirs, kind):
+    name = theirs[kind].split("/")[1]
+    foreign = wire.refused(lambda: wire.gate.call("psych-li", FOREIGN[kind](name)))
+    absent = wire.refused(lambda: wire.gate.call("psych-li", FOREIGN[kind]("0" * 32)))
+    assert foreign == absent
+    assert foreign.code == "NOT_FOUND"
+
+
+def test_a_strangers_student_and_an_absent_one_get_the_same_answer(wire):
+    mine, name = wire.student(), ""
+    name = wire.gate.call(wire.PSYCH, case.GetCaseRequest(student={"local_id": mine})).case.student.name
+    answers = [
+        wire.refused(lambda ref=ref: wire.gate.call("psych-li", case.GetCaseRequest(student=ref)))
+        for ref in ({"local_id": mine}, {"local_id": "nobody"}, {"name": name}, {"name": "students/" + "a" * 26})
+    ]
+    assert len(set(answers)) == 1
+    assert answers[0].word == "NOT_FOUND/STUDENT"
+
+
+def test_a_stale_etag_is_aborted_and_changes_nothing(wire):
+    triage = wire.submit(wire.student()).triage
+    stale = scr.ConfirmTierRequest(request_id=wire.key(), name=triage.name, tier=4, etag="7")
+    assert wire.refused(lambda: wire.gate.call(wire.PSYCH, stale)).word == "ABORTED/VERSION"
+    fresh = scr.ConfirmTierRequest(request_id=wire.key(), name=triage.name, tier=4, etag=triage.etag)
+    assert wire.gate.call(wire.PSYCH, fresh).triage.etag != triage.etag
+
+
+def test_a_refused_call_can_be_repeated_and_is_refused_again_the_same_way(wire):
+    local = wire.student()
+    request = wire.refer_request(local)
+    request.request_id = wire.key()
+    answers = [wire.refused(lambda: wire.gate.call(wire.PSYCH, request)) for _ in range(3)]
+    assert Counter(a.word for a in answers) == {"FAILED_PRECONDITION/NO_CONSENT": 3}
+    wire.consent(local)
+    assert wire.gate.call(wire.PSYCH, request).referral.name  # nothing was kept under the key of a refusal
