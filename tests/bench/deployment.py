@@ -6,7 +6,6 @@ from pathlib import Path
 
 import grpc
 import yaml
-
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import casefile_service_pb2_grpc as casefile_grpc
 from xinqiao.api.common.v1 import types_pb2 as types
@@ -93,7 +92,7 @@ def submissions(seed: int) -> Iterator[bytes]:
 
     Field 1 is the id, of fixed length, so a form is serialized once and only its id is put in front.
     """
-    chance = random.Random(seed)  # noqa: S311 - made-up answers, the same in each run
+    chance = random.Random(seed)
     forms: list[bytes] = []
     for number in range(2 * STUDENTS):
         form = screening.SubmitAssessmentRequest(instrument="PHQ-9", taken_on="2026-10-01", answers=answers(chance))
@@ -108,7 +107,7 @@ def submissions(seed: int) -> Iterator[bytes]:
 
 def batches(rows: int, size: int, seed: int) -> Iterator[screening.AssessmentBatch]:
     """``rows`` forms in batches of ``size``, students of the roster in turn."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)
     for number, start in enumerate(range(0, rows, size), 1):
         count = min(size, rows - start)
         yield screening.AssessmentBatch(

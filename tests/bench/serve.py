@@ -24,7 +24,6 @@ def _echo(folder: Path) -> None:
     """The bare edge: the same server options, TLS, loop and kind of handler, and nothing behind them."""
     import grpc
     import uvloop
-
     from xinqiao.server.edge import Limits, make_server
 
     async def answer(data: bytes, _context: Any) -> bytes:
@@ -33,7 +32,7 @@ def _echo(folder: Path) -> None:
     handler = grpc.unary_unary_rpc_method_handler(answer)
 
     class Echo(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
             return handler
 
     pki = folder / "pki"

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable
 from datetime import date
 
+from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
@@ -25,6 +26,17 @@ Deadline = Callable[[int, str, int], int]
 """(tier, step, now_us) -> deadline_us, from the district's clocks."""
 
 _MISSING = 255
+
+_AGENCY_SOURCES: dict[int, int] = {
+    pb.SIGNAL_SOURCE_GRID_MEMBER: options.ROLE_GRID,
+    pb.SIGNAL_SOURCE_HOTLINE: options.ROLE_HOTLINE,
+    pb.SIGNAL_SOURCE_POLICE: options.ROLE_POLICE,
+    pb.SIGNAL_SOURCE_HOSPITAL: options.ROLE_HOSPITAL,
+    pb.SIGNAL_SOURCE_WOMENS_FEDERATION: options.ROLE_WOMENS_FEDERATION,
+    pb.SIGNAL_SOURCE_YOUTH_LEAGUE: options.ROLE_YOUTH_LEAGUE,
+    pb.SIGNAL_SOURCE_SOCIAL_WORKER: options.ROLE_SOCIAL_WORK,
+}
+"""Sources that are agencies: only the agency itself may say that it is the source."""
 
 
 class Screening:
@@ -126,7 +138,10 @@ class Screening:
         return signal
 
     def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:
-        """Store a signal and open a triage proposed red."""
+        """Store a signal and open a triage proposed red. Raises Refusal PERMISSION_DENIED/PARTNER_MISMATCH."""
+        owner = _AGENCY_SOURCES.get(int(request.source))
+        if owner is not None and owner not in call.caller.roles:
+            raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
         known = self.door.students.resolve(call.tx, call.caller, request.student)
         call.student = known.id
         signal = self.open_signal(

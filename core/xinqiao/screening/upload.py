@@ -256,8 +256,8 @@ class _Tails:
     def __init__(self, instrument: Instrument, scored: BatchScores) -> None:
         self._names = list(scored.totals)
         self._columns = [scored.totals[name].tolist() for name in self._names]
-        self._categories = scored.category.tolist()
-        self._words = instrument.category_ids
+        self._categories: list[int] = scored.category.tolist()
+        self._words: tuple[str, ...] = instrument.category_ids
         rows: list[list[bool]] = scored.critical.tolist()
         self._critical = [tuple(row) for row in rows]
         self._complete = scored.complete.tolist()

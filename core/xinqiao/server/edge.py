@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
+from xinqiao.api.screening.v1.screening_service_pb2 import UploadAssessmentsResponse
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
@@ -156,26 +157,39 @@ class Edge(grpc.GenericRpcHandler):
         self, method: Method, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
         caller: Partner | None = None
-        loop = asyncio.get_running_loop()
         try:
             caller = self._identity.caller(context.auth_context())
             self._check_frame(b"", context, stream=True)
             with self._place(caller, method):
                 self._pipeline.admit(method, caller)
-                upload: Upload | None = None
-                while (data := await _next(requests)) is not None:
-                    self._check_size(data)
-                    if upload is None:
-                        upload = Upload(self._pipeline, method, caller)
-                    command = await loop.run_in_executor(self._readers["bulk"], upload.prepare, data)
-                    answer: Message = await self._write(command, False)
-                    yield answer.SerializeToString(deterministic=True)
+                upload = Upload(self._pipeline, method, caller)
+                coming = asyncio.ensure_future(self._prepared(upload, requests))
+                try:
+                    while (command := await coming) is not None:
+                        storing = self._write(command, False)
+                        # The next batch is read and prepared while this one is committed, and stored after it.
+                        coming = asyncio.ensure_future(self._prepared(upload, requests))
+                        answer: Message = await storing
+                        yield answer.SerializeToString(deterministic=True)
+                finally:
+                    if not coming.cancel() and not coming.cancelled():
+                        coming.exception()  # looked at, so that asyncio does not log it
         except Refusal as refusal:
             await self._refuse(refusal, method, caller, context)
         except (asyncio.CancelledError, grpc.aio.AbortError):
             raise
         except Exception as error:
             await self._broken(error, method, context)
+
+    async def _prepared(
+        self, upload: Upload, requests: AsyncIterator[bytes]
+    ) -> Callable[[Tx], UploadAssessmentsResponse] | None:
+        """The command of the stream's next message, or None at its end."""
+        data = await _next(requests)
+        if data is None:
+            return None
+        self._check_size(data)
+        return await asyncio.get_running_loop().run_in_executor(self._readers["bulk"], upload.prepare, data)
 
     def _check_frame(self, data: bytes, context: Context, *, stream: bool = False) -> None:
         self._check_size(data)

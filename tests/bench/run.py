@@ -1,0 +1,184 @@
+"""``make bench``: every speed and memory target as figure, baseline, ratio, target, met or not, measured in one run.
+
+What is compared runs in turn (A B A B ...) and medians are taken, so that a busy machine slows both alike. The servers
+are processes of their own; the load client is this process. ``BENCH_PROFILE=<prefix>`` profiles the gateway's threads.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import bulk
+import deployment
+import startup
+from load import Client, Load
+from rich.console import Console
+from rich.table import Table
+
+_SATURATED = 0.85
+_BAR = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the table; ``ratio`` is what the target bounds, in ``better`` direction ``>=`` or ``<=``."""
+
+    name: str
+    figure: str
+    baseline: str
+    ratio: float
+    better: str
+    target: float
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the target is met."""
+        return self.ratio >= self.target if self.better == ">=" else self.ratio <= self.target
+
+
+@contextmanager
+def server(kind: str, folder: Path) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
+    """A server process: its port, and the process."""
+    script = str(Path(__file__).with_name("serve.py"))
+    process = subprocess.Popen(
+        [sys.executable, script, kind, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("no pipes")
+    try:
+        yield int(process.stdout.readline() or 0), process
+    finally:
+        process.stdin.close()
+        process.wait(60)
+
+
+def submissions(folder: Path, ports: dict[str, int], rounds: int, seconds: float) -> list[Result]:
+    """Durable ``SubmitAssessment`` against the echo, alone and at 16 and 64 callers."""
+    requests = deployment.submissions(os.getpid() % 100_000)
+    results: list[Result] = []
+    for callers in (1, 16, 64):
+        loads: dict[str, list[Load]] = {"echo": [], "gateway": []}
+        for number in range(rounds + 1):
+            for kind, taken in loads.items():
+                client = Client(folder, ports[kind], deployment.SUBMIT, callers)
+                load = client.run(requests, seconds if number else seconds / 3)
+                client.close()
+                if kind == "gateway" and load.failed:
+                    raise RuntimeError(f"{load.failed} of {load.calls} submissions failed")
+                if number:  # the first of each is a warm-up
+                    taken.append(load)
+        results.append(_compare(callers, loads["gateway"], loads["echo"]))
+    return results
+
+
+def _compare(callers: int, gateway: list[Load], echo: list[Load]) -> Result:
+    busiest = max(load.busy_s / load.seconds for load in (*gateway, *echo))
+    note = f"client {busiest:.0%} busy" + (": SATURATED, the echo is faster than shown" if busiest > _SATURATED else "")
+    if callers == 1:
+        ours, theirs = (statistics.median(load.median_us for load in loads) for loads in (gateway, echo))
+        return Result("SubmitAssessment, 1 caller", f"{ours:,.0f} us", f"{theirs:,.0f} us", ours / theirs, "<=", 2.5,
+                      note=note)  # fmt: skip
+    ours, theirs = (statistics.median(load.rate for load in loads) for loads in (gateway, echo))
+    return Result(f"SubmitAssessment, {callers} callers", f"{ours:,.0f}/s", f"{theirs:,.0f}/s", ours / theirs, ">=",
+                  0.4, note=note)  # fmt: skip
+
+
+def ingest(folder: Path, port: int, pid: int, rounds: int, rows: int) -> list[Result]:
+    """The streamed upload: its rate against raw inserts, and the memory it takes for many rows."""
+    bulk.upload(folder, port, 10_000, 1)
+    small = startup.rss(pid)
+    uploads: list[bulk.Ingest] = []
+    raws: list[bulk.Ingest] = []
+    for number in range(rounds):
+        uploads.append(bulk.upload(folder, port, 20_000, 10 + number))
+        raws.append(bulk.raw(folder, 20_000, number))
+    ours, theirs = (statistics.median(one.rate for one in all_of) for all_of in (uploads, raws))
+    bulk.upload(folder, port, rows, 2)
+    large = startup.rss(pid)
+    return [
+        Result("UploadAssessments", f"{ours:,.0f} rows/s", f"{theirs:,.0f} rows/s", ours / theirs, ">=", 0.10,
+               note=f"batches of {bulk.BATCH:,}; baseline: executemany, no index"),
+        Result(f"RSS growth, 10,000 to {rows:,} rows", f"{large:.0f} MB", f"{small:.0f} MB", large - small, "<=", 50,
+               " MB"),
+    ]  # fmt: skip
+
+
+def starts(folder: Path) -> list[Result]:
+    """Start times and idle memory; the gateway's own command must be there."""
+    xinqiao = startup.command()
+    if xinqiao is None:
+        return []
+    ready, memory = startup.ready(xinqiao, folder)
+    imports, _ = startup.pair(startup.python("import grpc, sqlalchemy, protovalidate"), startup.python("pass"))
+    shown, typer = startup.pair([*xinqiao, "--help"], startup.python("import typer"))
+    return [
+        Result("xinqiao serve, ready", f"{ready * 1e3:.0f} ms", f"{imports * 1e3:.0f} ms", ready / imports, "<=", 2,
+               note="baseline: import grpc, sqlalchemy, protovalidate"),
+        Result("xinqiao serve, idle RSS", f"{memory:.0f} MB", "", memory, "<=", 120, " MB"),
+        Result("xinqiao --help", f"{shown * 1e3:.0f} ms", f"{typer * 1e3:.0f} ms", shown / typer, "<=", 1.5,
+               note="baseline: import typer"),
+    ]  # fmt: skip
+
+
+def show(results: list[Result]) -> None:
+    """The table, each ratio with a bar whose end is the target."""
+    table = Table(title="XinQiao against its targets", title_justify="left")
+    for heading in ("measured", "figure", "baseline", "ratio", "target", "met", "towards the target", "note"):
+        table.add_column(heading, justify="right" if heading in ("figure", "baseline", "ratio") else "left")
+    for result in results:
+        part = result.ratio / result.target if result.better == ">=" else result.target / max(result.ratio, 1e-9)
+        filled = min(_BAR, round(_BAR * part))
+        table.add_row(
+            result.name, result.figure, result.baseline, f"{result.ratio:.2f}{result.unit}",
+            f"{result.better} {result.target:g}{result.unit}",
+            "[green]met[/]" if result.met else "[red]NOT MET[/]",
+            "█" * filled + "░" * (_BAR - filled), result.note,
+        )  # fmt: skip
+    console = Console()
+    Console(width=max(console.width, 160)).print(table) if not console.is_terminal else console.print(table)
+
+
+def main() -> None:
+    """Measure, print, and leave nothing behind."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--full", action="store_true", help="memory over 1,000,000 rows in place of 200,000")
+    parser.add_argument("--rounds", type=int, default=5, help="turns each side takes (default 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (default 2)")
+    parser.add_argument("--only", choices=("submit", "upload", "start"), help="one part alone")
+    options = parser.parse_args()
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
+        folder = Path(name)
+        deployment.create(folder)
+        with server("gateway", folder) as (port, process), server("echo", folder) as (echo, _):
+            deployment.register(folder, port)
+            if options.only in (None, "submit"):
+                ports = {"gateway": port, "echo": echo}
+                results += submissions(folder, ports, options.rounds, options.seconds)
+            if options.only in (None, "upload"):
+                rows = 1_000_000 if options.full else 200_000
+                results += ingest(folder, port, process.pid, options.rounds, rows)
+        if options.only in (None, "start"):
+            found = starts(folder)
+            results += found
+            if not found:
+                print("xinqiao is not installed beside this Python: its start was not measured", file=sys.stderr)
+    if options.json:
+        print(json.dumps([{**asdict(result), "met": result.met} for result in results], indent=2))
+    else:
+        show(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""How long the commands take to be there, and what an idle gateway holds in memory."""
+
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+_RUNS = 5
+
+
+def command() -> list[str] | None:
+    """How to start ``xinqiao``: the console script beside this interpreter, or None."""
+    script = shutil.which("xinqiao", path=str(Path(sys.executable).parent))
+    return [script] if script is not None and _seconds([script, "--help"]) is not None else None
+
+
+def pair(first: list[str], second: list[str]) -> tuple[float, float]:
+    """The median seconds of two commands, run in turn, after one warm-up of each."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_RUNS + 1):
+        for arguments, seconds in zip((first, second), taken, strict=True):
+            one = _seconds(arguments)
+            if one is None:
+                raise RuntimeError(f"{arguments[0]} {arguments[-1]} failed")
+            seconds.append(one)
+    return statistics.median(taken[0][1:]), statistics.median(taken[1][1:])
+
+
+def python(code: str) -> list[str]:
+    """The command that runs ``code``."""
+    return [sys.executable, "-c", code]
+
+
+def ready(xinqiao: list[str], folder: Path) -> tuple[float, float]:
+    """Median seconds until ``xinqiao serve`` takes connections, and its idle RSS in MB."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = yaml.safe_load((folder / "gateway.yaml").read_text(encoding="utf-8"))
+    config["server"]["listen"] = f"127.0.0.1:{port}"
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    taken: list[float] = []
+    memory: list[float] = []
+    for _ in range(_RUNS):
+        begin = time.perf_counter()
+        process = subprocess.Popen(
+            [*xinqiao, "serve", "--config", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            _wait(process, port, begin)
+            taken.append(time.perf_counter() - begin)
+            time.sleep(1)
+            memory.append(rss(process.pid))
+        finally:
+            process.terminate()
+            process.wait(30)
+    return statistics.median(taken), statistics.median(memory)
+
+
+def rss(pid: int) -> float:
+    """Resident memory of a process, MB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    if found is None:
+        raise RuntimeError(f"process {pid} has no resident memory: it ended")
+    return int(found[1]) / 1024
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int, begin: float) -> None:
+    while time.perf_counter() - begin < 30:
+        if process.poll() is not None:
+            raise RuntimeError("xinqiao serve ended at once")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
+    raise TimeoutError("xinqiao serve did not listen within 30 s")
+
+
+def _seconds(arguments: list[str]) -> float | None:
+    begin = time.perf_counter()
+    done = subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ, check=False)
+    return time.perf_counter() - begin if done.returncode == 0 else None
