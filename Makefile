@@ -47,7 +47,6 @@ test: lint
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
@@ -63,7 +62,7 @@ bench: $(VENV)/.dev
 
 generate: $(VENV)/.dev
 	$(BIN)/buf format -w
-	$(BIN)/python protos/generate.py
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python protos/generate.py
 
 # What CI runs.
 check:

@@ -1,4 +1,4 @@
-"""Bulk ingest: the streamed upload against a raw ``executemany`` of the very rows it stored, and the memory it takes."""
+"""Bulk ingest: the streamed upload against a raw ``executemany`` of the rows it stored, and the memory it takes."""
 
 import sqlite3
 import time

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from xinqiao.cli.app import exit_code
 from xinqiao.cli.output import clean
 from xinqiao.cli.texts import TABLE, Texts, choose

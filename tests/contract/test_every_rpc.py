@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import grpc
 import pytest
@@ -39,12 +40,9 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
         used.add(PATHS[type(request)])
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = wire.key()
-        wire.clock.advance(wire_step)
+        wire.clock.advance(timedelta(milliseconds=1))
         return wire.gate.call(partner, request)
 
-    from datetime import timedelta
-
-    wire_step = timedelta(milliseconds=1)
     register = case.RegisterStudentsRequest()
     register.students.add(local_id="rpc-1", school="3205830001", birth_date="2011-05-04", family_name="欧阳")
     assert len(call(wire.SCHOOL, register).names) == 1
@@ -134,7 +132,7 @@ def test_two_hundred_calls_at_once_under_one_key_have_one_effect(wire, grpc_chan
 def test_the_key_of_one_partner_is_not_anothers(wire):
     local, key = wire.student(), wire.key()
     wire.gate.call(wire.SCHOOL, submission(local, key))
-    wire.gate.call(wire.PSYCH, submission(local, key, ))
+    wire.gate.call(wire.PSYCH, submission(local, key))
     assert len(wire.rows(tables.assessments, student=wire.inside_id(local))) == 2
 
 

@@ -1,5 +1,6 @@
 """The committed stubs are what `make generate` writes from `protos/`."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_stubs_are_fresh(tmp_path: Path):
-    subprocess.run([sys.executable, ROOT / "protos" / "generate.py", tmp_path], check=True, timeout=120)
+    # protoc looks for its plugins on PATH.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, ROOT / "protos" / "generate.py", tmp_path]
+    subprocess.run(command, check=True, timeout=120, env=os.environ | {"PATH": path})
     fresh, committed = _files(tmp_path), _files(ROOT / "core")
     assert fresh.keys() == committed.keys()
     assert [name for name, content in fresh.items() if committed[name] != content] == []

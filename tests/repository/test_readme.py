@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from xinqiao.adapters.files.places import Place
 from xinqiao.api.casefile.v1.casefile_service_pb2 import RegisterStudentsRequest
 from xinqiao.contract.clock import ManualClock

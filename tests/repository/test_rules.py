@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from xinqiao.adapters import hookspecs
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import load_manifest
@@ -72,9 +73,12 @@ def test_only_the_clock_asks_the_operating_system_for_the_time():
     assert not found
 
 
-def test_imports_inside_functions_stand_in_the_command_line_only():
+def test_imports_inside_functions_stand_only_where_a_start_would_suffer():
     # The pytest plugin too: importing it must not load the code that coverage is about to watch.
-    allowed = ("core/xinqiao/cli/app.py", "core/xinqiao/testing/pytest_plugin.py")
+    # The migrations too: alembic doubles the start of a gateway whose schema is already right.
+    allowed = (
+        "core/xinqiao/cli/app.py", "core/xinqiao/store/migrate.py", "core/xinqiao/testing/pytest_plugin.py",
+    )  # fmt: skip
     found = [
         f"{path.relative_to(ROOT)}:{inner.lineno}"
         for path in _written("core", "plugins")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
+from cryptography import x509
 
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.contract.clock import ManualClock, SystemClock
@@ -90,8 +91,6 @@ def test_an_expired_certificate_is_refused_in_the_handshake(guarded):
 
 
 def test_a_certificate_on_the_deny_list_is_refused_within_half_a_minute(guarded, denied):
-    from cryptography import x509
-
     certificate, key = issued(guarded, uris=[SPIFFE + "psych-chen"])
     assert ask(guarded, certificate, key) == "OK"
     denied.write_text(f"{x509.load_pem_x509_certificate(certificate).serial_number:x}  # lost laptop\n")

@@ -1,6 +1,7 @@
 """The case-file contract: students registered, consents kept and withdrawn, cases shown as the door lets them."""
 
 import secrets
+from collections.abc import Callable
 from datetime import date
 
 from xinqiao.api.casefile.v1 import casefile_pb2 as pb
@@ -12,7 +13,7 @@ from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import ALL_CLASSES, mask_of
 from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.door import Door, hand_back
+from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.students import Known
@@ -20,6 +21,7 @@ from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.holdings import drop
 from xinqiao.store.sql import RowMapping, Table, func
+from xinqiao.store.tx import Tx
 
 _YEAR_US = 366 * 86_400_000_000
 
@@ -27,8 +29,10 @@ _YEAR_US = 366 * 86_400_000_000
 class CaseFile:
     """The functions behind ``CaseFileService``."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, undelivered: Callable[[Tx, str, str], None]) -> None:
+        """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason)."""
         self.door = door
+        self._undelivered = undelivered
 
     def register_students(self, request: rpc.RegisterStudentsRequest, call: Call) -> rpc.RegisterStudentsResponse:
         """Insert or update the caller's students, all or none."""
@@ -92,11 +96,13 @@ class CaseFile:
         rows = call.tx.all(
             tables.consents.select().where(
                 (c.student == known.id) & (c.recipient == consent.recipient) & (c.purpose == int(consent.purpose))
-                & c.state.in_([pb.CONSENT_STATE_GIVEN, pb.CONSENT_STATE_REFUSED])
+                & c.state.in_([pb.CONSENT_STATE_GIVEN, pb.CONSENT_STATE_REFUSED, pb.CONSENT_STATE_DISPUTED])
             )
         )  # fmt: skip
         for row in rows:
-            if consent.signer in (self._open(row).signer, pb.SIGNER_BOTH):
+            # A dispute ends only when both have signed.
+            same = row["state"] != pb.CONSENT_STATE_DISPUTED and consent.signer == self._open(row).signer
+            if same or consent.signer == pb.SIGNER_BOTH:
                 call.tx.update(
                     tables.consents, (row["id"],), state=int(pb.CONSENT_STATE_SUPERSEDED), updated_us=call.tx.now_us
                 )
@@ -131,8 +137,7 @@ class CaseFile:
                 updated_us=call.tx.now_us,
             )  # fmt: skip
             drop(call.tx, f"deliveries/{delivery['id']}")
-            if delivery["kind"] == "referral":
-                hand_back(call.tx, self.door.registry, str(delivery["item"]))
+            self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN")
         cancelled = len(queued)
         consent = self._open(row)
         consent.name, consent.etag = request.name, str(int(row["version"]) + 1)

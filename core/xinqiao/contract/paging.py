@@ -2,10 +2,12 @@
 
 import base64
 import binascii
+import re
 
 from xinqiao.contract.errors import Refusal
 
 DEFAULT_SIZE = 100
+_KEY = re.compile(r"[A-Za-z0-9/_.:-]{1,200}")
 
 
 def page_size(asked: int) -> int:
@@ -25,6 +27,8 @@ def position(page_token: str) -> tuple[int, str] | None:
     try:
         text = base64.b64decode(page_token + "=" * (-len(page_token) % 4), altchars=b"-_", validate=True).decode()
         order, _, key = text.partition(":")
+        if not _KEY.fullmatch(key) or not 0 <= int(order) < 2**63:
+            raise ValueError
         return int(order), key
     except (binascii.Error, UnicodeDecodeError, ValueError):
         raise Refusal("INVALID_ARGUMENT", "PAGE_TOKEN", "use next_page_token of the page before, unchanged") from None

@@ -13,20 +13,23 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
-from xinqiao.disclosure.door import Door, hand_back
+from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation
 from xinqiao.journal.append import append
 from xinqiao.store import tables
-from xinqiao.store.claims import DeliveryState, claim, finish
+from xinqiao.store.claims import DeliveryState, claim, finish, waiting
 from xinqiao.store.engine import Store
-from xinqiao.store.errors import KeyGone, StoreClosed
+from xinqiao.store.errors import KeyGone, SealBroken, StoreClosed
 from xinqiao.store.holdings import drop, hold
-from xinqiao.store.sql import RowMapping, func
+from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.delivery")
 Delivered = Callable[[Tx, RowMapping, str], None]
+Undelivered = Callable[[Tx, str, str], None]
+"""(transaction, item, reason)"""
 _SECOND_US = 1_000_000
+_PERSON_AFTER = 3  # tries of a red delivery until a person is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,17 @@ class Delivery:
         agencies: Mapping[str, AgencyHandle],
         pace: Pace,
         delivered: Mapping[str, Delivered],
+        undelivered: Undelivered,
         operator: str,
     ) -> None:
-        """``delivered`` maps a kind of delivery to what a receipt does to its record, in the settling transaction."""
+        """``delivered`` maps a kind of delivery to what a receipt does to its record, in the settling transaction;
+        ``undelivered`` takes back the record of a delivery that will not arrive."""
         self._store = store
         self._door = door
         self._agencies = agencies
         self._pace = pace
         self._delivered = delivered
+        self._undelivered = undelivered
         self._operator = operator
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -91,14 +97,8 @@ class Delivery:
 
     def _waiting(self, lane: int) -> bool:
         """A cheap look that takes no write transaction, for an idle gateway must not write."""
-        d = tables.deliveries.c
         with self._store.read() as reading:
-            due = ((d.state == int(DeliveryState.PENDING)) & (d.not_before_us <= reading.now_us)) | (
-                (d.state == int(DeliveryState.RUNNING)) & (d.lease_until_us <= reading.now_us)
-            )
-            return bool(
-                reading.scalar(tables.deliveries.select().with_only_columns(func.count(d.id)).where((d.lane == lane) & due))
-            )
+            return waiting(reading, lane)
 
     def deliver_one(self, lane: int, owner: str) -> bool:
         """Claim, send and settle one delivery; False when nothing was due."""
@@ -134,6 +134,9 @@ class Delivery:
         except KeyGone:
             self._cancel(tx, row, owner, "SHREDDED")
             return None
+        except SealBroken:  # one unreadable record must not stop the lane for everybody
+            self._bury(tx, row, owner, "SEAL_BROKEN")
+            return None
         request = DeliverRequest(
             request_id=str(row["idempotency_key"]), lane=Lane.ValueType(int(row["lane"])), attempt=int(row["attempt"])
         )
@@ -156,8 +159,7 @@ class Delivery:
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
         self._record(tx, row, "delivery.cancelled", "deny", reason)
-        if row["kind"] == "referral":
-            hand_back(tx, self._door.registry, str(row["item"]))
+        self._undelivered(tx, str(row["item"]), reason)
 
     def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
         if not self._settle(
@@ -172,29 +174,38 @@ class Delivery:
     def _failed(self, tx: Tx, row: RowMapping, owner: str, error: AdapterError) -> None:
         attempt = int(row["attempt"])
         reason = getattr(error, "reason", "") or "PARTNER_UNAVAILABLE"
-        if isinstance(error, PartnerUnavailable) and attempt < self._pace.max_attempts:
-            step = self._pace.backoff_s[min(attempt, len(self._pace.backoff_s)) - 1]
-            wait_s = max(step * random.uniform(0.5, 1.0), error.retry_after_s or 0.0)
-            if row["lane"] == LANE_CRISIS:
-                wait_s = min(wait_s, 60.0)  # red is tried every minute, whatever the schedule
-            self._settle(
-                tx, row, owner, state=int(DeliveryState.PENDING), last_reason=reason,
-                not_before_us=tx.now_us + int(wait_s * _SECOND_US),
-            )  # fmt: skip
-            if attempt == 1:
-                self._record(tx, row, "delivery.retrying", "permit", reason)
-            return
-        if not self._settle(tx, row, owner, state=int(DeliveryState.DEAD), last_reason=reason):
-            return
         crisis = row["lane"] == LANE_CRISIS
-        hold(
-            tx, f"deliveries/{row['id']}", kind="delivery", school="", student=row["student"], holder=self._operator,
-            deadline_us=tx.now_us + (1800 if crisis else 86_400) * _SECOND_US, step="deliver",
-            tier=4 if crisis else 0,
+        if not isinstance(error, PartnerUnavailable) or (attempt >= self._pace.max_attempts and not crisis):
+            self._bury(tx, row, owner, reason)
+            return
+        step = self._pace.backoff_s[min(attempt, len(self._pace.backoff_s)) - 1]
+        wait_s = max(step * random.uniform(0.5, 1.0), error.retry_after_s or 0.0)
+        if crisis:
+            wait_s = min(wait_s, 60.0)  # red is tried every minute for as long as it takes, whatever the schedule
+        self._settle(
+            tx, row, owner, state=int(DeliveryState.PENDING), last_reason=reason,
+            not_before_us=tx.now_us + int(wait_s * _SECOND_US),
         )  # fmt: skip
-        if row["kind"] == "referral":
-            hand_back(tx, self._door.registry, str(row["item"]))
-        self._record(tx, row, "delivery.dead", "permit", reason)
+        if attempt == 1:
+            self._record(tx, row, "delivery.retrying", "permit", reason)
+        if crisis and attempt == _PERSON_AFTER:
+            self._hold(tx, row, 1800)  # the machine goes on trying; a person is told as well
+            self._record(tx, row, "delivery.stuck", "permit", reason)
+
+    def _bury(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
+        """Give up: a dead letter held by the operator, its record back with its sender."""
+        if self._settle(tx, row, owner, state=int(DeliveryState.DEAD), last_reason=reason):
+            self._hold(tx, row, 1800 if row["lane"] == LANE_CRISIS else 86_400)
+            self._undelivered(tx, str(row["item"]), reason)
+            self._record(tx, row, "delivery.dead", "permit", reason)
+
+    def _hold(self, tx: Tx, row: RowMapping, wait_s: int) -> None:
+        item = tx.get(tables.holdings, str(row["item"]))
+        hold(
+            tx, f"deliveries/{row['id']}", kind="delivery", school=str(item["school"]) if item is not None else "",
+            student=row["student"], holder=self._operator, deadline_us=tx.now_us + wait_s * _SECOND_US,
+            step="deliver", tier=4 if row["lane"] == LANE_CRISIS else 0,
+        )  # fmt: skip
 
     def _settle(self, tx: Tx, row: RowMapping, owner: str, **values: object) -> bool:
         return finish(tx, str(row["id"]), owner, int(row["attempt"]), **values)
@@ -218,7 +229,6 @@ def retry_dead(tx: Tx, delivery: str) -> RowMapping:
         tables.deliveries, (delivery,), state=int(DeliveryState.PENDING), attempt=0, not_before_us=tx.now_us,
         updated_us=tx.now_us,
     )  # fmt: skip
-    drop(tx, f"deliveries/{delivery}")
     found = tx.get(tables.deliveries, delivery)
     assert found is not None
     return found

@@ -8,9 +8,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.contract.clock import local_date
 from xinqiao.disclosure.policy import PolicyError, mask_of_names, numbers_of
-from xinqiao.api.common.v1 import options_pb2 as options
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ def outside_transaction(function: F) -> F:
     return function
 
 
+View = tuple[str, str, int, str, int]
+"""What a part of an answer was shown under: (student, relation, purpose, basis, classes)."""
+
+
 @dataclass(slots=True)
 class Call:
     """A call with its caller and transaction.
@@ -44,6 +48,7 @@ class Call:
     disclosed: dict[str, int] = field(default_factory=dict[str, int])
     rows: int = 0
     purposes: set[int] = field(default_factory=set[int])
+    views: list[View] = field(default_factory=list[View])
 
     @property
     def tx(self) -> Tx:
@@ -74,6 +79,7 @@ class Call:
             basis=basis,
         )
         self.disclosed[student] = self.disclosed.get(student, 0) | classes
+        self.views.append((student, relation, purpose, basis, classes))
         return withheld
 
     def journal_batch(self, kind: str, *, resource: str, reason: str, payload: bytes) -> None:

@@ -14,7 +14,7 @@ from xinqiao.api.casefile.v1.casefile_pb2 import (
     CONSENT_STATE_WITHDRAWN,
 )
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, FieldClass
-from xinqiao.api.common.v1.types_pb2 import TIER_RED, Withheld
+from xinqiao.api.common.v1.types_pb2 import Withheld
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import Kept, class_name, present, redact
 from xinqiao.disclosure.bases import Basis
@@ -183,17 +183,6 @@ class Door:
             purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
         return Released(delivery, _withheld(kept, denials), classes)
-
-
-def hand_back(tx: Tx, registry: Registry, item: str) -> None:
-    """An item that did not reach its recipient goes back to the sender's side at once: nobody else knows of it."""
-    row = tx.get(tables.holdings, item)
-    if row is not None:
-        wait_us = 1_800_000_000 if row["tier"] >= TIER_RED else 86_400_000_000
-        tx.update(
-            tables.holdings, (item,), holder=registry.holder(str(row["school"])), step="refer",
-            deadline_us=tx.now_us + wait_us,
-        )  # fmt: skip
 
 
 def denial(reason: str, recipient: Partner, purpose: int, student: str | None, basis: str = "") -> Refusal:

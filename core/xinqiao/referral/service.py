@@ -17,14 +17,15 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, Released, consented
+from xinqiao.disclosure.duties import open_duty
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.records import check_version, newest, own_row
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
 from xinqiao.journal.append import append
-from xinqiao.disclosure.duties import open_duty
 from xinqiao.referral.states import FINAL, HOLDS, Side, advance
 from xinqiao.store import tables
+from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold, page
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import ReadTx, Tx
@@ -52,7 +53,7 @@ class Referrals:
         recipient = self.door.registry.find(request.recipient)
         if recipient is None or recipient.agency != recipient.id or ROLE_HOSPITAL not in recipient.roles:
             raise Refusal("NOT_FOUND", "RECIPIENT", "no such partner takes referrals")
-        tier = self._tier(call, known, request)
+        tier, confirmed = self._tier(call, known, request)
         self._check_facts(request)
         call.student = known.id
         identifier = secrets.token_hex(16)
@@ -82,7 +83,8 @@ class Referrals:
         referral.name, referral.etag = f"referrals/{identifier}", "1"
         released = self._send(call, known, recipient, referral, crisis)
         self._hold(call.tx, identifier, known.id, known.school, referral)
-        drop(call.tx, request.triage)
+        if confirmed:  # an unconfirmed triage still waits for its person, crisis or not
+            drop(call.tx, request.triage)
         response = rpc.CreateReferralResponse(referral=referral, withheld=released.withheld)
         if request.basis:
             response.duty = open_duty(
@@ -96,15 +98,15 @@ class Referrals:
         )
         return response
 
-    def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> int:
-        """The confirmed tier; in an emergency the proposed one will do, for red never waits."""
+    def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> tuple[int, bool]:
+        """The tier and whether a person confirmed it; in an emergency a proposed one will do, for red never waits."""
         row = own_row(call, tables.triages, request.triage.removeprefix("triages/"), "TRIAGE", "")
         if row["student"] != known.id:
             raise Refusal("NOT_FOUND", "TRIAGE", "no such triage for this student")
         if row["state"] == TRIAGE_STATE_CONFIRMED:
-            return int(row["confirmed"])
+            return int(row["confirmed"]), True
         if request.urgency == pb.URGENCY_EMERGENCY:
-            return max(int(row["proposed"]), types.TIER_RED)
+            return max(int(row["proposed"]), types.TIER_RED), False
         raise Refusal("FAILED_PRECONDITION", "TIER_NOT_CONFIRMED", "a person must confirm the tier first (ConfirmTier)")
 
     def _check_facts(self, request: rpc.CreateReferralRequest) -> None:
@@ -138,7 +140,7 @@ class Referrals:
         declared = self.reads(recipient.agency, "referral")
         return door.release(
             tx, package, recipient=recipient, purpose=PURPOSE_TREATMENT, student=known.id, relation="PARTY",
-            kind="referral", item=referral.name, actor=call.caller.id, key=f"{referral.name.replace('/', '.')}.v1",
+            kind="referral", item=referral.name, actor=call.caller.id, key=f"{referral.name.replace('/', '.')}.v{referral.etag}",
             basis=referral.basis, declared=-1 if declared is None else declared,
             lane="crisis" if crisis else "routine", enqueue=declared is not None,
         )  # fmt: skip
@@ -168,7 +170,12 @@ class Referrals:
             (c.sender == call.caller.agency) & c.school.in_(call.caller.schools)
         )
         rows, following = newest(call, tables.referrals, request, mine)
-        shown = [self._shown(call, row, self._side(call.caller, row)) for row in rows]
+        shown: list[pb.Referral] = []
+        for row in rows:
+            try:
+                shown.append(self._shown(call, row, self._side(call.caller, row)))
+            except (KeyGone, SealBroken):  # one erased or broken record must not hide all the others
+                shown.append(pb.Referral(name=f"referrals/{row['id']}", state=row["state"], etag=str(row["version"])))
         return rpc.ListReferralsResponse(referrals=shown, next_page_token=following)
 
     def advance_referral(self, request: rpc.AdvanceReferralRequest, call: Call) -> rpc.AdvanceReferralResponse:
@@ -177,7 +184,10 @@ class Referrals:
             raise Refusal("FAILED_PRECONDITION", "OUTCOME_REQUIRED", "use ReportOutcome, which carries the outcome")
         row, side = self._find(call, request.name, request.etag)
         referral = self._apply(call, row, side, request.event, request.reason, request.appointment_us)
-        self._tell_other_side(call, row, side, referral)
+        if request.event == pb.REFERRAL_EVENT_SEND:
+            self._send_again(call, row, referral)
+        else:
+            self._tell_other_side(call, row, side, referral)
         call.student, record = str(row["student"]), referral.SerializeToString()
         shown = self._view(call, referral, row, side)
         call.journal(
@@ -211,10 +221,14 @@ class Referrals:
         )
         response = rpc.ListHoldingsResponse()
         for row in rows[:size]:
-            response.holdings.add(
+            holding = types.Holding(
                 item=row["item"], kind=row["kind"], holder=row["holder"], deadline_us=row["deadline_us"],
                 step=row["step"], tier=row["tier"], escalations=row["escalations"], opened_us=row["opened_us"],
             )  # fmt: skip
+            if row["student"]:
+                own = str(row["school"]) in call.caller.schools
+                call.view(holding, student=str(row["student"]), relation="OWN" if own else "PARTY")
+            response.holdings.append(holding)
         if len(rows) > size:
             response.next_page_token = token(int(rows[size - 1]["deadline_us"]), str(rows[size - 1]["item"]))
         return response
@@ -237,14 +251,38 @@ class Referrals:
             reason="REFERRAL_EVENT_RECEIVE", policy_version=self.door.policy.version,
         )  # fmt: skip
 
+    def undelivered(self, tx: Tx, item: str, reason: str) -> None:
+        """The recipient never got it: back to the sender, who can send it again, elsewhere, or withdraw it."""
+        row = tx.get(tables.referrals, item.removeprefix("referrals/"))
+        if row is None or row["state"] != pb.REFERRAL_STATE_SENT:
+            return
+        referral = self._load(row)
+        referral.state, referral.state_reason = pb.REFERRAL_STATE_TIMED_OUT, reason
+        referral.history.add(
+            event=pb.REFERRAL_EVENT_TIME_OUT, state=referral.state, actor="gateway", time_us=tx.now_us
+        )
+        self._store(tx, row, referral)
+        append(
+            tx, kind="referral.advanced", decision="permit", actor="gateway", partner=referral.recipient,
+            purpose=PURPOSE_TREATMENT, student=str(row["student"]), resource=item,
+            reason=f"REFERRAL_EVENT_TIME_OUT:{reason}", policy_version=self.door.policy.version,
+        )  # fmt: skip
+
+    def _send_again(self, call: Call, row: RowMapping, referral: pb.Referral) -> None:
+        recipient = self.door.registry.find(referral.recipient)
+        if recipient is None:
+            raise Refusal("NOT_FOUND", "RECIPIENT", "the recipient is no longer a partner; redirect the referral")
+        self._send(call, Known(str(row["student"]), str(row["school"])), recipient, referral, row["lane"] == 2)
+
     def _apply(
         self, call: Call, row: RowMapping, side: Side, event: int, reason: str, appointment_us: int,
         outcome: pb.Outcome | None = None,
     ) -> pb.Referral:  # fmt: skip
         referral = self._load(row)
-        referral.state = pb.ReferralState.ValueType(
-            advance(int(row["state"]), event, side, reason=reason)
-        )
+        target = advance(int(row["state"]), event, side, reason=reason)
+        if event == pb.REFERRAL_EVENT_RESUME:
+            target = _before_hold(referral)
+        referral.state = pb.ReferralState.ValueType(target)
         referral.state_reason = reason
         if appointment_us:
             referral.appointment_us = appointment_us
@@ -340,6 +378,13 @@ class Referrals:
         """Exactly one holder and deadline while the referral is open, none once it is final."""
         if referral.state in FINAL:
             drop(tx, f"referrals/{identifier}")
+            if referral.state != pb.REFERRAL_STATE_CLOSED and referral.tier >= types.TIER_ORANGE:
+                # Withdrawn without an outcome: the case is as serious as before, so somebody still holds it.
+                hold(
+                    tx, referral.triage, kind="triage", school=school, student=student, step="refer",
+                    holder=self.door.registry.holder(school), tier=int(referral.tier),
+                    deadline_us=self.deadline(int(referral.tier), "refer", tx.now_us),
+                )  # fmt: skip
             return
         side, step = HOLDS[referral.state]
         hold(
@@ -347,3 +392,10 @@ class Referrals:
             holder=referral.recipient if side == "recipient" else self.door.registry.holder(school),
             deadline_us=self.deadline(int(referral.tier), step, tx.now_us), tier=int(referral.tier),
         )  # fmt: skip
+
+
+def _before_hold(referral: pb.Referral) -> int:
+    """The state a pause interrupted: going on wins nothing and forges nothing."""
+    states = [change.state for change in referral.history]
+    paused = len(states) - 1 - states[::-1].index(pb.REFERRAL_STATE_ON_HOLD)
+    return states[paused - 1]

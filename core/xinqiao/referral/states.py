@@ -91,7 +91,8 @@ STEPS: dict[int, Step] = {
         (State.REFERRAL_STATE_SCHEDULED,), State.REFERRAL_STATE_NO_SHOW, ("recipient",)
     ),
     Event.REFERRAL_EVENT_ATTEND: Step(
-        (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED), State.REFERRAL_STATE_ATTENDED, ("recipient",)
+        (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_RECALL_ASKED),
+        State.REFERRAL_STATE_ATTENDED, ("recipient",)
     ),
     Event.REFERRAL_EVENT_HOLD: Step(
         _OPEN_AT_RECIPIENT, State.REFERRAL_STATE_ON_HOLD, ("sender", "recipient"), True
@@ -100,7 +101,8 @@ STEPS: dict[int, Step] = {
         (State.REFERRAL_STATE_ON_HOLD,), State.REFERRAL_STATE_ACCEPTED, ("sender", "recipient")
     ),
     Event.REFERRAL_EVENT_REPORT_OUTCOME: Step(
-        (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_ATTENDED),
+        (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_ATTENDED,
+         State.REFERRAL_STATE_RECALL_ASKED),
         State.REFERRAL_STATE_OUTCOME_REPORTED, ("recipient",),
     ),
     Event.REFERRAL_EVENT_CLOSE: Step(

@@ -18,6 +18,7 @@ from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
+from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
@@ -265,7 +266,7 @@ class Screening:
         rows, following = newest(call, tables.signals, request, mine)
         signals: list[pb.Signal] = []
         for row in rows:
-            signal = pb.Signal.FromString(self._open(row, "signals"))
+            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
             signal.name, signal.etag = f"signals/{row['id']}", str(row["version"])
             signal.state, signal.create_time_us = row["state"], int(row["created_us"])
             signal.student = self.door.students.name(call.caller.agency, str(row["student"]))
@@ -282,8 +283,9 @@ class Screening:
         rows, following = newest(call, tables.triages, request, wanted)
         triages: list[pb.Triage] = []
         for row in sorted(rows, key=lambda r: (r["state"], -int(r["proposed"]))):
-            triage = pb.Triage.FromString(self._open(row, "triages"))
+            triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
+            triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
             triage.student = self.door.students.name(call.caller.agency, str(row["student"]))
             call.view(triage, student=str(row["student"]))
             triages.append(triage)
@@ -303,6 +305,13 @@ class Screening:
         record.student = self.door.students.name(call.caller.agency, student)
         call.view(record, student=student)
         return record
+
+    def _open_or_nothing(self, row: RowMapping, table: str) -> bytes:
+        """In a list one erased or broken record must not hide all the others: it shows its plain columns only."""
+        try:
+            return self._open(row, table)
+        except (KeyGone, SealBroken):
+            return b""
 
     def _open(self, row: RowMapping, table: str) -> bytes:
         student, key, sealed = str(row["student"]), str(row["id"]), bytes(row["sealed"])

@@ -20,7 +20,7 @@ class Identity:
         self._registry = registry
         self._clock = clock
         self._deny_list = deny_list
-        self._denied: frozenset[int] = frozenset()
+        self._denied: frozenset[int] | None = frozenset()
         self._next_load = float("-inf")
         self._serials: dict[bytes, int] = {}
 
@@ -39,6 +39,8 @@ class Identity:
     def _check_serial(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
         if self._clock.monotonic() >= self._next_load:
             self._load()
+        if self._denied is None:
+            raise Refusal("UNAVAILABLE", "DENY_LIST", "the deny list cannot be read; an operator must mend it")
         if not self._denied:
             return
         for pem in auth_context.get("x509_pem_cert", ()):
@@ -52,6 +54,9 @@ class Identity:
 
     def _load(self) -> None:
         self._next_load = self._clock.monotonic() + _RELOAD_S
-        if self._deny_list is not None and self._deny_list.exists():
-            lines = (line.split("#")[0].strip() for line in self._deny_list.read_text().splitlines())
+        try:
+            text = self._deny_list.read_text() if self._deny_list is not None else ""
+            lines = (line.split("#")[0].replace(":", "").strip() for line in text.splitlines())
             self._denied = frozenset(int(line, 16) for line in lines if line)
+        except (OSError, ValueError):  # a list that cannot be read denies everybody: privacy fails closed
+            self._denied = None

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -15,13 +16,17 @@ from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
+from xinqiao.journal.append import append
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
+from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
 _STUDENTS = 200
+_DAY_US = 86_400_000_000
+_PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
 _CASEFILE = "/xinqiao.api.casefile.v1.CaseFileService"
 _REFERRAL = "/xinqiao.api.referral.v1.ReferralService"
@@ -37,6 +42,12 @@ class Tally:
     unknown: int = 0
     updates: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
+    recorded: int = 0
+    forms_recorded: int = 0
+
+
+class _TryAgain(Exception):
+    """What was read could not be stored for a reason that passes: the cursor must not move."""
 
 
 class Intake:
@@ -52,7 +63,7 @@ class Intake:
         tally = Tally()
         try:
             self._take(self._handle.read(self._cursor()), tally, progress)
-        except (PartnerUnavailable, PartnerRefused) as error:
+        except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
             _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
         return tally
 
@@ -77,7 +88,7 @@ class Intake:
                 self._update(item.referral, tally)
             elif kind == "rejected":
                 tally.rejected.append(item.rejected)
-            self._move(item.cursor)
+            self._move(item.cursor, tally)
             progress(tally)
         if students:
             self._register(students, cursor, tally)
@@ -90,12 +101,13 @@ class Intake:
             self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
             tally.students += len(students)
         except Refusal as refusal:
+            _pass_on(refusal)
             if len(students) > 1:
                 for student in students:  # one bad student must not keep out the others
                     self._register([student], cursor, tally)
                 return
             tally.rejected.append(_rejected("roster", refusal))
-        self._move(cursor)
+        self._move(cursor, tally)
 
     def _upload(self, sheet: FormSheet, tally: Tally) -> None:
         method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
@@ -110,6 +122,7 @@ class Intake:
                 upload.prepare(_bytes(screening.UploadAssessmentsRequest(batch=batch)))
             )
         except Refusal as refusal:
+            _pass_on(refusal)
             tally.rejected.append(_rejected(sheet.source, refusal))
             return
         for row, verdict in enumerate(response.verdicts):
@@ -146,6 +159,7 @@ class Intake:
                 )  # fmt: skip
             tally.updates += 1
         except Refusal as refusal:
+            _pass_on(refusal)
             tally.rejected.append(_rejected(update.source, refusal))
 
     def _cursor(self) -> str:
@@ -153,16 +167,42 @@ class Intake:
             row = reading.get(tables.cursors, self._handle.agency, "read")
         return str(row["value"]) if row is not None else ""
 
-    def _move(self, cursor: str) -> None:
+    def _move(self, cursor: str, tally: Tally) -> None:
+        """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands."""
         if not cursor:
             return
-        agency = self._handle.agency
+        agency, fresh = self._handle.agency, tally.rejected[tally.recorded :]
+        clean = tally.forms > tally.forms_recorded and not fresh
+        tally.recorded, tally.forms_recorded = len(tally.rejected), tally.forms
 
         def move(tx: Tx) -> None:
+            if fresh:
+                self._keep_rejected(tx, fresh)
+            elif clean:
+                drop(tx, f"intake/{agency}")
             if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
         self._pipeline.store.run(move)
+
+    def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
+        """A form that is not taken may be a red one nobody has seen: the school holds it until a sheet comes clean."""
+        agency = self._handle.agency
+        for reason, count in Counter(item.reason for item in rejected).items():
+            append(
+                tx, kind="intake.rejected", decision="deny", actor="gateway", partner=agency,
+                resource=f"intake/{agency}", reason=f"{reason}:{count}",
+            )  # fmt: skip
+        school = min(self._partner.schools, default="")
+        hold(
+            tx, f"intake/{agency}", kind="intake", school=school, step="mend",
+            holder=self._pipeline.door.registry.holder(school), deadline_us=tx.now_us + _DAY_US,
+        )  # fmt: skip
+
+
+def _pass_on(refusal: Refusal) -> None:
+    if refusal.status in _PASSING or refusal.reason == "AGREEMENT_EXPIRED":
+        raise _TryAgain(refusal.reason) from None
 
 
 def _key(kind: str, content: bytes) -> str:

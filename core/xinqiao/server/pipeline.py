@@ -4,6 +4,7 @@ decode -> validate -> authorize -> replay or run -> release -> journal -> encode
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -25,8 +26,8 @@ from xinqiao.store.tx import ReadTx, Tx
 Function = Callable[[Any, Call], Message]
 security = logging.getLogger("xinqiao.security")
 
-_ON_RECORD = frozenset({"PERMISSION_DENIED", "FAILED_PRECONDITION"})
-"""Refusals that leave a journal row; malformed requests and unknown names leave a line in the security log."""
+_ON_RECORD = frozenset({"PERMISSION_DENIED", "FAILED_PRECONDITION", "NOT_FOUND"})
+"""Refusals that leave a journal row; malformed requests leave a line in the security log."""
 
 
 class Pipeline:
@@ -74,29 +75,52 @@ class Pipeline:
         def command(tx: Tx) -> bytes:
             stored = tx.get(tables.requests, caller.id, request_id)
             if stored is not None:
-                return self._replay(stored, digest, request_id)
+                return self._replay(tx, stored, digest, method, caller)
             call = Call(caller, method, tx, self.door, request_id)
             response = function(request, call)
             answer = self._close(response, call, tx)
             if not call.rows:
                 raise RuntimeError(f"{method.name} changed something without a journal row")
             sealer = self.door.keys.sealer(call.student) if call.student else self.door.keys.system_sealer()
+            views = json.dumps(call.views).encode()
             if not tx.insert_if_absent(
                 tables.requests, caller.id, request_id, method.name, digest, call.student,
-                sealer.seal(answer, table="requests", key=f"{caller.id}/{request_id}"), tx.now_us,
+                sealer.seal(
+                    len(views).to_bytes(4, "big") + views + answer, table="requests", key=f"{caller.id}/{request_id}"
+                ),
+                tx.now_us,
             ):  # fmt: skip
                 raise Refusal("ABORTED", "IN_PROGRESS", "the same request is being worked on", retry_after_s=0.2)
             return answer
 
         return command
 
-    def _replay(self, stored: Mapping[Any, Any], digest: bytes, request_id: str) -> bytes:
+    def _replay(
+        self, tx: Tx, stored: Mapping[Any, Any], digest: bytes, method: Method, caller: Partner
+    ) -> bytes:
+        """The stored answer, cut down to what its caller may still see, and on record as a disclosure of its own."""
         if bytes(stored["digest"]) != digest:
             raise Refusal("ALREADY_EXISTS", "KEY_REUSED", "this request_id was used for another request; take a new one")
         student = stored["student"]
         sealer = self.door.keys.sealer(str(student)) if student else self.door.keys.system_sealer()
-        key = f"{stored['partner']}/{request_id}"
-        return sealer.open(bytes(stored["response"]), table="requests", key=key)
+        key = f"{stored['partner']}/{stored['request_id']}"
+        kept = sealer.open(bytes(stored["response"]), table="requests", key=key)
+        length = int.from_bytes(kept[:4], "big")
+        answer, lost = kept[4 + length :], 0
+        for whose, relation, purpose, basis, shown in json.loads(kept[4 : 4 + length]):
+            mask, _ = self.door.permitted(
+                tx, recipient=caller, purpose=purpose, student=whose, relation=relation, basis=basis
+            )
+            lost |= shown & ~mask
+            append(
+                tx, kind="replayed", decision="permit", actor=caller.id, partner=caller.agency, purpose=purpose,
+                classes=shown & mask, student=whose, resource=method.name, policy_version=self.door.policy.version,
+            )  # fmt: skip
+        if not lost:
+            return answer
+        response = method.response.FromString(answer)
+        redact(response, ~lost)
+        return response.SerializeToString(deterministic=True)
 
     def read(self, method: Method, caller: Partner, request: Message) -> bytes:
         """Run a read, journal what it shows of whom, and only then give the bytes."""

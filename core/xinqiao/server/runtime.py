@@ -1,6 +1,7 @@
 """A gateway put together: every room built once from the configuration, started and stopped in order."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, time, timedelta
@@ -46,6 +47,7 @@ from xinqiao.store.engine import Store, open_store
 from xinqiao.store.sql import func
 
 _SKEW_US = 300_000_000
+_log = logging.getLogger("xinqiao.server")
 
 
 class Gateway:
@@ -108,7 +110,7 @@ class Gateway:
             {
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
-                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door),
+                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
                     settings.deployment, policy.version, self.host.agencies
@@ -127,6 +129,7 @@ class Gateway:
                 pace.poll_ms / 1000,
             ),
             {"referral": referrals.delivered},
+            referrals.undelivered,
             self.operator,
         )  # fmt: skip
         limits, deny_list = settings.server.limits, settings.server.tls.deny_list
@@ -201,7 +204,10 @@ class Gateway:
     def run_due(self) -> None:
         """Run every exchange whose time has come and that is not settled, oldest first; then ask for receipts that are owed."""
         for due in self.exchanges.due(self.clock.now_us()):
-            self.exchanges.run(due.exchange, due.period, actor="gateway")
+            try:
+                self.exchanges.run(due.exchange, due.period, actor="gateway")
+            except Exception as error:  # one exchange that fails must not hold up the others
+                _log.error("exchange %s of %s met %s", due.exchange, due.period, type(error).__name__)
         self.exchanges.collect()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:

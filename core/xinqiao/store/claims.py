@@ -5,8 +5,9 @@ from enum import IntEnum
 
 from sqlalchemy import ColumnElement, RowMapping, and_, case, exists, not_, or_, select, update
 
+from xinqiao.api.common.v1.options_pb2 import LANE_ROUTINE
 from xinqiao.store.tables import deliveries
-from xinqiao.store.tx import Tx
+from xinqiao.store.tx import ReadTx, Tx
 
 
 class DeliveryState(IntEnum):
@@ -34,14 +35,10 @@ def claim(
     if not lanes or limit < 1 or (recipients is not None and not recipients):
         return []
     table = deliveries
-    due = or_(
-        and_(table.c.state == DeliveryState.PENDING, table.c.not_before_us <= tx.now_us),
-        and_(table.c.state == DeliveryState.RUNNING, table.c.lease_until_us <= tx.now_us),
-    )
     urgency = case({lane: place for place, lane in enumerate(lanes)}, value=table.c.lane)
     picked = (
         select(table.c.id)
-        .where(due, table.c.lane.in_(lanes), not_(_blocked()))
+        .where(_due(tx.now_us), table.c.lane.in_(lanes), not_(_blocked()))
         .order_by(urgency, table.c.not_before_us, table.c.created_us, table.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True, of=table)
@@ -66,6 +63,12 @@ def claim(
     return sorted(rows, key=lambda row: (place[row["lane"]], row["not_before_us"], row["created_us"], row["id"]))
 
 
+def waiting(tx: ReadTx, lane: int) -> bool:
+    """Whether :func:`claim` would find anything on ``lane``; a look that needs no write transaction."""
+    found = select(deliveries.c.id).where(_due(tx.now_us), deliveries.c.lane == lane, not_(_blocked())).limit(1)
+    return tx.scalar(found) is not None
+
+
 def finish(tx: Tx, delivery: str, owner: str, attempt: int, **values: object) -> bool:
     """Write the outcome (``values`` holds at least ``state``); False when the lease went to someone else meanwhile.
 
@@ -87,12 +90,21 @@ def finish(tx: Tx, delivery: str, owner: str, attempt: int, **values: object) ->
     return changed == 1
 
 
+def _due(now_us: int) -> ColumnElement[bool]:
+    table = deliveries
+    return or_(
+        and_(table.c.state == DeliveryState.PENDING, table.c.not_before_us <= now_us),
+        and_(table.c.state == DeliveryState.RUNNING, table.c.lease_until_us <= now_us),
+    )
+
+
 def _blocked() -> ColumnElement[bool]:
     younger, older = deliveries, deliveries.alias("older")
     return exists().where(
         older.c.student == younger.c.student,  # never true for null: what concerns no student has no order
         older.c.recipient == younger.c.recipient,
         older.c.state.in_(_OPEN),
+        or_(older.c.lane == younger.c.lane, younger.c.lane == LANE_ROUTINE),  # red never waits for routine
         or_(
             older.c.created_us < younger.c.created_us,
             and_(older.c.created_us == younger.c.created_us, older.c.id < younger.c.id),

@@ -20,13 +20,26 @@ def hold(
     tier: int = 0,
     student: str | None = None,
 ) -> None:
-    """Open an item, or hand an open one to its next holder with its next deadline and step."""
+    """Open an item, or hand an open one to its next holder with its next deadline and step.
+
+    While the step stays the same its clock runs on: an event that brings no progress neither wins time nor takes an
+    item back from whom it was escalated to.
+    """
     if not holder or deadline_us <= 0:
         raise ValueError(f"{item}: an open item needs a holder and a deadline")
     if not tx.insert_if_absent(
         tables.holdings, item, kind, student, school, holder, deadline_us, step, tier, tx.now_us, 0
     ):
-        tx.update(tables.holdings, (item,), holder=holder, deadline_us=deadline_us, step=step, tier=tier, escalations=0)
+        row = tx.get(tables.holdings, item)
+        if row is not None and row["step"] == step:
+            deadline_us = min(deadline_us, int(row["deadline_us"]))
+            if row["escalations"]:
+                holder = str(row["holder"])
+            tx.update(tables.holdings, (item,), holder=holder, deadline_us=deadline_us, tier=max(tier, row["tier"]))
+        else:
+            tx.update(
+                tables.holdings, (item,), holder=holder, deadline_us=deadline_us, step=step, tier=tier, escalations=0
+            )
 
 
 def drop(tx: Tx, item: str) -> bool:

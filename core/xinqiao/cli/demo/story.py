@@ -30,6 +30,7 @@ from xinqiao.journal.verify import verify_database
 from xinqiao.server.intake import Tally
 from xinqiao.server.runtime import Gateway
 from xinqiao.store import tables
+from xinqiao.store.claims import DeliveryState
 from xinqiao.store.sql import func
 
 T = TypeVar("T")
@@ -76,9 +77,9 @@ def play(
         if resumed:
             story.say("接着上次中断之处继续", "going on where the last run was interrupted")
         story.run(roster, scores)
-        (folder / "ended").write_text("")
         if stay:
             story.stay()
+        (folder / "ended").write_text("")
     finally:
         gateway.stop()
         deployment.school.stop()
@@ -294,6 +295,7 @@ class Story:
 
     def settle(self) -> None:
         """First working day of November, 02:00: the tick finds the exchange due; asked for again, it changes nothing."""
+        self._quiet()
         self.gateway.run_due()
         runs: list[exchange_pb2.ExchangeRun] = []
         for attempt in (1, 2):
@@ -387,6 +389,17 @@ class Story:
     def _triages(self) -> list[screening_pb2.Triage]:
         found = everything(self.clients.screening.ListTriages, screening_service_pb2.ListTriagesRequest, "triages")
         return sorted(found, key=lambda triage: (-triage.proposed, triage.name))
+
+    def _quiet(self) -> None:
+        """Until everything released has arrived; a partner that is down would be seen in the summary."""
+        open_states = [int(DeliveryState.PENDING), int(DeliveryState.RUNNING)]
+        d = tables.deliveries
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with self.gateway.store.read() as reading:
+                if reading.one(d.select().where(d.c.state.in_(open_states)).limit(1)) is None:
+                    return
+            time.sleep(0.1)
 
     def _wait(self, name: str, state: int) -> None:
         deadline = time.monotonic() + 20

@@ -1,0 +1,180 @@
+"""Unmistakable identities go in by every field; afterwards nothing readable of them is anywhere it should not be."""
+
+import base64
+import logging
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
+from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as referral
+from xinqiao.api.screening.v1 import screening_service_pb2 as scr
+from xinqiao.contract.errors import Refusal
+
+LOCAL = "QZXLOCAL2026"
+WORDS = (
+    LOCAL, "龘靐麤", "齉爩鸞", "QZXIDCARD99", "19988776655", "17766554433", "驫羴猋", "QZXCLASS", "灥厵厽",
+    "QZXFACTS 想不开", "QZXOPINION", "QZXREASON", "QZXLOCATION 三号楼", "QZXNOTE", "QZXDIAGNOSIS", "QZXTREATMENT",
+    "QZXADVICE", "QZXCARE", "QZXHOW", "QZXHOLDING",
+)  # fmt: skip
+
+
+def spellings(word):
+    """The bytes by which somebody could read the word, with base64 at each of its three alignments."""
+    found = {word.encode(), word.encode("gb18030"), word.encode("utf-16-le"), word.encode("utf-16-be")}
+    for shift in range(3):
+        coded = base64.b64encode(b"\0" * shift + word.encode())
+        inner = coded[4 if shift else 0 : -4]
+        if len(inner) >= 8:
+            found.add(inner)
+    return found
+
+
+NEEDLES = {needle for word in WORDS for needle in spellings(word)}
+
+
+def found_in(data):
+    return sorted(repr(needle) for needle in NEEDLES if needle in data)
+
+
+@pytest.fixture(scope="module")
+def scene(make_town, database):
+    """Everything the gateway does, done once to the canary, over the wire; with all logs."""
+    records = []
+    handler = logging.Handler(logging.DEBUG)
+    handler.emit = lambda record: records.append(logging.Formatter().format(record))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    with make_town(database) as town:
+        yield town, records, play(town)
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def play(town):
+    errors = []
+
+    def call(partner, request, fails=False):
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = town.key()
+        if not fails:
+            return town.gate.call(partner, request)
+        errors.append(town.refused(lambda: town.gate.call(partner, request)).text)
+        try:
+            town.gate.call_inside(partner, request)
+        except Refusal as refusal:
+            errors.append(f"{refusal} {refusal.metadata} {refusal.violations}".encode())
+        return None
+
+    student = {"local_id": LOCAL}
+    register = case.RegisterStudentsRequest()
+    child = register.students.add(
+        local_id=LOCAL, family_name="龘靐麤", given_name="齉爩鸞", birth_date="2011-05-04", sex=2, phone="19988776655",
+        national_id="QZXIDCARD99", school="3205830001", school_title="灥厵厽", grade="QZXCLASS", class_title="QZXCLASS",
+    )  # fmt: skip
+    child.guardians.add(full_name="驫羴猋", relation="母", phone="17766554433")
+    call(town.SCHOOL, register)
+    child.school = "3205839999"
+    register.request_id = ""
+    call(town.SCHOOL, register, fails=True)
+    child.school, child.given_name, register.request_id = "3205830001", "齉爩鸞\u202e", ""
+    call(town.SCHOOL, register, fails=True)
+    report = scr.ReportSignalRequest(student=student, source=2, kind=1, facts="QZXFACTS 想不开", opinion="QZXOPINION")
+    triage = call(town.PSYCH, report).triage
+    call(town.PSYCH, scr.ConfirmTierRequest(name=triage.name, tier=4, note="QZXNOTE"))
+    call(town.PSYCH, scr.ConfirmTierRequest(name=triage.name, tier=3, note="QZXNOTE"), fails=True)
+    call(town.SCHOOL, scr.SubmitAssessmentRequest(
+        student=student, instrument="PHQ-9", taken_on="2026-10-01", answers=bytes([3] * 9)
+    ))  # fmt: skip
+    refer = referral.CreateReferralRequest(
+        student=student, recipient=town.HOSPITAL, triage=triage.name, urgency=3, reason="QZXREASON",
+        crisis_facts="QZXFACTS 想不开", location="QZXLOCATION 三号楼", note="QZXNOTE",
+    )  # fmt: skip
+    call(town.PSYCH, refer, fails=True)
+    consent = call(town.PSYCH, town.consent_request(LOCAL)).consent
+    refer.request_id = ""
+    name = call(town.PSYCH, refer).referral.name
+    town.deliver_all()
+    call(town.HOSPITAL, referral.AdvanceReferralRequest(name=name, event=3, reason="QZXREASON"))
+    call(town.HOSPITAL, referral.AdvanceReferralRequest(name=name, event=9, reason="QZXHOLDING"))
+    call(town.HOSPITAL, referral.AdvanceReferralRequest(name=name, event=12, reason="QZXREASON"), fails=True)
+    call(town.HOSPITAL, referral.AdvanceReferralRequest(name=name, event=10))
+    call(town.HOSPITAL, referral.ReportOutcomeRequest(name=name, outcome=ref.Outcome(
+        diagnosis="QZXDIAGNOSIS", treatment="QZXTREATMENT", fitness=2, school_advice="QZXADVICE", care_advice="QZXCARE"
+    )))  # fmt: skip
+    law = call(town.PSYCH, town.refer_request(
+        LOCAL, basis="life-safety", crisis_facts="QZXFACTS 想不开", reason="QZXREASON"
+    ))  # fmt: skip
+    call(town.PSYCH, case.DischargeDutyRequest(name=law.duty, how="QZXHOW"))
+    call(town.PSYCH, case.GetCaseRequest(student=student))
+    call("psych-li", case.GetCaseRequest(student=student), fails=True)
+    call(town.PSYCH, case.WithdrawConsentRequest(name=consent.name))
+    town.recorder.down = True
+    town.deliver_all()
+    return errors
+
+
+def test_the_scene_really_carried_the_canaries(scene):
+    """Without this, everything below could pass on an empty stage."""
+    town, _, _ = scene
+    delivered = "".join(str(request) for _, request in town.recorder.seen)
+    shown = str(town.gate.call(town.PSYCH, referral.ListReferralsRequest()))
+    assert "QZXIDCARD99" in delivered
+    assert "QZXLOCATION" in delivered
+    assert "QZXREASON" in shown
+    assert "QZXNOTE" not in delivered + shown
+
+
+def test_no_file_of_the_deployment_holds_anything_readable(scene):
+    town, _, _ = scene
+    seen = {path.name: found_in(path.read_bytes()) for path in town.gate.folder.rglob("*") if path.is_file()}
+    assert len(seen) > 5
+    assert {name: hits for name, hits in seen.items() if hits} == {}
+
+
+def test_no_column_of_the_databases_holds_anything_readable(scene):
+    town, _, _ = scene
+    settings = town.gate.gateway.settings.store
+    for url in (settings.url, settings.keys_url):
+        engine = create_engine(str(url))
+        with engine.connect() as connection:
+            names = engine.dialect.get_table_names(connection)
+            assert names
+            for table in names:
+                for row in connection.execute(text(f"SELECT * FROM {table}")):
+                    whole = b"|".join(bytes(v) if isinstance(v, (bytes, memoryview)) else str(v).encode() for v in row)
+                    assert found_in(whole) == [], table
+        engine.dispose()
+
+
+def test_no_log_line_of_any_level_holds_anything_readable(scene):
+    _, records, _ = scene
+    assert any("xinqiao" in line or "PERMISSION_DENIED" in line for line in records)
+    assert found_in("\n".join(records).encode()) == []
+
+
+def test_no_refusal_holds_anything_readable(scene):
+    _, _, errors = scene
+    assert len(errors) >= 12
+    assert found_in(b"\n".join(errors)) == []
+
+
+def test_an_operator_sees_counts_and_references_only(scene):
+    town, _, _ = scene
+    for request in (
+        gateway.GetStatusRequest(), gateway.ListDeliveriesRequest(), referral.ListHoldingsRequest(),
+    ):  # fmt: skip
+        answer = town.gate.call(town.OPERATOR, request)
+        assert answer.ByteSize()
+        assert found_in(answer.SerializeToString() + str(answer).encode()) == []
+
+
+def test_a_journal_row_names_no_one(scene):
+    town, _, _ = scene
+    rows = town.journal()
+    assert len(rows) > 20
+    assert found_in(repr(rows).encode()) == []
