@@ -36,7 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
 START = datetime(2026, 10, 12, 1, 0, tzinfo=UTC)
 SCHOOL, PSYCH, HOSPITAL, OPERATOR = "kunshan-no1-middle", "psych-chen", "kunshan-mental-health", "bureau-admin"
-ALL_HOSPITAL = "CASE_REF, IDENTITY, CONTACT, SCHOOL, TIER, SCORES, REFERRAL_REASON, CRISIS_FACT, LOCATION, CONSENT_EVIDENCE"
+ALL_HOSPITAL = (
+    "CASE_REF, IDENTITY, CONTACT, SCHOOL, TIER, SCORES, REFERRAL_REASON, CRISIS_FACT, LOCATION, CONSENT_EVIDENCE"
+)
 ALL_SCHOOL = "CASE_REF, SCHOOL, DIAGNOSIS, TREATMENT, TIER"
 _counter = itertools.count(1)
 _keys = itertools.count(1)
@@ -105,7 +107,8 @@ class Recorder:
             path = folder / f"{name}.yaml"
             path.write_text(
                 f"domain: {name}\nnames: {{zh: 记录, en: Recorder}}\npartner_kind: other\n"
-                f"capabilities: [check, deliver]\ncontracts:\n  written:\n{written}hosts: none\nlegal_bases: [consent]\n",
+                f"capabilities: [check, deliver]\ncontracts:\n  written:\n{written}hosts: none\n"
+                "legal_bases: [consent]\n",
                 "utf-8",
             )
             manifests[name] = load_manifest(path)
@@ -168,13 +171,13 @@ class Town:
         """Register somebody; the id in the school's own system."""
         local = more.pop("local_id", None) or f"s{next(_keys)}"
         request = case_rpc.RegisterStudentsRequest()
-        request.students.add(local_id=local, birth_date=born, school=code, **{"family_name": "欧阳", "given_name": "𠮷明",
-                             "sex": 1, **more})  # fmt: skip
+        named = {"family_name": "欧阳", "given_name": "𠮷明", "sex": 1, **more}
+        request.students.add(local_id=local, birth_date=born, school=code, **named)
         self.call(school, request)
         return local
 
-    def submit(self, local: str, answers: bytes = bytes([3] * 9), *, as_: str = SCHOOL, instrument: str = "PHQ-9") -> Any:
-        request = scr_rpc.SubmitAssessmentRequest(instrument=instrument, taken_on="2026-10-01", answers=answers)
+    def submit(self, local: str, answers: bytes = bytes([3] * 9), *, as_: str = SCHOOL) -> Any:
+        request = scr_rpc.SubmitAssessmentRequest(instrument="PHQ-9", taken_on="2026-10-01", answers=answers)
         request.student.local_id = local
         return self.call(as_, request)
 

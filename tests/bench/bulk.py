@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import deployment
+
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.api.screening.v1 import screening_service_pb2_grpc as screening_grpc
 

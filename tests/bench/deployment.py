@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import yaml
+
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import casefile_service_pb2_grpc as casefile_grpc
 from xinqiao.api.common.v1 import types_pb2 as types

@@ -24,12 +24,13 @@ def _echo(folder: Path) -> None:
     """The bare edge: the same server options, TLS, loop and kind of handler, and nothing behind them."""
     import grpc
     import uvloop
+
     from xinqiao.server.edge import Limits, make_server
 
     async def answer(data: bytes, _context: Any) -> bytes:
         return data
 
-    handler = grpc.unary_unary_rpc_method_handler(answer)
+    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
 
     class Echo(grpc.GenericRpcHandler):
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -67,7 +68,7 @@ def _profiled(work: Any, folder: Path) -> None:
         finally:
             profile.dump_stats(f"{prefix}.{thread.name.replace('/', '-')}.prof")
 
-    threading.Thread.run = profiled_run  # type: ignore[method-assign]
+    threading.Thread.run = profiled_run  # type: ignore[method-assign, assignment]
     work(folder)
 
 

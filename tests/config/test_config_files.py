@@ -11,7 +11,8 @@ from xinqiao.config import ConfigError, ConfigPath, Gateway, PartnerUrl, Secret,
 class SchoolSettings(BaseModel):
     inbox: ConfigPath
     outbox: ConfigPath
-    score_encoding: str = "utf-8"
+    school: str = "x"
+    encoding: str = "utf-8"
 
 
 class HospitalSettings(BaseModel):

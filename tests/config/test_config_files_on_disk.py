@@ -28,7 +28,8 @@ EXAMPLE = ROOT / "config" / "gateway.example.yaml"
 class SchoolSettings(BaseModel):
     inbox: str
     outbox: str
-    score_encoding: str = "utf-8"
+    school: str
+    encoding: str = "utf-8"
 
 
 class HospitalSettings(BaseModel):
@@ -53,7 +54,8 @@ def _node(folder: Path) -> Path:
     (folder / "gateway.yaml").write_text(text, encoding="utf-8")
     for name in ("gateway.pem", "gateway.key", "ca.pem", "journal.key"):
         _private(folder / "var" / "pki" / name)
-    _private(folder / "var" / "keyring.json")
+    for name in ("keyring/kek", "hospital/receipt.pub", "school/receipt.pub"):
+        _private(folder / "var" / name)
     for name in ("policy/legal_bases.yaml", "instruments/x.yaml", "triage/default.yaml"):
         _private(folder / name)
     overlay = folder / "districts" / "320583.yaml"
@@ -82,7 +84,7 @@ def test_a_complete_node_has_no_problem(tmp_path: Path) -> None:
     ("name", "key"),
     [
         ("var/pki/gateway.key", "server.tls.key"),
-        ("var/keyring.json", "store.keyring"),
+        ("var/keyring/kek", "store.keyring"),
         ("var/pki/journal.key", "journal.signing_key"),
     ],
 )

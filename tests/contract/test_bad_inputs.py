@@ -150,7 +150,8 @@ def test_row_09_the_answer_names_the_code_point_and_its_place(wire):
 
 
 def test_row_10_a_call_without_a_deadline_is_refused(wire):
-    assert wire.refused(lambda: send(wire, SUBMIT, encoded(), timeout=None)).word == "INVALID_ARGUMENT/DEADLINE_REQUIRED"
+    answer = wire.refused(lambda: send(wire, SUBMIT, encoded(), timeout=None))
+    assert answer.word == "INVALID_ARGUMENT/DEADLINE_REQUIRED"
 
 
 def test_row_10_a_deadline_of_an_hour_is_capped_and_the_trailer_says_so(wire):

@@ -43,7 +43,8 @@ class Victim:
     def start(self):
         marker = self.config.with_name("port")
         marker.unlink(missing_ok=True)
-        self.process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("crash_gateway.py")), self.config])
+        script = Path(__file__).with_name("crash_gateway.py")
+        self.process = subprocess.Popen([sys.executable, str(script), str(self.config)])
         for _ in range(600):
             if marker.exists():
                 self.port = int(marker.read_text())

@@ -120,7 +120,7 @@ def check_files(settings: "Gateway", *, allow_repository: bool = False) -> list[
 
 def _private(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
     yield ("server", "tls", "key"), settings.server.tls.key
-    yield ("store", "keyring"), settings.store.keyring
+    yield ("store", "keyring"), settings.store.keyring / "kek"
     yield ("journal", "signing_key"), settings.journal.signing_key
 
 

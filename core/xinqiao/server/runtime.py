@@ -12,6 +12,7 @@ import uvloop
 from grpc_reflection.v1alpha import reflection
 
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
+from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
@@ -211,7 +212,10 @@ class Gateway:
         self.exchanges.collect()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
-        return self.host.agencies[agency].exchange(package, request_id)
+        handle = self.host.agencies.get(agency)
+        if handle is None:
+            raise PartnerUnavailable("no adapter is configured for this agency")
+        return handle.exchange(package, request_id)
 
     def _declared(self, agency: str, contract: str) -> int | None:
         """Classes that the agency's adapter declares it reads of a contract; None where it has none."""

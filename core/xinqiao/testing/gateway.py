@@ -30,7 +30,7 @@ def make_deployment(
     *,
     url: str | None = None,
     keys_url: str | None = None,
-    change: Callable[[dict[str, Any]], None] = lambda settings: None,
+    change: Callable[[dict[str, Any]], None] | None = None,
 ) -> Path:
     """Write a deployment into ``folder`` and return its configuration file.
 
@@ -55,7 +55,8 @@ def make_deployment(
     )
     settings["journal"]["signing_key"] = str(pki / "journal.key")
     settings["adapters"], settings["exchanges"] = {}, {}
-    change(settings)
+    if change is not None:
+        change(settings)
     _write_keys(folder, settings["partners"])
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
