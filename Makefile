@@ -43,7 +43,7 @@ run: $(VENV)/.installed
 	@$(BIN)/xinqiao demo $(if $(ROSTER),--roster "$(ROSTER)") $(if $(SCORES),--scores "$(SCORES)") $(if $(STAY),--stay)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost

@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from xinqiao.adapters.breaker import Breaker
 from xinqiao.contract.clock import ManualClock
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from xinqiao.adapters.errors import AdapterConfigError, PartnerRefused
 from xinqiao.adapters.host import AdapterHost, AgencySpec
 from xinqiao.api.gateway.v1.gateway_service_pb2 import (

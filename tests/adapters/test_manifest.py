@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from xinqiao.adapters.manifest import Manifest, load_manifest, manifest_of
 from xinqiao.api.common.v1.options_pb2 import (
     FIELD_CLASS_CASE_REF,

@@ -149,9 +149,7 @@ def test_danger_to_life_opens_its_own_classes_and_no_more_whatever_the_consent_s
     assert town.journal(kind="released", basis="life-safety", student=town.inside_id(local))
 
 
-@pytest.mark.parametrize(
-    ("basis", "reason"), [("no-such-law", "BASIS_UNKNOWN"), ("mandatory-report", "BASIS_PURPOSE")]
-)
+@pytest.mark.parametrize(("basis", "reason"), [("no-such-law", "BASIS_UNKNOWN"), ("mandatory-report", "BASIS_PURPOSE")])
 def test_a_basis_that_does_not_apply_is_refused_even_beside_a_consent(town, basis, reason):
     local = marked(town)
     town.consent(local)

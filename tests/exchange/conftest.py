@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb

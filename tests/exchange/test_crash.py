@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import pytest
+from tests.exchange.conftest import EXCHANGE, PERIOD, Books
+
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.exchange.periods import span
 from xinqiao.exchange.runs import LEASE_US
 from xinqiao.store.engine import Store
 from xinqiao.store.tx import Tx
-
-from tests.exchange.conftest import EXCHANGE, PERIOD, Books
 
 T = TypeVar("T")
 

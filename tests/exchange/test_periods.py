@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from xinqiao.contract.clock import from_us, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.exchange.periods import current_period, due_at, finished, previous_period, shift, span

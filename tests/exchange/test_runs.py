@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.exchange.conftest import EXCHANGE, GATEWAY_KEY, HOSPITAL, PERIOD, SCHOOL, Books, at, definition
+
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
@@ -16,8 +18,6 @@ from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.store import tables
 from xinqiao.store.sql import select
-
-from tests.exchange.conftest import EXCHANGE, GATEWAY_KEY, HOSPITAL, PERIOD, SCHOOL, Books, at, definition
 
 SENT, WITHHELD = pb.ITEM_OUTCOME_SENT, pb.ITEM_OUTCOME_WITHHELD
 REFUSED, FAILED = pb.ITEM_OUTCOME_REFUSED, pb.ITEM_OUTCOME_FAILED

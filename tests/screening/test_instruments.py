@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from xinqiao.screening.instruments import InstrumentError, load_instruments
 
 SHIPPED = Path(__file__).parents[2] / "config" / "instruments"

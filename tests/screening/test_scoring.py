@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, load_instruments
 from xinqiao.screening.scoring import ACCEPTED, BAD_RANGE, score, score_batch

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.datafile import Label, parse, read_yaml
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, InstrumentLibrary, load_instruments

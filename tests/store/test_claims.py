@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine
+
 from xinqiao.contract.clock import ManualClock
 from xinqiao.store import tables as t
 from xinqiao.store.claims import DeliveryState, claim, finish

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store.engine import Store, open_store

@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, inspect, make_url
+
 from xinqiao.contract.clock import ManualClock
 from xinqiao.store import tables as t
 from xinqiao.store.databases import make_engine

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from xinqiao.store.errors import SealBroken
 from xinqiao.store.sealing import AES_256_GCM, SM4_GCM, Sealer, Sm4Gcm
 

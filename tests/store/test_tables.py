@@ -1,6 +1,7 @@
 """What the database itself guarantees, whatever the rooms do."""
 
 import pytest
+
 from xinqiao.store import tables as t
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import IntegrityError, delete, text, update

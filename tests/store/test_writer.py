@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables as t

@@ -166,9 +166,7 @@ class CaseFile:
             case.consents.append(consent)
         for row in self._rows(call, tables.duties, known.id):
             sealed = bytes(row["sealed"])
-            duty = pb.Duty.FromString(
-                self.door.keys.sealer(known.id).open(sealed, table="duties", key=str(row["id"]))
-            )
+            duty = pb.Duty.FromString(self.door.keys.sealer(known.id).open(sealed, table="duties", key=str(row["id"])))
             duty.name, duty.state = f"duties/{row['id']}", row["state"]
             case.duties.append(duty)
         h = tables.holdings
@@ -242,9 +240,7 @@ class CaseFile:
     def _open(self, row: RowMapping) -> pb.Consent:
         identifier, student = str(row["id"]), str(row["student"])
         sealed = bytes(row["sealed"])
-        return pb.Consent.FromString(
-            self.door.keys.sealer(student).open(sealed, table="consents", key=identifier)
-        )
+        return pb.Consent.FromString(self.door.keys.sealer(student).open(sealed, table="consents", key=identifier))
 
 
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:

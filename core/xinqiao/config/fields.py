@@ -82,7 +82,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def _rebased(path: Path, info: ValidationInfo) -> Path:
-    if not str(path).strip() or path == Path("."):
+    if not str(path).strip() or path == Path():
         raise refusal("CONFIG/FORMAT", "a path is needed")
     return _folder(info) / path
 

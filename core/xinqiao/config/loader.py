@@ -161,8 +161,8 @@ class _Explainer:
         for prefix in ("Value error, ", "Assertion failed, "):
             text = text.removeprefix(prefix)
         # A plugin's own validator, or a plugin's own error type, may quote what it was given.
-        foreign = (
-            error["type"] in _OWN_WORDS or bool(error.get("ctx")) and self._reason(error["type"]) == "CONFIG/VALUE"
+        foreign = error["type"] in _OWN_WORDS or (
+            bool(error.get("ctx")) and self._reason(error["type"]) == "CONFIG/VALUE"
         )
         if foreign and error["type"] not in ("literal_error", "enum"):
             return text if not self._quotes_file(text, loc) else "this value is not accepted"

@@ -80,4 +80,3 @@ def _method(descriptor: MethodDescriptor) -> Method:
         idempotency=int(policy.idempotency),
         streaming=descriptor.client_streaming or descriptor.server_streaming,
     )
-

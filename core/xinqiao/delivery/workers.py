@@ -151,7 +151,9 @@ class Delivery:
             relation=relation, basis=str(row["basis"]),
         )  # fmt: skip
         if redact(body, mask):
-            reasons = sorted({decision.reason for decision in denials.values()} - {"CLASS_NEVER_SHARED", "NOT_IN_POLICY"})
+            reasons = sorted(
+                {decision.reason for decision in denials.values()} - {"CLASS_NEVER_SHARED", "NOT_IN_POLICY"}
+            )
             self._cancel(tx, row, owner, reasons[0] if reasons else "NOT_IN_POLICY")
             return None
         return row, request

@@ -94,9 +94,7 @@ class Door:
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
     ) -> tuple[int, dict[int, Decision]]:
         """The classes that may go now, and for each other class the decision against it."""
-        asked = self.question(
-            tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
-        )
+        asked = self.question(tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis)
         return permitted(self.policy, recipient.roles, asked)
 
     def view(

@@ -12,9 +12,7 @@ from xinqiao.store.tx import Tx
 _HOUR_US = 3_600_000_000
 
 
-def open_duty(
-    tx: Tx, door: Door, *, student: str, school: str, basis: str, item: str, holder: str, tier: int
-) -> str:
+def open_duty(tx: Tx, door: Door, *, student: str, school: str, basis: str, item: str, holder: str, tier: int) -> str:
     """Open the duty to notify that a legal basis brings; returns `duties/{id}`."""
     identifier = secrets.token_hex(16)
     due_us = tx.now_us + door.bases[basis].notice_hours * _HOUR_US

@@ -93,9 +93,7 @@ class Referrals:
             )  # fmt: skip
         response.referral.student = self.door.students.name(call.caller.agency, known.id)
         call.view(response, student=known.id)
-        call.journal(
-            "referral.created", resource=referral.name, student=known.id, basis=request.basis, payload=record
-        )
+        call.journal("referral.created", resource=referral.name, student=known.id, basis=request.basis, payload=record)
         return response
 
     def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> tuple[int, bool]:
@@ -203,9 +201,7 @@ class Referrals:
         self._tell_other_side(call, row, side, referral)
         call.student, record = str(row["student"]), referral.SerializeToString()
         shown = self._view(call, referral, row, side)
-        call.journal(
-            "referral.outcome", resource=request.name, student=call.student, payload=record
-        )
+        call.journal("referral.outcome", resource=request.name, student=call.student, payload=record)
         return rpc.ReportOutcomeResponse(referral=shown)
 
     def list_holdings(self, request: rpc.ListHoldingsRequest, call: Call) -> rpc.ListHoldingsResponse:
@@ -258,9 +254,7 @@ class Referrals:
             return
         referral = self._load(row)
         referral.state, referral.state_reason = pb.REFERRAL_STATE_TIMED_OUT, reason
-        referral.history.add(
-            event=pb.REFERRAL_EVENT_TIME_OUT, state=referral.state, actor="gateway", time_us=tx.now_us
-        )
+        referral.history.add(event=pb.REFERRAL_EVENT_TIME_OUT, state=referral.state, actor="gateway", time_us=tx.now_us)
         self._store(tx, row, referral)
         append(
             tx, kind="referral.advanced", decision="permit", actor="gateway", partner=referral.recipient,

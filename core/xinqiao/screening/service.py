@@ -241,9 +241,7 @@ class Screening:
             signal = pb.Signal.FromString(self._open(row, "signals"))
             if subject not in (f"signals/{row['id']}", signal.assessment):
                 continue
-            call.tx.update(
-                tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us
-            )
+            call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
             drop(call.tx, f"signals/{row['id']}")
 
     def get_assessment(self, request: rpc.GetAssessmentRequest, call: Call) -> rpc.GetAssessmentResponse:

@@ -83,9 +83,7 @@ class Uploads:
             raise Refusal("ALREADY_EXISTS", "KEY_REUSED", "this upload_id began with another instrument or date")
         return rpc.UploadAssessmentsResponse(batches_stored=row["batches"], rows_stored=row["rows"])
 
-    def prepare(
-        self, upload: OpenUpload, batch: rpc.AssessmentBatch, caller: Partner, reading: ReadTx
-    ) -> Prepared:
+    def prepare(self, upload: OpenUpload, batch: rpc.AssessmentBatch, caller: Partner, reading: ReadTx) -> Prepared:
         """Score and seal a batch. Raises Refusal INVALID_ARGUMENT/BATCH_SHAPE."""
         rows, items = len(batch.local_ids), upload.instrument.items
         if len(batch.answers) != rows * items:
@@ -93,7 +91,9 @@ class Uploads:
         answers = np.frombuffer(batch.answers, np.uint8).reshape(rows, items)
         scored = score_batch(upload.instrument, answers)
         known = self._known(reading, caller, batch.local_ids)
-        verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(np.uint8)
+        verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(
+            np.uint8
+        )
         verdicts[(scored.verdict == 0) & scored.critical.any(axis=1)] = rpc.ROW_VERDICT_ACCEPTED_CRITICAL
         verdicts[[entry is None for entry in known]] = rpc.ROW_VERDICT_UNKNOWN_STUDENT
         digest = hashlib.sha256(batch.SerializeToString(deterministic=True)).digest()
@@ -244,9 +244,7 @@ class Uploads:
             batch=prepared.number, batches_stored=prepared.number, verdicts=prepared.verdicts, rows_stored=rows
         )
         answer = system.seal(response.SerializeToString(), table="requests", key=f"{upload.agency}/{key}")
-        tx.insert(
-            tables.requests, upload.agency, key, call.method.name, prepared.digest, None, answer, tx.now_us
-        )
+        tx.insert(tables.requests, upload.agency, key, call.method.name, prepared.digest, None, answer, tx.now_us)
         return response
 
 

@@ -110,7 +110,9 @@ class Edge(grpc.GenericRpcHandler):
         except Refusal as refusal:
             await self._refuse(refusal, method, caller, context)
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed; repeat with the same request_id")
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed; repeat with the same request_id"
+            )
         except asyncio.CancelledError:
             raise
         except grpc.aio.AbortError:
@@ -153,9 +155,7 @@ class Edge(grpc.GenericRpcHandler):
             else:
                 future.set_result(result)
 
-    async def _stream(
-        self, method: Method, requests: AsyncIterator[bytes], context: Context
-    ) -> AsyncIterator[bytes]:
+    async def _stream(self, method: Method, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         caller: Partner | None = None
         try:
             caller = self._identity.caller(context.auth_context())
@@ -198,7 +198,9 @@ class Edge(grpc.GenericRpcHandler):
             raise Refusal("RESOURCE_EXHAUSTED", "METADATA", f"metadata is over {self._limits.metadata_bytes} bytes")
         remaining = self._deadline(context)
         if not stream and remaining > _NO_DEADLINE_S:
-            raise Refusal("INVALID_ARGUMENT", "DEADLINE_REQUIRED", "set a deadline: a call without one can hang for ever")
+            raise Refusal(
+                "INVALID_ARGUMENT", "DEADLINE_REQUIRED", "set a deadline: a call without one can hang for ever"
+            )
         if not stream and remaining > self._limits.max_deadline_s + 1:
             context.set_trailing_metadata((("xinqiao-deadline-capped-s", str(int(self._limits.max_deadline_s))),))
 
@@ -295,9 +297,7 @@ def to_status(refusal: Refusal) -> status_pb2.Status:
     if refusal.violations:
         bad = error_details_pb2.BadRequest()
         for violation in refusal.violations:
-            bad.field_violations.add(
-                field=violation.field, reason=violation.reason, description=violation.description
-            )
+            bad.field_violations.add(field=violation.field, reason=violation.reason, description=violation.description)
         details.append(bad)
     if refusal.retry_after_s is not None:
         delay = Duration()
@@ -324,6 +324,3 @@ def make_server(limits: Limits) -> grpc.aio.Server:
         ("grpc.keepalive_timeout_ms", 20_000),
     )
     return grpc.aio.server(options=options)
-
-
-

@@ -118,9 +118,7 @@ class Intake:
         try:
             self._pipeline.admit(method, self._partner)
             self._pipeline.store.run(upload.prepare(_bytes(screening.UploadAssessmentsRequest(header=header))))
-            response = self._pipeline.store.run(
-                upload.prepare(_bytes(screening.UploadAssessmentsRequest(batch=batch)))
-            )
+            response = self._pipeline.store.run(upload.prepare(_bytes(screening.UploadAssessmentsRequest(batch=batch))))
         except Refusal as refusal:
             _pass_on(refusal)
             tally.rejected.append(_rejected(sheet.source, refusal))

@@ -95,12 +95,12 @@ class Pipeline:
 
         return command
 
-    def _replay(
-        self, tx: Tx, stored: Mapping[Any, Any], digest: bytes, method: Method, caller: Partner
-    ) -> bytes:
+    def _replay(self, tx: Tx, stored: Mapping[Any, Any], digest: bytes, method: Method, caller: Partner) -> bytes:
         """The stored answer, cut down to what its caller may still see, and on record as a disclosure of its own."""
         if bytes(stored["digest"]) != digest:
-            raise Refusal("ALREADY_EXISTS", "KEY_REUSED", "this request_id was used for another request; take a new one")
+            raise Refusal(
+                "ALREADY_EXISTS", "KEY_REUSED", "this request_id was used for another request; take a new one"
+            )
         student = stored["student"]
         sealer = self.door.keys.sealer(str(student)) if student else self.door.keys.system_sealer()
         key = f"{stored['partner']}/{stored['request_id']}"

@@ -230,7 +230,7 @@ class Gateway:
         return mask
 
     def _listen(self, settings: Settings) -> None:
-        ready: "list[int | BaseException]" = []
+        ready: list[int | BaseException] = []
         started = threading.Event()
         tls = settings.server.tls
         credentials = grpc.ssl_server_credentials(

@@ -28,9 +28,7 @@ class Upload:
         request = cast(rpc.UploadAssessmentsRequest, self._pipeline.request(self._method, data))
         return self.prepare_message(request)
 
-    def prepare_message(
-        self, request: rpc.UploadAssessmentsRequest
-    ) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
+    def prepare_message(self, request: rpc.UploadAssessmentsRequest) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
         """The same for a message made in this process."""
         if request.WhichOneof("part") == "header":
             if self._opened is not None:

@@ -246,7 +246,8 @@ class Tx(ReadTx):
 
 
 def _row(columns: Any, values: tuple[Any, ...]) -> RowMapping:
-    return Row(columns, None, columns._key_to_index, values)._mapping
+    # SQLAlchemy's own row without its cursor machinery: the hot statements go straight to the driver.
+    return Row(columns, None, columns._key_to_index, values)._mapping  # pyright: ignore[reportCallIssue, reportPrivateUsage]
 
 
 def _direct(raw: sqlite3.Connection, sql: str, values: Any, *, many: bool = False) -> sqlite3.Cursor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpResponse, HttpTransport

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.referral.v1.referral_pb2 import BasisCitation, ReferralPackage
 from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score

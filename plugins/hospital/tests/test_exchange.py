@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, PackageItem, Receipt
 from xinqiao.api.referral.v1.referral_pb2 import Referral

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, ReferralEvent

@@ -1,6 +1,7 @@
 from decimal import Decimal
 
 import pytest
+
 from xinqiao_hospital.wire import JsonRefused, dump, parse
 
 

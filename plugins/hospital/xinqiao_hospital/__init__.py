@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
-
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.settings import HospitalSettings, hosts
 from xinqiao_hospital.simulator import HospitalSimulator

@@ -13,7 +13,6 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverRe
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralEvent
 from xinqiao.contract.clock import Clock, SystemClock
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.bundle import build
 from xinqiao_hospital.client import FhirClient

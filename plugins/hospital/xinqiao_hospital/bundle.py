@@ -11,7 +11,6 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.referral.v1.referral_pb2 import ReferralPackage, Urgency
 from xinqiao.contract.clock import BEIJING, from_us
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.forms import form_entries
 from xinqiao_hospital.wire import Json

@@ -7,7 +7,6 @@ from email.utils import parsedate_to_datetime
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.contract.clock import Clock, to_us
-
 from xinqiao_hospital.settings import HospitalSettings
 from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_list, as_object, as_text, is_object, parse
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from google.protobuf.message import DecodeError
+
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem
 from xinqiao.contract.clock import Clock
-
 from xinqiao_hospital.records import Records
 from xinqiao_hospital.wire import Json, as_text
 

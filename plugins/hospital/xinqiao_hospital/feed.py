@@ -9,7 +9,6 @@ from urllib.parse import quote
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
 from xinqiao.contract.clock import to_us
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
 from xinqiao_hospital.states import TaskRefused, check_task, resume_of, update_of

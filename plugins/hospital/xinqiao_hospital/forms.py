@@ -5,7 +5,6 @@ from typing import Protocol
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.screening.v1.screening_pb2 import Assessment
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.wire import Json
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from xinqiao.contract.clock import BEIJING, Clock, from_us
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.records import FhirRefused, Records
 from xinqiao_hospital.shapes import Issue

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from xinqiao.contract.clock import Clock, from_us
-
 from xinqiao_hospital.shapes import Issue, check_resource
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, is_list, is_object, parse
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from xinqiao.contract.clock import Clock, SystemClock
-
 from xinqiao_hospital.client import FHIR_JSON
 from xinqiao_hospital.exchange_desk import ExchangeDesk, PackageRefused
 from xinqiao_hospital.faults import Faults, FaultScript

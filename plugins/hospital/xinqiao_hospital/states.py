@@ -9,7 +9,6 @@ from decimal import Decimal
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, Outcome, ReferralEvent, ReferralState
 from xinqiao.contract.clock import to_us
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.wire import Json, as_list, as_object, as_text, is_object, path_text
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from google.protobuf import json_format
 from google.protobuf.internal.encoder import _VarintBytes  # type: ignore[attr-defined]  # pyright: ignore
 from pydantic import ValidationError
+
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.adapters.protocols import AgencyContext, Exchanger, Recipient, Source

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
-
 from xinqiao_school.adapter import SchoolAdapter
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.simulator import SchoolSimulator

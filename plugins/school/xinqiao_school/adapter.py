@@ -14,7 +14,6 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverRe
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
-
 from xinqiao_school import inbox, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
 from xinqiao_school.notes import Notes

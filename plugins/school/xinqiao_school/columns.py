@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xinqiao.adapters.files.places import FileRefused, Place
-
 from xinqiao_school.settings import SchoolSettings, SheetSettings
 
 NOT_ANSWERED = 255

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 from xinqiao.adapters.errors import PartnerUnavailable
-
 from xinqiao_school.wire import write_whole
 
 Outcome = Literal["taken", "refused", "conflict", "gone"]

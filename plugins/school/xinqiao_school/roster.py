@@ -14,7 +14,6 @@ from xinqiao.adapters.files.delimited import read_table
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import Column, Duplicates, Row
 from xinqiao.api.common.v1.types_pb2 import SEX_FEMALE, SEX_MALE, SEX_UNSPECIFIED, Sex, Student
-
 from xinqiao_school.index import Enrolment, Index
 from xinqiao_school.notes import Notes, header_cells
 from xinqiao_school.settings import SchoolSettings

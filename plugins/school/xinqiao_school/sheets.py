@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.delimited import read_table
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import Column, Duplicates, Row
 from xinqiao.adapters.files.workbook import read_workbook
 from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
-
 from xinqiao_school.columns import NOT_ANSWERED, Items, Plan, plan_sheet
 from xinqiao_school.notes import Notes, header_cells
 from xinqiao_school.settings import Encoding, SchoolSettings, SheetSettings

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf.message import DecodeError
 from google.protobuf.proto import parse_length_prefixed
+
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem, SignedReceipt
 from xinqiao.contract.clock import Clock, SystemClock
-
 from xinqiao_school import synthetic, wire
 
 _DAY_US = 24 * 3600 * 1_000_000

@@ -12,6 +12,7 @@ from typing import cast
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
+
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, Receipt, SignedReceipt

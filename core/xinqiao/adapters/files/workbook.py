@@ -36,10 +36,10 @@ HiddenSheets = Literal["refuse", "list"]
 class WorkbookLimits:
     """Most that a workbook may hold: ``cells`` is rows x columns of the extent, ``characters`` all text of a sheet."""
 
-    table: TableLimits = TableLimits()
+    table: TableLimits = TableLimits()  # noqa: RUF009 - frozen
     cells: int = 4_000_000
     characters: int = 32 * 1024 * 1024
-    archive: ArchiveLimits = ArchiveLimits(
+    archive: ArchiveLimits = ArchiveLimits(  # noqa: RUF009 - frozen
         archive_bytes=64 * 1024 * 1024,
         entries=500,
         entry_bytes=128 * 1024 * 1024,

@@ -271,7 +271,9 @@ class Story:
         mine: list[referral_pb2.Referral] = []
         while time.monotonic() < deadline:
             self.gateway.read_all()
-            mine = everything(self.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
+            mine = everything(
+                self.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals"
+            )
             if all(r.state in _REPORTED for r in mine) and self.deployment.school.received():
                 break
             time.sleep(0.2)
@@ -311,7 +313,9 @@ class Story:
         while time.monotonic() < deadline and any(r.state != exchange_pb2.RUN_STATE_RECONCILED for r in runs):
             time.sleep(0.3)
             self.gateway.run_due()
-            runs = list(self.clients.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs)
+            runs = list(
+                self.clients.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=20).runs
+            )
         self.console.print(show.runs(runs, self.zh))
         self.facts.append(("exchange", str(all(r.state == exchange_pb2.RUN_STATE_RECONCILED for r in runs))))
 
