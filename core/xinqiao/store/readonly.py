@@ -104,9 +104,10 @@ class _ServerReader:
 
     def _fetch(self, statement: Executable) -> Iterator[tuple[Any, ...]]:
         try:
-            result = self._connection.execution_options(yield_per=_BATCH).execute(statement)
-            for batch in result.partitions():
-                yield from map(tuple, batch)
+            # Closed here and now: a server-side cursor left to the garbage collector warns, and holds its snapshot.
+            with self._connection.execution_options(yield_per=_BATCH).execute(statement) as result:
+                for batch in result.partitions():
+                    yield from map(tuple, batch)
         except SQLAlchemyError as error:
             raise Unreadable(f"the journal cannot be read to the end ({type(error).__name__})") from None
 
