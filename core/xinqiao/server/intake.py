@@ -96,7 +96,8 @@ class Intake:
 
     def _register(self, students: list[Student], cursor: str, tally: Tally) -> None:
         request = casefile.RegisterStudentsRequest(students=students)
-        request.request_id = _key("roster", request.SerializeToString(deterministic=True))
+        # The cursor is part of the key: a correction that goes back to an earlier spelling is a new event, not a repeat.
+        request.request_id = _key("roster", cursor.encode() + request.SerializeToString(deterministic=True))
         try:
             self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
             tally.students += len(students)
