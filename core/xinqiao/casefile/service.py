@@ -137,7 +137,8 @@ class CaseFile:
                 updated_us=call.tx.now_us,
             )  # fmt: skip
             drop(call.tx, f"deliveries/{delivery['id']}")
-            self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN")
+            if delivery["kind"] == "referral":
+                self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN")
         cancelled = len(queued)
         consent = self._open(row)
         consent.name, consent.etag = request.name, str(int(row["version"]) + 1)

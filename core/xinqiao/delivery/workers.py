@@ -161,7 +161,7 @@ class Delivery:
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
         self._record(tx, row, "delivery.cancelled", "deny", reason)
-        self._undelivered(tx, str(row["item"]), reason)
+        self._take_back(tx, row, reason)
 
     def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
         if not self._settle(
@@ -184,10 +184,11 @@ class Delivery:
         wait_s = max(step * random.uniform(0.5, 1.0), error.retry_after_s or 0.0)
         if crisis:
             wait_s = min(wait_s, 60.0)  # red is tried every minute for as long as it takes, whatever the schedule
-        self._settle(
+        if not self._settle(
             tx, row, owner, state=int(DeliveryState.PENDING), last_reason=reason,
             not_before_us=tx.now_us + int(wait_s * _SECOND_US),
-        )  # fmt: skip
+        ):  # fmt: skip
+            return  # the lease went to another worker: what happens next is its word
         if attempt == 1:
             self._record(tx, row, "delivery.retrying", "permit", reason)
         if crisis and attempt == _PERSON_AFTER:
@@ -198,8 +199,13 @@ class Delivery:
         """Give up: a dead letter held by the operator, its record back with its sender."""
         if self._settle(tx, row, owner, state=int(DeliveryState.DEAD), last_reason=reason):
             self._hold(tx, row, 1800 if row["lane"] == LANE_CRISIS else 86_400)
-            self._undelivered(tx, str(row["item"]), reason)
+            self._take_back(tx, row, reason)
             self._record(tx, row, "delivery.dead", "permit", reason)
+
+    def _take_back(self, tx: Tx, row: RowMapping, reason: str) -> None:
+        """Only the referral itself: an update that is lost says nothing about whether the referral arrived."""
+        if row["kind"] == "referral":
+            self._undelivered(tx, str(row["item"]), reason)
 
     def _hold(self, tx: Tx, row: RowMapping, wait_s: int) -> None:
         item = tx.get(tables.holdings, str(row["item"]))

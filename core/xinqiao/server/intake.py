@@ -43,7 +43,7 @@ class Tally:
     updates: int = 0
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     recorded: int = 0
-    forms_recorded: int = 0
+    unclean: set[str] = field(default_factory=set[str])
 
 
 class _TryAgain(Exception):
@@ -82,19 +82,25 @@ class Intake:
             if students:
                 self._register(students, cursor, tally)
                 students = []
+            sheet = ""
             if kind == "forms":
                 self._upload(item.forms, tally)
+                sheet = _label(item.forms.source)
             elif kind == "referral":
                 self._update(item.referral, tally)
             elif kind == "rejected":
                 tally.rejected.append(item.rejected)
-            self._move(item.cursor, tally)
+            self._move(item.cursor, tally, sheet)
             progress(tally)
         if students:
             self._register(students, cursor, tally)
         progress(tally)
 
     def _register(self, students: list[Student], cursor: str, tally: Tally) -> None:
+        self._register_some(students, cursor, tally)
+        self._move(cursor, tally)  # only now: a crash among the students must not skip the rest
+
+    def _register_some(self, students: list[Student], cursor: str, tally: Tally) -> None:
         request = casefile.RegisterStudentsRequest(students=students)
         # The cursor is part of the key: a correction that goes back to an earlier spelling is a new event, not a repeat.
         request.request_id = _key("roster", cursor.encode() + request.SerializeToString(deterministic=True))
@@ -105,10 +111,9 @@ class Intake:
             _pass_on(refusal)
             if len(students) > 1:
                 for student in students:  # one bad student must not keep out the others
-                    self._register([student], cursor, tally)
+                    self._register_some([student], cursor, tally)
                 return
             tally.rejected.append(_rejected("roster", refusal))
-        self._move(cursor, tally)
 
     def _upload(self, sheet: FormSheet, tally: Tally) -> None:
         method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
@@ -166,26 +171,26 @@ class Intake:
             row = reading.get(tables.cursors, self._handle.agency, "read")
         return str(row["value"]) if row is not None else ""
 
-    def _move(self, cursor: str, tally: Tally) -> None:
+    def _move(self, cursor: str, tally: Tally, sheet: str = "") -> None:
         """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands."""
         if not cursor:
             return
         agency, fresh = self._handle.agency, tally.rejected[tally.recorded :]
-        clean = tally.forms > tally.forms_recorded and not fresh
-        tally.recorded, tally.forms_recorded = len(tally.rejected), tally.forms
+        tally.recorded = len(tally.rejected)
+        tally.unclean.update(_label(item.source) for item in fresh)
 
         def move(tx: Tx) -> None:
             if fresh:
                 self._keep_rejected(tx, fresh)
-            elif clean:
-                drop(tx, f"intake/{agency}")
+            elif sheet and sheet not in tally.unclean:
+                drop(tx, _item(agency, sheet))
             if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
         self._pipeline.store.run(move)
 
     def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
-        """A form that is not taken may be a red one nobody has seen: the school holds it until a sheet comes clean."""
+        """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean."""
         agency = self._handle.agency
         for reason, count in Counter(item.reason for item in rejected).items():
             append(
@@ -193,10 +198,20 @@ class Intake:
                 resource=f"intake/{agency}", reason=f"{reason}:{count}",
             )  # fmt: skip
         school = min(self._partner.schools, default="")
-        hold(
-            tx, f"intake/{agency}", kind="intake", school=school, step="mend",
-            holder=self._pipeline.door.registry.holder(school), deadline_us=tx.now_us + _DAY_US,
-        )  # fmt: skip
+        for sheet in {_label(item.source) for item in rejected}:
+            hold(
+                tx, _item(agency, sheet), kind="intake", school=school, step="mend",
+                holder=self._pipeline.door.registry.holder(school), deadline_us=tx.now_us + _DAY_US,
+            )  # fmt: skip
+
+
+def _label(source: str) -> str:
+    """The sheet's name, without the digest and batch that follow it."""
+    return source.partition("@")[0]
+
+
+def _item(agency: str, sheet: str) -> str:
+    return f"intake/{agency}/{hashlib.sha256(sheet.encode()).hexdigest()[:16]}"
 
 
 def _pass_on(refusal: Refusal) -> None:
