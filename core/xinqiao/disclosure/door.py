@@ -1,6 +1,5 @@
 """The door: decides, removes what may not go, writes the journal, and only then hands a record on."""
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +23,7 @@ from xinqiao.disclosure.students import Students
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.ids import new_id
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
@@ -92,7 +92,7 @@ class Door:
 
     def permitted(
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
-    ) -> tuple[int, dict[int, Decision]]:
+    ) -> tuple[int, Mapping[int, Decision]]:
         """The classes that may go now, and for each other class the decision against it."""
         asked = self.question(tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis)
         return permitted(self.policy, recipient.roles, asked)
@@ -154,7 +154,7 @@ class Door:
                 raise denial(reason, recipient, purpose, student, basis)
         sealer = self.keys.sealer(student)
         payload = projected.SerializeToString(deterministic=True)
-        delivery = secrets.token_hex(16)
+        delivery = new_id(tx.now_us)
         classes = present(projected)
         append(
             tx,

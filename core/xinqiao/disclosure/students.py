@@ -15,6 +15,7 @@ from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam, select
 from xinqiao.store.tx import ReadTx, Tx
 
+_NAMES = 20_000  # pseudonyms kept in memory
 _STUDENT = select(tables.students.c.id, tables.students.c.school)
 _LOCAL, _OTHER = tables.local_ids.c, tables.pseudonyms.c
 _BY_LOCAL_ID = _STUDENT.join(tables.local_ids, _LOCAL.student == tables.students.c.id).where(
@@ -38,6 +39,7 @@ class Students:
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
         self._derived: dict[str, hmac.HMAC] = {}
+        self._names: dict[tuple[str, str], str] = {}
 
     def register_all(self, tx: Tx, partner: Partner, students: Iterable[Student]) -> list[Known]:
         """Insert or update students of ``partner``, in the order given.
@@ -106,8 +108,14 @@ class Students:
 
     def name(self, agency: str, student: str) -> str:
         """`students/{pseudonym}`: a keyed hash, so two agencies' tables cannot be joined."""
-        digest = self._keyed(f"pseudonym/{agency}", student)
-        return "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
+        name = self._names.get((agency, student))
+        if name is None:
+            digest = self._keyed(f"pseudonym/{agency}", student)
+            name = "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            self._names[(agency, student)] = name
+        return name
 
     def blind(self, agency: str, local_id: str) -> bytes:
         """The keyed hash under which an agency's own id is looked up; never the id itself."""

@@ -1,6 +1,5 @@
 """The screening contract: forms and signals in, tiers for people to confirm out."""
 
-import secrets
 from collections.abc import Callable
 from datetime import date
 
@@ -20,6 +19,7 @@ from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
 
@@ -59,7 +59,7 @@ class Screening:
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id
         assessment = to_message(instrument, scored, request.answers, request.taken_on, call.tx.now_us)
-        identifier = secrets.token_hex(16)
+        identifier = new_id(call.tx.now_us)
         sealer = self.door.keys.sealer(known.id)
         record = assessment.SerializeToString()
         call.tx.insert(
@@ -106,7 +106,7 @@ class Screening:
 
     def open_triage(self, tx: Tx, known: Known, triage: pb.Triage) -> None:
         """Store a proposed triage and give it to the school's psychologist."""
-        identifier = secrets.token_hex(16)
+        identifier = new_id(tx.now_us)
         record = triage.SerializeToString()
         tx.insert(
             tables.triages, identifier, known.id, known.school, triage.subject, int(triage.proposed), 0,
@@ -122,7 +122,7 @@ class Screening:
 
     def open_signal(self, tx: Tx, known: Known, signal: pb.Signal) -> pb.Signal:
         """Store a signal and start its holder's clock."""
-        identifier = secrets.token_hex(16)
+        identifier = new_id(tx.now_us)
         signal.state = pb.SIGNAL_STATE_OPEN
         record = signal.SerializeToString()
         tx.insert(

@@ -7,7 +7,6 @@ row, table or student no longer opens. Suite 1 is AES-256-GCM (NIST SP 800-38D),
 
 import hashlib
 import hmac
-import os
 import struct
 from collections.abc import Mapping
 from typing import Protocol
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 
 from xinqiao.store.errors import SealBroken
+from xinqiao.store.ids import random_bytes
 
 AES_256_GCM = 1
 SM4_GCM = 2
@@ -74,7 +74,7 @@ class Sealer:
     def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes:
         """The sealed form of ``plaintext``, to be stored in ``table`` under the record key ``key``."""
         version = self._version
-        nonce = os.urandom(_NONCE)
+        nonce = random_bytes(_NONCE)
         sealed = self._aeads[version].encrypt(nonce, plaintext, self._prefix(table, version) + key.encode())
         return _HEADER.pack(_FORMAT, self._suites[version], version) + nonce + sealed
 
