@@ -1,6 +1,6 @@
 """The door: decides, removes what may not go, writes the journal, and only then hands a record on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,6 +75,8 @@ class Door:
         self.registry = registry
         self.students = students
         self.keys = keys
+        self.enqueued: Callable[[int], None] = _nobody
+        """Called with the lane once a delivery is committed; whoever delivers may set it."""
 
     def question(
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
@@ -175,10 +177,11 @@ class Door:
         self.students.publish(tx, recipient.agency, student)
         if not enqueue:
             return Released("", _withheld(kept, denials), classes)
+        number = int(LANE_CRISIS if lane == "crisis" else LANE_ROUTINE)
+        tx.after_commit(lambda: self.enqueued(number))
         tx.insert(
-            tables.deliveries, delivery, recipient.agency, LANE_CRISIS if lane == "crisis" else LANE_ROUTINE, kind,
-            student, item, int(DeliveryState.PENDING), 0, tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us,
-            purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
+            tables.deliveries, delivery, recipient.agency, number, kind, student, item, int(DeliveryState.PENDING), 0,
+            tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us, purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
         return Released(delivery, _withheld(kept, denials), classes)
 
@@ -213,6 +216,10 @@ def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consent
     if rows and rows[0]["state"] == CONSENT_STATE_WITHDRAWN:
         return Consented("WITHDRAWN", 0)
     return Consented("EXPIRED" if given else "NONE", 0)
+
+
+def _nobody(_lane: int) -> None:
+    """Nobody waits for deliveries."""
 
 
 def _withheld(kept: list[Kept], denials: Mapping[int, Decision]) -> list[Withheld]:

@@ -17,12 +17,13 @@ _ABSENT = object()
 class ReadTx:
     """A snapshot: every query in it sees the same committed state. ``now_us`` is constant within it."""
 
-    def __init__(self, connection: Connection, statements: Statements, now_us: int) -> None:
+    def __init__(
+        self, connection: Connection, statements: Statements, now_us: int, raw: sqlite3.Connection | None = None
+    ) -> None:
         self._connection = connection
         self._statements = statements
         # SQLite's driver costs a tenth of SQLAlchemy's cursor around it, and most of a command is such small statements.
-        driver = connection.connection.driver_connection
-        self._raw = driver if isinstance(driver, sqlite3.Connection) else None
+        self._raw = raw if raw is not None else _sqlite(connection)
         self.now_us = now_us
 
     def get(self, table: Table, *key: object) -> RowMapping | None:
@@ -72,7 +73,7 @@ class Tx(ReadTx):
         local: dict[str, object],
         batch: Batch | None = None,
     ) -> None:
-        super().__init__(connection, statements, now_us)
+        super().__init__(connection, statements, now_us, batch.raw if batch is not None else None)
         self.writer = writer
         self.locals = local
         self._batch = batch
@@ -291,6 +292,11 @@ class Tx(ReadTx):
         if self._batch is not None:
             for table in self._touched:
                 self._batch.changed(table)
+
+
+def _sqlite(connection: Connection) -> sqlite3.Connection | None:
+    driver = connection.connection.driver_connection
+    return driver if isinstance(driver, sqlite3.Connection) else None
 
 
 def _row(columns: Any, values: tuple[Any, ...]) -> RowMapping:
