@@ -181,7 +181,8 @@ class Door:
         tx.after_commit(lambda: self.enqueued(number))
         tx.insert(
             tables.deliveries, delivery, recipient.agency, number, kind, student, item, int(DeliveryState.PENDING), 0,
-            tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us, purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
+            tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us, purpose, basis,
+            sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
         return Released(delivery, _withheld(kept, denials), classes)
 

@@ -13,6 +13,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.triage import Proposal, RulePack, propose
@@ -83,59 +84,40 @@ class Screening:
         self, tx: Tx, known: Known, subject: str, proposal: Proposal, critical: bool
     ) -> tuple[pb.Triage, str]:
         """Open a triage for a person to confirm and, on a critical item, the crisis signal; each with its holder."""
-        triage = pb.Triage(
-            subject=subject,
-            proposed=types.Tier.ValueType(proposal.tier),
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule=f"{proposal.pack}@{proposal.version}/{proposal.rule}",
-            reason_zh=proposal.reason_zh,
-            reason_en=proposal.reason_en,
-            inputs=proposal.inputs,
-        )
+        triage = triage_of(proposal)
+        triage.subject = subject
         signal = ""
         if critical:
-            message = pb.Signal(
-                source=pb.SIGNAL_SOURCE_SCREENING,
-                kind=pb.SIGNAL_KIND_SUICIDAL,
-                facts=f"{proposal.reason_zh} / {proposal.reason_en}",
-                assessment=subject,
-            )
+            message = signal_of(proposal)
+            message.assessment = subject
             signal = self.open_signal(tx, known, message).name
         self.open_triage(tx, known, triage)
         return triage, signal
 
     def open_triage(self, tx: Tx, known: Known, triage: pb.Triage) -> None:
         """Store a proposed triage and give it to the school's psychologist."""
-        identifier = new_id(tx.now_us)
-        record = triage.SerializeToString()
-        tx.insert(
-            tables.triages, identifier, known.id, known.school, triage.subject, int(triage.proposed), 0,
-            int(triage.state), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="triages", key=identifier),
+        identifier, tier = new_id(tx.now_us), int(triage.proposed)
+        row, held = triage_rows(
+            self.door.keys.sealer(known.id), known, identifier, triage.subject, tier, triage.SerializeToString(),
+            holder=self.door.registry.holder(known.school), deadline_us=self.deadline(tier, "confirm", tx.now_us),
+            now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.triages, *row)
+        tx.insert(tables.holdings, *held)
         triage.name, triage.etag = f"triages/{identifier}", "1"
-        hold(
-            tx, triage.name, kind="triage", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(int(triage.proposed), "confirm", tx.now_us), step="confirm",
-            tier=int(triage.proposed), student=known.id,
-        )  # fmt: skip
 
     def open_signal(self, tx: Tx, known: Known, signal: pb.Signal) -> pb.Signal:
         """Store a signal and start its holder's clock."""
         identifier = new_id(tx.now_us)
         signal.state = pb.SIGNAL_STATE_OPEN
-        record = signal.SerializeToString()
-        tx.insert(
-            tables.signals, identifier, known.id, known.school, str(int(signal.kind)), types.TIER_RED,
-            int(signal.state), str(int(signal.source)), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="signals", key=identifier),
+        row, held = signal_rows(
+            self.door.keys.sealer(known.id), known, identifier, signal, signal.SerializeToString(),
+            holder=self.door.registry.holder(known.school),
+            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.signals, *row)
+        tx.insert(tables.holdings, *held)
         signal.name, signal.etag, signal.create_time_us = f"signals/{identifier}", "1", tx.now_us
-        hold(
-            tx, signal.name, kind="signal", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), step="acknowledge",
-            tier=types.TIER_RED, student=known.id,
-        )  # fmt: skip
         return signal
 
     def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:

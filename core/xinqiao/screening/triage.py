@@ -170,23 +170,28 @@ def propose(pack: RulePack, instrument: Instrument, score: Score) -> Proposal:
     """The proposal for one scored form. Raises ``Refusal`` FAILED_PRECONDITION/NO_TRIAGE_RULES when the pack has no
     rule for the instrument, or none that fits (an instrument changed after the pack was checked)."""
     for index in pack.ordered.get(instrument.id, ()):
-        rule = pack.rules[index]
-        if _matches(rule.when, score):
-            inputs = {name: value for name, value in score.scores.items() if value is not None}
-            inputs["answered"] = score.answered
-            for fired in score.critical:
-                inputs[f"critical.{fired}"] = 1
-            return Proposal(
-                tier=Tier[rule.tier].value,
-                rule=rule.id,
-                pack=pack.id,
-                version=pack.version,
-                inputs=inputs,
-                reason_zh=rule.reason.zh,
-                reason_en=rule.reason.en,
-                crisis=rule.signal == "crisis",
-            )
+        if _matches(pack.rules[index].when, score):
+            return proposal_of(pack, index, score)
     raise _no_rules(pack, instrument)
+
+
+def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
+    """The proposal of the rule at ``index`` of the pack, which ``score`` has met."""
+    rule = pack.rules[index]
+    inputs = {name: value for name, value in score.scores.items() if value is not None}
+    inputs["answered"] = score.answered
+    for fired in score.critical:
+        inputs[f"critical.{fired}"] = 1
+    return Proposal(
+        tier=Tier[rule.tier].value,
+        rule=rule.id,
+        pack=pack.id,
+        version=pack.version,
+        inputs=inputs,
+        reason_zh=rule.reason.zh,
+        reason_en=rule.reason.en,
+        crisis=rule.signal == "crisis",
+    )
 
 
 def propose_batch(

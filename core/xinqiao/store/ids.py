@@ -37,6 +37,6 @@ def new_id(now_us: int) -> str:
 
 
 def new_ids(now_us: int, count: int) -> list[str]:
-    """Many ids at once, in no order among themselves."""
+    """Many ids at once, ascending, so that they are appended to an index one after another."""
     head, tail = f"{now_us // 1000:012x}", random_bytes(10 * count).hex()
-    return [head + tail[start : start + 20] for start in range(0, 20 * count, 20)]
+    return [head + each for each in sorted([tail[start : start + 20] for start in range(0, 20 * count, 20)])]

@@ -8,7 +8,7 @@ row, table or student no longer opens. Suite 1 is AES-256-GCM (NIST SP 800-38D),
 import hashlib
 import hmac
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -59,7 +59,7 @@ class Sm4Gcm:
 class Sealer:
     """Seals and opens the records of one student; holds the unwrapped keys, so never log or store it."""
 
-    __slots__ = ("_aeads", "_commit_key", "_prefixes", "_student", "_suites", "_version")
+    __slots__ = ("_aeads", "_commit_key", "_prefixes", "_sealing", "_student", "_suites", "_version")
 
     def __init__(self, student: str, keys: Mapping[int, tuple[int, bytes]]) -> None:
         """``keys``: suite and 32-byte data key by key version. The highest version seals, every version opens."""
@@ -70,13 +70,18 @@ class Sealer:
         # Always the first key: a commitment in the journal must stay provable after a new key version.
         self._commit_key = keys[min(keys)][1]
         self._prefixes: dict[tuple[str, int], bytes] = {}
+        self._sealing: dict[str, tuple[Callable[[bytes, bytes, bytes], bytes], bytes, bytes]] = {}
 
     def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes:
         """The sealed form of ``plaintext``, to be stored in ``table`` under the record key ``key``."""
-        version = self._version
+        known = self._sealing.get(table)
+        if known is None:
+            version = self._version
+            header = _HEADER.pack(_FORMAT, self._suites[version], version)
+            known = self._sealing[table] = (self._aeads[version].encrypt, header, self._prefix(table, version))
+        encrypt, header, prefix = known
         nonce = random_bytes(_NONCE)
-        sealed = self._aeads[version].encrypt(nonce, plaintext, self._prefix(table, version) + key.encode())
-        return _HEADER.pack(_FORMAT, self._suites[version], version) + nonce + sealed
+        return header + nonce + encrypt(nonce, plaintext, prefix + key.encode())
 
     def open(self, blob: bytes, *, table: str, key: str) -> bytes:
         """What was sealed. Raises :class:`SealBroken` when altered, moved, or sealed under an unknown key version."""

@@ -27,8 +27,8 @@ Done = Callable[[Any, BaseException | None], None]
 
 _BATCH_COMMANDS = 256
 _AT_ONCE = 64  # commands taken together: their keys are looked up in one statement
-_BATCH_SECONDS = 0.005
-_CHECKPOINT_ROWS = 5_000
+_BATCH_SECONDS = 0.01
+_CHECKPOINT_ROWS = 20_000
 _CHECKPOINT_BATCHES = 1_000
 _ATTEMPTS = 12
 _RETRY_SQLSTATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
@@ -191,7 +191,6 @@ class Writer(ABC):
             for hook in self._hooks:
                 _guard(hook)
             _guard(self._after_batch)
-
 
 
 class SqliteWriter(Writer):
