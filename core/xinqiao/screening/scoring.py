@@ -152,18 +152,22 @@ def _prepared(instrument: Instrument, answers: Answers) -> tuple[Answers, Answer
         value is not None and value > high for value, high in zip(answers, plan.item_high, strict=True)
     ):
         raise range_refusal(instrument, answers)
-    filled = list(answers)
-    for items, below, unanswered in plan.skip:
-        if all((value := filled[item]) is not None and value < below for item in items):
-            for item in unanswered:
-                if filled[item] is None:
-                    filled[item] = plan.low
-    needed = filled if plan.needed is None else [filled[item] for item in plan.needed]
+    filled = answers
+    if plan.skip:
+        filled = list(answers)
+        for items, below, unanswered in plan.skip:
+            if all((value := filled[item]) is not None and value < below for item in items):
+                for item in unanswered:
+                    if filled[item] is None:
+                        filled[item] = plan.low
+    blanks = (filled if plan.needed is None else [filled[item] for item in plan.needed]).count(None)
+    if not plan.recode:
+        return filled, filled, blanks
     values = list(filled)
     for item, table in plan.recode:
         value = values[item]
         values[item] = None if value is None else table[value]
-    return filled, values, sum(value is None for value in needed)
+    return filled, values, blanks
 
 
 def _sums(plan: Plan, values: Answers, form_missing: int) -> dict[str, int | None]:
@@ -180,7 +184,7 @@ def _sums(plan: Plan, values: Answers, form_missing: int) -> dict[str, int | Non
         if missing > plan.max_missing or not count:
             scores[name] = None
             continue
-        if method == SUM:
+        if not method:  # a sum, the usual case
             total = sum(present)
             if count != size and plan.prorate:
                 total = (2 * total * size + count) // (2 * count)
@@ -202,8 +206,9 @@ def _category(plan: Plan, scores: dict[str, int | None], answers: Answers) -> st
         value = scores[name]
         if value is None:
             return None
-        worst = max(worst, table[value])
-    if any(answers[item] is None for item in plan.rule_items):
+        if table[value] > worst:
+            worst = table[value]
+    if plan.rules and any(answers[item] is None for item in plan.rule_items):
         return None
     for index, items, at_least in plan.rules:
         if index > worst and any((value := answers[item]) is not None and value >= at_least for item in items):
