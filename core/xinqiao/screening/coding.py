@@ -76,7 +76,9 @@ def _fits_another(instrument: Instrument, value: int) -> bool:
 
 
 def _mismatch(instrument: Instrument, coding: str, why: str, row: int = -1, item: int = -1) -> Refusal:
-    mend = f"these {instrument.id} answers are declared {coding}, but {why}: mend that answer or declare the other coding"
+    mend = (
+        f"these {instrument.id} answers are declared {coding}, but {why}: mend that answer or declare the other coding"
+    )
     details = {"codings": ", ".join(instrument.plan.codings)}
     if row >= 0:
         details |= {"row": str(row + 1), "item": str(item + 1)}

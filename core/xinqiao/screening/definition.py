@@ -65,7 +65,9 @@ def _items(value: object) -> tuple[int, ...]:
 
 _ITEMS_SCHEMA = {
     "type": "array",
-    "items": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_ITEMS}, {"type": "string", "pattern": _RANGE}]},
+    "items": {
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_ITEMS}, {"type": "string", "pattern": _RANGE}]
+    },
 }
 
 Items = Annotated[tuple[int, ...], PlainValidator(_items), WithJsonSchema(_ITEMS_SCHEMA)]
@@ -225,7 +227,7 @@ class Loinc(Strict):
 
     panel: str
     items: tuple[str, ...]
-    scores: dict[str, str] = {}
+    scores: dict[str, str] = Field(default_factory=dict[str, str])
     category: str | None = None
     answers: tuple[Annotated[str, Field(pattern=r"^LA\d{1,6}-\d$")], ...] = ()
 
@@ -282,7 +284,7 @@ class Definition(Strict):
     loinc: Loinc | None = None
     source: Text
     from_memory: tuple[FromMemory, ...] = ()
-    confirmed: dict[Fact, Text] = {}
+    confirmed: dict[Fact, Text] = Field(default_factory=dict[Fact, Text])
     licence: Licence
     enabled: bool
 

@@ -56,7 +56,9 @@ def _items(of: Definition) -> Iterator[Finding]:
     used += [(("critical", at, "items"), rule.items) for at, rule in enumerate(of.critical)]
     used += [(("category_rules", at, "items"), rule.items) for at, rule in enumerate(of.category_rules)]
     read = {item for _, items in used for item in items}
-    others: list[tuple[Loc, Sequence[int]]] = [(("recode", at, "items"), rule.items) for at, rule in enumerate(of.recode)]
+    others: list[tuple[Loc, Sequence[int]]] = [
+        (("recode", at, "items"), rule.items) for at, rule in enumerate(of.recode)
+    ]
     others += [(("item_scales", at, "items"), rule.items) for at, rule in enumerate(of.item_scales)]
     for at, rule in enumerate(of.skip):
         others += [(("skip", at, "items"), rule.items), (("skip", at, "unanswered"), rule.unanswered)]
@@ -69,13 +71,15 @@ def _items(of: Definition) -> Iterator[Finding]:
     recoded = [item for rule in of.recode for item in rule.items] + list(of.reverse)
     if len(set(recoded)) != len(recoded):
         yield Finding(("recode",), "an item is reversed or recoded twice", "有题目被重复反向或重编码")
-    for at, rule in enumerate(of.item_scales):
-        if not of.scale.min < rule.max <= of.scale.max or set(rule.items) & set(recoded):
+    for at, exception in enumerate(of.item_scales):
+        if not of.scale.min < exception.max <= of.scale.max or set(exception.items) & set(recoded):
             yield Finding(("item_scales", at), "max must lie inside scale, of items that are neither reversed nor recoded",
                           "max 须在 scale 之内，且不得用于反向或重编码的题目")  # fmt: skip
-    for at, rule in enumerate(of.recode):
-        if len(rule.to) != of.scale.max - of.scale.min + 1:
-            yield Finding(("recode", at, "to"), "must hold one number per value of the scale", "须为量表每个值各给一个数")
+    for at, recode in enumerate(of.recode):
+        if len(recode.to) != of.scale.max - of.scale.min + 1:
+            yield Finding(
+                ("recode", at, "to"), "must hold one number per value of the scale", "须为量表每个值各给一个数"
+            )
 
 
 def _scores(of: Definition) -> Iterator[Finding]:
@@ -87,8 +91,9 @@ def _scores(of: Definition) -> Iterator[Finding]:
         if spec.items and of.missing.max_missing >= len(spec.items) and of.missing.per == "score":
             yield Finding(("missing",), f"max_missing would let score {spec.id} exist with no answer at all",
                           f"max_missing 会使分数 {spec.id} 在毫无作答时也能得出")  # fmt: skip
-        whole = of.missing.rule == "refuse"
-        if (spec.method == "count" or spec.at_least) and not whole or spec.method == "mean" and of.missing.rule == "zero":
+        partial = spec.method == "count" or spec.at_least is not None
+        unsound = {"refuse": False, "prorate": partial, "zero": partial or spec.method == "mean"}
+        if unsound[of.missing.rule]:
             yield Finding((*loc, "method"), "would change with each blank: use missing refuse (a plain mean may prorate)",
                           "会随缺答而变：请用 missing refuse（普通均值可用 prorate）")  # fmt: skip
         if spec.id in known:
@@ -120,11 +125,15 @@ def _coding(of: Definition) -> Iterator[Finding]:
 def _totals(of: Definition) -> Iterator[Finding]:
     for at, (_, high) in enumerate(extents(of).values()):
         if high > MAX_TOTAL:
-            yield Finding(("scores", at), f"a total above {MAX_TOTAL} cannot be stored", f"总分超过 {MAX_TOTAL} 无法存储")
+            yield Finding(
+                ("scores", at), f"a total above {MAX_TOTAL} cannot be stored", f"总分超过 {MAX_TOTAL} 无法存储"
+            )
     for at, rule in enumerate(of.validity):
         low, high = extents(of).get(rule.score, (0, 0))
         if not low < rule.at_least <= high:
-            yield Finding(("validity", at, "at_least"), "no form, or every form, would be void", "会使无一份或每一份作废")
+            yield Finding(
+                ("validity", at, "at_least"), "no form, or every form, would be void", "会使无一份或每一份作废"
+            )
 
 
 def _bands(of: Definition) -> Iterator[Finding]:
@@ -176,8 +185,8 @@ def _critical(of: Definition) -> Iterator[Finding]:
     yield from _unique(tuple(rule.id for rule in of.critical), ("critical",))
     for at, rule in enumerate(of.critical):
         yield from _threshold(of, rule.items, rule.at_least, ("critical", at, "at_least"))
-    for at, rule in enumerate(of.skip):
-        yield from _threshold(of, rule.items, rule.below, ("skip", at, "below"))
+    for at, skip in enumerate(of.skip):
+        yield from _threshold(of, skip.items, skip.below, ("skip", at, "below"))
 
 
 def _threshold(of: Definition, items: Iterable[int], value: int, loc: Loc) -> Iterator[Finding]:
@@ -191,7 +200,9 @@ def _loinc(of: Definition) -> Iterator[Finding]:
     if of.loinc is None:
         return
     if len(of.loinc.items) != of.items:
-        yield Finding(("loinc", "items"), f"must hold {of.items} codes, one per item", f"须有 {of.items} 个代码，每题一个")
+        yield Finding(
+            ("loinc", "items"), f"must hold {of.items} codes, one per item", f"须有 {of.items} 个代码，每题一个"
+        )
     if of.loinc.answers and len(of.loinc.answers) != of.scale.max - of.scale.min + 1:
         yield Finding(("loinc", "answers"), "must hold one code per value of the scale", "须为量表每个值各给一个代码")
     if not {spec.id for spec in of.scores}.issuperset(of.loinc.scores):

@@ -65,7 +65,9 @@ class Instrument(Definition):
 
     def category_label(self, category_id: str) -> Label:
         """The name of a category of this instrument; KeyError for another instrument's."""
-        labels = {each.id: each.label for each in self.categories} | {each.category: each.label for each in self.validity}
+        labels = {each.id: each.label for each in self.categories} | {
+            each.category: each.label for each in self.validity
+        }
         return labels[category_id]
 
 

@@ -14,7 +14,7 @@ PlannedScore = tuple[str, tuple[int, ...] | None, tuple[str, ...], int, int, int
 class Plan:
     """Every sequence is 0-based and immutable; tables are indexed by the answer."""
 
-    __slots__ = ("categories", "codings", "critical", "graded", "high", "item_high", "items", "low", "max_missing",
+    __slots__ = ("categories", "codings", "crisis", "critical", "graded", "high", "item_high", "items", "low", "max_missing",
                  "needed", "per_form", "prorate", "recode", "required", "rule_items", "rules", "scores", "severity",
                  "skip", "special", "validity", "validity_scores")  # fmt: skip
 
@@ -48,6 +48,8 @@ class Plan:
         self.validity = tuple((rule.score, rule.at_least, self.categories.index(rule.category)) for rule in of.validity)
         self.validity_scores = frozenset(rule.score for rule in of.validity)
         self.critical = tuple((rule.id, zero_based(rule.items), rule.at_least) for rule in of.critical)
+        self.crisis = [index for index, rule in enumerate(of.critical) if rule.severity == "crisis"]
+        """Which of ``critical`` raise a crisis signal, whatever the triage pack says of the others."""
 
 
 def category_ids(of: Definition) -> tuple[str, ...]:

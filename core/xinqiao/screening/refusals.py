@@ -18,9 +18,7 @@ def count_refusal(instrument: Instrument, got: int) -> Refusal:
 def range_refusal(instrument: Instrument, answers: Sequence[int | None]) -> Refusal:
     """ANSWER_RANGE: the first item whose answer lies outside its scale."""
     low, highs = instrument.scale.min, item_highs(instrument)
-    index = next(
-        place for place, value in enumerate(answers) if value is not None and not low <= value <= highs[place]
-    )
+    index = next(place for place, value in enumerate(answers) if value is not None and not low <= value <= highs[place])
     return item_refusal(instrument, "ANSWER_RANGE", index, low, highs[index])
 
 

@@ -223,7 +223,7 @@ def _score_chunk(plan: Plan, columns: Bytes, part: slice, tables: _Tables, into:
     outside &= ~missing
     if plan.low:
         outside |= columns < plan.low
-    bad = outside.any(axis=0)
+    bad: Flags = np.asarray(outside.any(axis=0), np.bool_)
     answered = plan.items - _count(missing)
     for items, below, unanswered in plan.skip:
         skipped = (columns[list(items)] < below).all(axis=0)
@@ -283,7 +283,9 @@ def _totals(plan: Plan, values: Bytes, missing: Flags, form_blanks: Wide, bad: F
     return totals
 
 
-def _categories(plan: Plan, totals: dict[str, Wide], tables: _Tables, columns: Bytes, missing: Flags) -> NDArray[np.int8]:
+def _categories(
+    plan: Plan, totals: dict[str, Wide], tables: _Tables, columns: Bytes, missing: Flags
+) -> NDArray[np.int8]:
     worst = np.zeros(columns.shape[1], np.int8)
     none = np.zeros(columns.shape[1], np.bool_)
     for name, table in tables.severity.items():

@@ -64,14 +64,14 @@ class Screening:
         record = assessment.SerializeToString()
         call.tx.insert(
             tables.assessments, identifier, known.id, known.school, instrument.id, request.taken_on, proposal.tier,
-            bool(scored.critical), call.caller.agency, None, call.tx.now_us,
+            proposal.crisis, call.caller.agency, None, call.tx.now_us,
             sealer.seal(record, table="assessments", key=identifier),
         )  # fmt: skip
         assessment.name = f"assessments/{identifier}"
         assessment.student = self.door.students.name(call.caller.agency, known.id)
         response = rpc.SubmitAssessmentResponse(assessment=assessment)
         if proposal.tier > types.TIER_GREEN:
-            triage, signal = self.follow_up(call.tx, known, assessment.name, proposal, bool(scored.critical))
+            triage, signal = self.follow_up(call.tx, known, assessment.name, proposal, proposal.crisis)
             triage.student = assessment.student
             response.triage.CopyFrom(triage)
             response.signal = signal

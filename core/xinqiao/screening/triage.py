@@ -63,7 +63,9 @@ class When(Strict):
         kinds = [value is not None for value in given]
         bounded = self.at_least is not None or self.at_most is not None
         if sum(kinds) != 1 or bounded != (self.score is not None):
-            raise ValueError("give one of critical, category, no_score, no_category, or score with at_least and/or at_most")
+            raise ValueError(
+                "give one of critical, category, no_score, no_category, or score with at_least and/or at_most"
+            )
         return self
 
 
@@ -309,7 +311,9 @@ def _check_promises(instrument: Instrument, rules: list[Rule]) -> None:
     for rule in rules:
         resting = rule.when.score in guarded or (category_guarded and rule.when.category is not None)
         if rule.tier == "GREEN" and (not resting or not instrument.void_ids.isdisjoint(rule.when.category or ())):
-            raise ValueError(f"{rule.id}: GREEN may rest only on a score or a category whose absence has a rule above GREEN")
+            raise ValueError(
+                f"{rule.id}: GREEN may rest only on a score or a category whose absence has a rule above GREEN"
+            )
 
 
 def _no_rules(pack: RulePack, instrument: Instrument) -> Refusal:

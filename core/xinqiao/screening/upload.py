@@ -94,7 +94,9 @@ class Uploads:
         verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(
             np.uint8
         )
-        verdicts[(scored.verdict == 0) & scored.critical.any(axis=1)] = rpc.ROW_VERDICT_ACCEPTED_CRITICAL
+        verdicts[(scored.verdict == 0) & scored.critical[:, upload.instrument.plan.crisis].any(axis=1)] = (
+            rpc.ROW_VERDICT_ACCEPTED_CRITICAL
+        )
         verdicts[[entry is None for entry in known]] = rpc.ROW_VERDICT_UNKNOWN_STUDENT
         digest = hashlib.sha256(batch.SerializeToString(deterministic=True)).digest()
         prepared = Prepared(batch.number, digest, verdicts.tobytes())
@@ -196,7 +198,7 @@ class Uploads:
         prepared.holdings.append(
             (f"triages/{identifier}", "triage", student, school, holder, deadline, "confirm", tier, now_us, 0)
         )
-        if not critical:
+        if not critical and rule.signal != "crisis":
             return
         signal = pb.Signal(
             source=pb.SIGNAL_SOURCE_SCREENING,
