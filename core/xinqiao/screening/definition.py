@@ -291,8 +291,11 @@ class Definition(Strict):
     @property
     def unconfirmed(self) -> tuple[Fact, ...]:
         """Facts from memory that no operator has confirmed and that results or the right to use it rest on."""
-        facts = dict.fromkeys(entry.fact for entry in self.from_memory)
-        return tuple(fact for fact in facts if fact not in ADVICE and fact not in self.confirmed)
+        settled = ADVICE | set(self.confirmed)
+        if self.licence.record is not None:
+            settled |= {"licence"}
+        facts: dict[Fact, None] = dict.fromkeys(entry.fact for entry in self.from_memory)
+        return tuple(fact for fact in facts if fact not in settled)
 
 
 def _loinc_valid(code: str) -> bool:
