@@ -15,7 +15,7 @@ order of the form, and a list of items may hold ranges: ``[1-15, 20]``. The word
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from xinqiao.screening.datafile import Label, Strict, Text
@@ -70,7 +70,7 @@ _ITEMS_SCHEMA = {
     },
 }
 
-Items = Annotated[tuple[int, ...], PlainValidator(_items), WithJsonSchema(_ITEMS_SCHEMA)]
+Items = Annotated[tuple[int, ...], PlainValidator(_items), PlainSerializer(list), WithJsonSchema(_ITEMS_SCHEMA)]
 SomeItems = Annotated[Items, Field(min_length=1)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Answer = Annotated[int, Field(ge=0, lt=NOT_ANSWERED)]
