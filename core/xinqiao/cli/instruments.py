@@ -51,7 +51,7 @@ def show(texts: Texts, config: Path | None, folder: Path | None, name: str, *, j
     if scores := _score_rows(one):
         table([texts(f"col.{name}") for name in ("score", "method", "of", "range", "norm", "bands")], scores)
     if rules := _rule_rows(texts, one):
-        table([texts(f"col.{name}") for name in ("rule", "items", "when", "severity", "message")], rules)
+        table([texts(f"col.{name}") for name in ("rules", "items", "when", "severity", "message")], rules)
     return 0
 
 
@@ -72,7 +72,7 @@ def _facts(texts: Texts, one: Instrument) -> list[tuple[str, object]]:
         ("state", _why(texts, one) or texts("instr.on")),
         ("from_memory", "; ".join(f"{entry.fact}: {entry.note}" for entry in one.from_memory)),
         ("confirmed", "; ".join(f"{fact}: {by}" for fact, by in one.confirmed.items())),
-        ("source", one.source),
+        ("sources", one.source),
     ]
 
 
