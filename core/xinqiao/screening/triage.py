@@ -2,8 +2,7 @@
 
 Every rule of the form's instrument is evaluated and the highest tier wins, so adding a rule can only raise a proposal.
 Three promises are checked when a pack is loaded, not hoped for: a crisis item always proposes RED, a form without its
-result (its total, or its category where answers are not added up) and a void form never propose GREEN, and every
-possible result of a covered instrument meets a rule.
+total never proposes GREEN, and every possible result of a covered instrument meets a rule.
 """
 
 from collections.abc import Mapping
@@ -276,7 +275,10 @@ def _check_references(rule: Rule, instrument: Instrument) -> None:
 
 
 def _check_promises(instrument: Instrument, rules: list[Rule]) -> None:
-    """The three promises of the module docstring, for one instrument."""
+    """The three promises of the module docstring, for one instrument.
+
+    Where answers are not added up the category stands for the total; a void form counts as one without its total.
+    """
     for critical in instrument.critical:
         crisis = any(
             rule.signal == "crisis"
