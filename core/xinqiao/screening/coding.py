@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument
-from xinqiao.screening.refusals import item_refusal
+from xinqiao.screening.refusals import count_refusal, item_refusal
 
 Bytes = NDArray[np.uint8]
 
@@ -48,6 +48,25 @@ def rows_in_own_coding(instrument: Instrument, answers: Bytes, coding: str) -> B
     if lacks_lowest(instrument, answers, coding) and answers.shape[0] >= TELLING_ROWS:
         raise _mismatch(instrument, coding, f"no answer in {answers.shape[0]} rows is the lowest of this coding")
     return table[answers]
+
+
+def own_bytes(instrument: Instrument, answers: bytes, coding: str) -> bytes:
+    """Forms as columnar bytes, in the coding of ``instrument.scale``; raises as :func:`rows_in_own_coding`.
+
+    Stored answers are always in this coding, so that a record needs no word about how it came.
+    """
+    if not instrument.codings and not coding:
+        return answers
+    if len(answers) % instrument.items:
+        raise count_refusal(instrument, len(answers))
+    rows = np.frombuffer(answers, np.uint8).reshape(-1, instrument.items)
+    return rows_in_own_coding(instrument, rows, coding).tobytes()
+
+
+def check_coding(instrument: Instrument, coding: str) -> None:
+    """Raises ``Refusal`` CODING_REQUIRED or CODING_UNKNOWN for a declaration the instrument does not know."""
+    if instrument.codings or coding:
+        _declared(instrument, coding)
 
 
 def lacks_lowest(instrument: Instrument, answers: Bytes, coding: str) -> bool:

@@ -53,6 +53,11 @@ class Instrument(Definition):
         """The categories of void forms."""
         return frozenset(rule.category for rule in self.validity)
 
+    @property
+    def own_coding(self) -> str:
+        """The coding of ``scale``, for answers already in it; empty where there is one coding only."""
+        return self.codings[0].id if self.codings else ""
+
     @cached_property
     def plan(self) -> Plan:
         """The instrument compiled for scoring (0-based items, lookup tables)."""

@@ -14,6 +14,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.coding import own_bytes
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.triage import Proposal, RulePack, propose
@@ -55,10 +56,12 @@ class Screening:
         known = self.door.students.resolve(call.tx, call.caller, request.student)
         instrument = self.instrument(request.instrument)
         check_date(request.taken_on, call.tx.now_us)
-        scored = score(instrument, [None if byte == _MISSING else byte for byte in request.answers])
+        answers = own_bytes(instrument, request.answers, request.coding)
+        form = [None if byte == _MISSING else byte for byte in answers]
+        scored = score(instrument, form, coding=instrument.own_coding)
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id
-        assessment = to_message(instrument, scored, request.answers, request.taken_on, call.tx.now_us)
+        assessment = to_message(instrument, scored, answers, request.taken_on, call.tx.now_us)
         identifier = secrets.token_hex(16)
         sealer = self.door.keys.sealer(known.id)
         record = assessment.SerializeToString()

@@ -14,6 +14,7 @@ from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
+from xinqiao.screening.coding import check_coding, own_bytes
 from xinqiao.screening.instruments import Instrument
 from xinqiao.screening.scoring import BatchScores, score_batch
 from xinqiao.screening.service import Screening, check_date
@@ -38,6 +39,7 @@ class OpenUpload:
     instrument: Instrument
     taken_on: str
     digest: bytes
+    coding: str = ""
 
 
 @dataclass(slots=True)
@@ -62,11 +64,12 @@ class Uploads:
         self._door = screening.door
 
     def open(self, header: rpc.UploadHeader, caller: Partner) -> OpenUpload:
-        """Check a header. Raises Refusal NOT_FOUND/INSTRUMENT."""
+        """Check a header. Raises Refusal NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/CODING_REQUIRED or CODING_UNKNOWN."""
         instrument = self._screening.instrument(header.instrument)
         digest = hashlib.sha256(header.SerializeToString(deterministic=True)).digest()
         identifier = f"{caller.agency}.{header.upload_id}"
-        return OpenUpload(identifier, caller.id, caller.agency, instrument, header.taken_on, digest)
+        check_coding(instrument, header.coding)
+        return OpenUpload(identifier, caller.id, caller.agency, instrument, header.taken_on, digest, header.coding)
 
     def resume(self, upload: OpenUpload, call: Call) -> rpc.UploadAssessmentsResponse:
         """Begin the upload, or say how far it got. Raises Refusal ALREADY_EXISTS/KEY_REUSED, DATE_RANGE."""
@@ -88,8 +91,9 @@ class Uploads:
         rows, items = len(batch.local_ids), upload.instrument.items
         if len(batch.answers) != rows * items:
             raise Refusal("INVALID_ARGUMENT", "BATCH_SHAPE", f"answers needs {items} bytes for each of the local_ids")
-        answers = np.frombuffer(batch.answers, np.uint8).reshape(rows, items)
-        scored = score_batch(upload.instrument, answers)
+        own = own_bytes(upload.instrument, batch.answers, upload.coding)
+        answers = np.frombuffer(own, np.uint8).reshape(rows, items)
+        scored = score_batch(upload.instrument, answers, coding=upload.instrument.own_coding)
         known = self._known(reading, caller, batch.local_ids)
         verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(
             np.uint8
@@ -100,7 +104,7 @@ class Uploads:
         verdicts[[entry is None for entry in known]] = rpc.ROW_VERDICT_UNKNOWN_STUDENT
         digest = hashlib.sha256(batch.SerializeToString(deterministic=True)).digest()
         prepared = Prepared(batch.number, digest, verdicts.tobytes())
-        self._rows(upload, batch.answers, known, scored, verdicts, prepared, reading.now_us)
+        self._rows(upload, own, known, scored, verdicts, prepared, reading.now_us)
         return prepared
 
     def _known(
