@@ -80,7 +80,10 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
     if settings.legal_bases.exists():
         yield "legal_bases", lambda: load_bases(settings.legal_bases)
     if settings.instruments.exists() and settings.triage.exists():
-        yield "triage", lambda: load_triage(settings.triage, load_instruments(settings.instruments))
+        yield (
+            "triage",
+            lambda: load_triage(settings.triage, load_instruments(settings.instruments, settings.instruments_overlay)),
+        )
 
 
 def print_schema(*, district: bool) -> int:

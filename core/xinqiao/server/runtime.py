@@ -85,7 +85,7 @@ class Gateway:
         bases = load_bases(Path(settings.legal_bases))
         self.door = Door(policy, bases, self.registry, Students(keys), keys)
         clocks = Clocks(self.bundle.district)
-        library = load_instruments(Path(settings.instruments))
+        library = load_instruments(settings.instruments, settings.instruments_overlay)
         pack = load_triage(Path(settings.triage), library)
         screening = Screening(self.door, library, pack, clocks.deadline)
         screening.uploads = Uploads(screening)
