@@ -200,7 +200,7 @@ class Duty(_message.Message):
     student: _builtins.str
     """The caller's `students/{pseudonym}`."""
     kind: _builtins.str
-    """`notify-guardian`."""
+    """`notify-guardian`, or a duty to report of `config/policy/signals.yaml`, such as `mandatory-report`."""
     basis: _builtins.str
     """The legal basis that opened it."""
     item: _builtins.str
