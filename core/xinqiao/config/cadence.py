@@ -30,7 +30,8 @@ class Cadence(Strict):
         default="school", description="One for each school that such a partner serves, or one for each such partner."
     )
     units: dict[SchoolCode, tuple[Unit, ...]] = Field(
-        default={}, description="Classes or grades of a school that report one by one; none means the school as one."
+        default_factory=dict[SchoolCode, tuple[Unit, ...]],
+        description="Classes or grades of a school that report one by one; none means the school as one.",
     )
     every: Every = Field(description="How often.")
     times: int = Field(default=1, ge=1, le=12, description="How many in each period, spread evenly; drills: 2 a term.")

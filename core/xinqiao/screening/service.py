@@ -167,6 +167,7 @@ class Screening:
             drop(call.tx, request.name)
         self._resolve_signals(call, student, {triage.subject, *triage.signals})
         triage.name, triage.etag = request.name, str(version)
+        triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed))
         triage.student = self.door.students.name(call.caller.agency, student)
         response = rpc.ConfirmTierResponse(triage=triage)
         call.student = student
@@ -213,6 +214,7 @@ class Screening:
             triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
             triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
+            triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed or triage.proposed))
             triage.student = self.door.students.name(call.caller.agency, str(row["student"]))
             call.view(triage, student=str(row["student"]))
             triages.append(triage)

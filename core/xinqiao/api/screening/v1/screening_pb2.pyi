@@ -354,6 +354,8 @@ class Triage(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     SIGNALS_FIELD_NUMBER: _builtins.int
+    LEVEL_ZH_FIELD_NUMBER: _builtins.int
+    LEVEL_EN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`triages/{id}`."""
     student: _builtins.str
@@ -378,6 +380,10 @@ class Triage(_message.Message):
     """The confirmer's words."""
     etag: _builtins.str
     """Version for optimistic updates; a further report that joins the triage changes it."""
+    level_zh: _builtins.str
+    """The district's word for the tier that stands, the confirmed one or else the proposed one, in Chinese."""
+    level_en: _builtins.str
+    """The same in English."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What the rule looked at, such as `critical:suicidal_thoughts` = 2."""
@@ -403,10 +409,12 @@ class Triage(_message.Message):
         note: _builtins.str = ...,
         etag: _builtins.str = ...,
         signals: _abc.Iterable[_builtins.str] | None = ...,
+        level_zh: _builtins.str = ...,
+        level_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "signals", b"signals", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "level_en", b"level_en", "level_zh", b"level_zh", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "signals", b"signals", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
