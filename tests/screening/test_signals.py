@@ -209,6 +209,17 @@ def test_a_concern_is_held_too_and_a_second_independent_source_raises_it(town):
     assert report(town, local, PEER, CONCERN).triage.proposed == types.TIER_ORANGE
 
 
+def test_a_concern_once_raised_is_not_lowered_when_its_first_sources_are_long_past(fresh_town):
+    local = fresh_town.student()
+    report(fresh_town, local, PEER, CONCERN)
+    raised = report(fresh_town, local, TEACHER, CONCERN).triage
+    for _ in range(2):
+        fresh_town.clock.advance(timedelta(days=10))
+        last = report(fresh_town, local, PEER, CONCERN)
+    assert last.signal.tier == types.TIER_YELLOW  # alone within its window
+    assert (last.triage.name, last.triage.proposed) == (raised.name, types.TIER_ORANGE)
+
+
 def test_a_concern_beside_a_red_case_leaves_it_red(town):
     local = town.student()
     red = report(town, local)

@@ -22,7 +22,7 @@ from xinqiao.screening.expected import Expected, expected, running_since
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.holdings import drop, hold
-from xinqiao.store.sql import RowMapping, or_, update
+from xinqiao.store.sql import RowMapping, or_
 from xinqiao.store.tx import ReadTx, Tx
 
 _BATCH: Final = 200
@@ -133,11 +133,8 @@ class Reports:
     def _miss(self, tx: Tx) -> int:
         """One missed report each: a holding for whoever asks why, and a row in the journal."""
         rows = self._overdue(tx, _BATCH)
-        c = tables.expected_reports.c
         for row in rows:
-            still = update(tables.expected_reports).where((c.id == row["id"]) & (c.state == _DUE))
-            if not tx.execute(still.values(state=_MISSED, updated_us=tx.now_us)):
-                continue  # another node was faster, or it came at the last moment
+            tx.update(tables.expected_reports, (row["id"],), state=_MISSED, updated_us=tx.now_us)
             cadence, name = self._cadences.get(str(row["cadence"])), f"reports/{row['id']}"
             within = cadence.ask_within if cadence else timedelta(days=1)
             hold(
@@ -200,15 +197,13 @@ class Reports:
         )  # fmt: skip
         if row is None:
             raise self._unknown()
-        fresh = update(tables.expected_reports).where((c.id == row["id"]) & (c.state != _RECEIVED))
-        taken = call.tx.execute(
-            fresh.values(
-                state=_RECEIVED, received_us=call.tx.now_us, nil_report=request.nil_report,
-                students_seen=request.students_seen, concerns=request.concerns, updated_us=call.tx.now_us,
-            )
-        )  # fmt: skip
-        if not taken:
+        if row["state"] == _RECEIVED:
             raise Refusal("FAILED_PRECONDITION", "STATE", "this report has come before")
+        call.tx.update(
+            tables.expected_reports, (row["id"],), state=_RECEIVED, received_us=call.tx.now_us,
+            nil_report=request.nil_report, students_seen=request.students_seen, concerns=request.concerns,
+            updated_us=call.tx.now_us,
+        )  # fmt: skip
         name = f"reports/{row['id']}"
         drop(call.tx, name)
         call.journal("report.received", resource=name, reason="late" if call.tx.now_us > row["due_us"] else "in time")
