@@ -110,7 +110,8 @@ def test_days_of_downtime_are_caught_up_one_by_one_the_oldest_first(weekly):
 
 
 def test_a_long_downtime_is_caught_up_in_bounded_commands(weekly, monkeypatch):
-    monkeypatch.setattr("xinqiao.screening.cadence._BATCH", 3)
+    for limit, size in (("_BATCH", 3), ("_EACH", 2), ("_SUBJECTS", 1)):
+        monkeypatch.setattr(f"xinqiao.screening.cadence.{limit}", size)
     tick(weekly)
     weekly.clock.advance(timedelta(days=33))
     assert tick(weekly) == 10

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import Final, NamedTuple
@@ -26,7 +26,11 @@ from xinqiao.store.sql import RowMapping, or_
 from xinqiao.store.tx import ReadTx, Tx
 
 _BATCH: Final = 200
-"""Reports made or missed in one command: after days of downtime crisis commands still find their turn in between."""
+"""Reports missed in one command: after days of downtime crisis commands still find their turn in between."""
+
+_SUBJECTS: Final = 50
+_EACH: Final = 20
+"""Reports made in one command: so many schools, and at most so many of each."""
 
 _AHEAD: Final = timedelta(days=30)
 _CALENDAR: Final = "calendars/district"
@@ -64,20 +68,21 @@ class Reports:
         today = local_date(store.clock.now_us())
         if self._cadences and today != self._made_on:
             for name, cadence in self._cadences.items():
-                for owed in self._owed(name, cadence):
-                    while not store.run(partial(self._make, name, cadence, owed, today)):
-                        pass
+                waiting = list(self._owed(cadence))
+                while waiting:
+                    some = waiting[:_SUBJECTS]
+                    waiting = store.run(partial(self._make, name, cadence, some, today)) + waiting[_SUBJECTS:]
             store.run(lambda tx: self._watch_calendar(tx, today))
             self._made_on = today
         total = 0
         with store.read() as reading:
-            waiting = bool(self._overdue(reading, 1))
-        while waiting:
+            late = bool(self._overdue(reading, 1))
+        while late:
             done = store.run(self._miss)
-            total, waiting = total + done, done == _BATCH
+            total, late = total + done, done == _BATCH
         return total
 
-    def _owed(self, name: str, cadence: Cadence) -> Iterator[Owed]:
+    def _owed(self, cadence: Cadence) -> Iterator[Owed]:
         role = int(options.Role.Value(f"ROLE_{cadence.role}"))
         seen: set[str] = set()
         for partner in self._door.registry.with_role(role):
@@ -89,29 +94,35 @@ class Reports:
                 for unit in cadence.units.get(school) or ("",):
                     yield Owed(subject, unit, school, partner.id if school else partner.agency)
 
-    def _make(self, name: str, cadence: Cadence, owed: Owed, today: date, tx: Tx) -> bool:
-        """Make rows for the periods that have begun since the last time, at most a batch; whether that was all."""
-        key = f"cadence/{name}/{owed.subject}/{owed.unit}"
-        kept = tx.get(tables.meta, key)
+    def _make(self, name: str, cadence: Cadence, some: Sequence[Owed], today: date, tx: Tx) -> list[Owed]:
+        """Make rows for the periods that have begun since the last time; whose are not all made yet."""
+        rest: list[Owed] = []
+        for owed in some:
+            key = f"cadence/{name}/{owed.subject}/{owed.unit}"
+            kept = tx.get(tables.meta, key)
+            found = self._begun(cadence, None if kept is None else str(kept["value"]), today, tx.now_us)
+            following = (today + timedelta(days=1)).isoformat()
+            if len(found) > _EACH:
+                following = found[_EACH].first.isoformat()
+                rest.append(owed)
+            made = sum(self._insert(tx, name, owed, each) for each in found[:_EACH])
+            if kept is None:
+                tx.insert(tables.meta, key, following)
+            elif str(kept["value"]) < following:
+                tx.update(tables.meta, (key,), value=following)
+            if made:
+                self._journal(tx, "reports.expected", owed.reporter, key, f"made:{made}")
+        return rest
+
+    def _begun(self, cadence: Cadence, kept: str | None, today: date, now_us: int) -> list[Expected]:
+        """Periods begun since the day that was kept, in order of their first day."""
         if kept is None:
             # Switched on now: the running period is owed if its time is not over; nothing before it ever was.
             since = running_since(cadence, self._calendar, today)
-            found = [each for each in expected(cadence, self._calendar, since, today) if each.due_us > tx.now_us]
+            found = [each for each in expected(cadence, self._calendar, since, today) if each.due_us > now_us]
         else:
-            since = date.fromisoformat(str(kept["value"]))
-            if since > today:
-                return True
-            found = expected(cadence, self._calendar, since, today)
-        found.sort(key=lambda each: each.first)
-        batch = found[:_BATCH]
-        whole = len(found) == len(batch)
-        made = sum(self._insert(tx, name, owed, each) for each in batch)
-        following = (today + timedelta(days=1) if whole else found[_BATCH].first).isoformat()
-        if kept is not None or not tx.insert_if_absent(tables.meta, key, following):
-            tx.update(tables.meta, (key,), value=following)
-        if made:
-            self._journal(tx, "reports.expected", owed.reporter, key, f"made:{made}")
-        return whole
+            found = expected(cadence, self._calendar, date.fromisoformat(kept), today)
+        return sorted(found, key=lambda each: each.first)
 
     def _insert(self, tx: Tx, name: str, owed: Owed, each: Expected) -> bool:
         return tx.insert_if_absent(

@@ -18,12 +18,20 @@ from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import hold
-from xinqiao.store.sql import RowMapping
+from xinqiao.store.sql import RowMapping, bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
 Deadline = Callable[[int, str, int], int]
 """(tier, step, now_us) -> deadline_us, from the district's clocks."""
 
+_S = tables.signals.c
+_EARLIER = (
+    tables.signals.select()
+    .where(
+        (_S.student == bindparam("student")) & (_S.kind == bindparam("kind")) & (_S.created_us >= bindparam("since"))
+    )
+    .order_by(_S.created_us, _S.id)
+)
 _DAY_US = 86_400_000_000
 _DUTY_OPEN = int(DUTY_STATE_OPEN)
 _CHUNK = 900  # values in one IN (...)
@@ -123,15 +131,8 @@ class Signals:
 
     def _earlier(self, tx: ReadTx, student: str, kind: int) -> list[RowMapping]:
         """Reports of the same student and kind within the window, the earliest first."""
-        c = tables.signals.c
         since = tx.now_us - self._policy.window_us(kind)
-        return list(
-            tx.all(
-                tables.signals.select()
-                .where((c.student == student) & (c.kind == str(kind)) & (c.created_us >= since))
-                .order_by(c.created_us, c.id)
-            )
-        )
+        return list(tx.find(_EARLIER, student=student, kind=str(kind), since=since))
 
     def _triage(
         self, tx: Tx, known: Known, signal: pb.Signal, pending: Sequence[RowMapping], sources: int
