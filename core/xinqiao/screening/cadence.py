@@ -56,6 +56,7 @@ class Reports:
         self._cadences = cadences
         self._operator = operator
         self._made_on: date | None = None
+        self._asked: dict[tuple[int, date, date], list[Expected]] = {}
 
     # -- the tick -----------------------------------------------------------------------------------------------------
 
@@ -72,6 +73,7 @@ class Reports:
                 while waiting:
                     some = waiting[:_SUBJECTS]
                     waiting = store.run(partial(self._make, name, cadence, some, today)) + waiting[_SUBJECTS:]
+            self._asked.clear()
             store.run(lambda tx: self._watch_calendar(tx, today))
             self._made_on = today
         total = 0
@@ -116,13 +118,14 @@ class Reports:
 
     def _begun(self, cadence: Cadence, kept: str | None, today: date, now_us: int) -> list[Expected]:
         """Periods begun since the day that was kept, in order of their first day."""
+        since = running_since(cadence, self._calendar, today) if kept is None else date.fromisoformat(kept)
+        asked = (id(cadence), since, today)
+        if asked not in self._asked:  # the same for every school, and worth a hundred of the inserts that follow
+            self._asked[asked] = sorted(expected(cadence, self._calendar, since, today), key=lambda each: each.first)
         if kept is None:
             # Switched on now: the running period is owed if its time is not over; nothing before it ever was.
-            since = running_since(cadence, self._calendar, today)
-            found = [each for each in expected(cadence, self._calendar, since, today) if each.due_us > now_us]
-        else:
-            found = expected(cadence, self._calendar, date.fromisoformat(kept), today)
-        return sorted(found, key=lambda each: each.first)
+            return [each for each in self._asked[asked] if each.due_us > now_us]
+        return self._asked[asked]
 
     def _insert(self, tx: Tx, name: str, owed: Owed, each: Expected) -> bool:
         return tx.insert_if_absent(
