@@ -11,10 +11,12 @@ from typing import Any
 
 def _gateway(folder: Path) -> None:
     from xinqiao.adapters.host import AdapterHost
+    from xinqiao.cli.serving import tune_collector
     from xinqiao.server.runtime import Gateway
 
     gateway = Gateway(folder / "gateway.yaml", host=AdapterHost.load([]))
     gateway.start()
+    tune_collector()
     print(gateway.port, flush=True)
     sys.stdin.read()
     gateway.stop()

@@ -1,7 +1,6 @@
 """Expected reports: made on time, taken when they come, and a sign with a holder when they do not."""
 
 import logging
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
@@ -22,6 +21,7 @@ from xinqiao.screening.expected import Expected, expected, running_since
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.holdings import drop, hold
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping, or_
 from xinqiao.store.tx import ReadTx, Tx
 
@@ -129,7 +129,7 @@ class Reports:
 
     def _insert(self, tx: Tx, name: str, owed: Owed, each: Expected) -> bool:
         return tx.insert_if_absent(
-            tables.expected_reports, secrets.token_hex(16), name, owed.subject, owed.unit, each.period, owed.school,
+            tables.expected_reports, new_id(tx.now_us), name, owed.subject, owed.unit, each.period, owed.school,
             owed.reporter, _DUE, each.due_us, " ".join(each.windows), each.guessed, 0, False, 0, 0, tx.now_us, tx.now_us,
         )  # fmt: skip
 

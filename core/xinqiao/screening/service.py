@@ -1,6 +1,5 @@
 """The screening contract: forms and signals in, tiers for people to confirm out."""
 
-import secrets
 from datetime import date
 
 from xinqiao.api.common.v1 import types_pb2 as types
@@ -13,6 +12,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.cadence import Reports
+from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.signals import Deadline, Signals
@@ -20,6 +20,7 @@ from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
 
@@ -58,7 +59,7 @@ class Screening:
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id
         assessment = to_message(instrument, scored, request.answers, request.taken_on, call.tx.now_us)
-        identifier = secrets.token_hex(16)
+        identifier = new_id(call.tx.now_us)
         sealer = self.door.keys.sealer(known.id)
         record = assessment.SerializeToString()
         call.tx.insert(
@@ -82,59 +83,40 @@ class Screening:
         self, tx: Tx, known: Known, subject: str, proposal: Proposal, critical: bool
     ) -> tuple[pb.Triage, str]:
         """Open a triage for a person to confirm and, on a critical item, the crisis signal; each with its holder."""
-        triage = pb.Triage(
-            subject=subject,
-            proposed=types.Tier.ValueType(proposal.tier),
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule=f"{proposal.pack}@{proposal.version}/{proposal.rule}",
-            reason_zh=proposal.reason_zh,
-            reason_en=proposal.reason_en,
-            inputs=proposal.inputs,
-        )
+        triage = triage_of(proposal)
+        triage.subject = subject
         signal = ""
         if critical:
-            message = pb.Signal(
-                source=pb.SIGNAL_SOURCE_SCREENING,
-                kind=pb.SIGNAL_KIND_SUICIDAL,
-                facts=f"{proposal.reason_zh} / {proposal.reason_en}",
-                assessment=subject,
-            )
+            message = signal_of(proposal)
+            message.assessment = subject
             signal = self.open_signal(tx, known, message).name
         self.open_triage(tx, known, triage)
         return triage, signal
 
     def open_triage(self, tx: Tx, known: Known, triage: pb.Triage) -> None:
         """Store a proposed triage and give it to the school's psychologist."""
-        identifier = secrets.token_hex(16)
-        record = triage.SerializeToString()
-        tx.insert(
-            tables.triages, identifier, known.id, known.school, triage.subject, int(triage.proposed), 0,
-            int(triage.state), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="triages", key=identifier),
+        identifier, tier = new_id(tx.now_us), int(triage.proposed)
+        row, held = triage_rows(
+            self.door.keys.sealer(known.id), known, identifier, triage.subject, tier, triage.SerializeToString(),
+            holder=self.door.registry.holder(known.school), deadline_us=self.deadline(tier, "confirm", tx.now_us),
+            now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.triages, *row)
+        tx.insert(tables.holdings, *held)
         triage.name, triage.etag = f"triages/{identifier}", "1"
-        hold(
-            tx, triage.name, kind="triage", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(int(triage.proposed), "confirm", tx.now_us), step="confirm",
-            tier=int(triage.proposed), student=known.id,
-        )  # fmt: skip
 
     def open_signal(self, tx: Tx, known: Known, signal: pb.Signal) -> pb.Signal:
         """Store a signal and start its holder's clock."""
-        identifier = secrets.token_hex(16)
+        identifier = new_id(tx.now_us)
         signal.state = pb.SIGNAL_STATE_OPEN
-        record = signal.SerializeToString()
-        tx.insert(
-            tables.signals, identifier, known.id, known.school, str(int(signal.kind)), types.TIER_RED,
-            int(signal.state), str(int(signal.source)), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="signals", key=identifier),
+        row, held = signal_rows(
+            self.door.keys.sealer(known.id), known, identifier, signal, signal.SerializeToString(),
+            holder=self.door.registry.holder(known.school),
+            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.signals, *row)
+        tx.insert(tables.holdings, *held)
         signal.name, signal.etag, signal.create_time_us = f"signals/{identifier}", "1", tx.now_us
-        hold(
-            tx, signal.name, kind="signal", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), step="acknowledge",
-            tier=types.TIER_RED, student=known.id,
-        )  # fmt: skip
         return signal
 
     def confirm_tier(self, request: rpc.ConfirmTierRequest, call: Call) -> rpc.ConfirmTierResponse:

@@ -1,6 +1,5 @@
 """Signals: what people noticed, each report kept, each with its holder, one triage and one clock for the case."""
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 
 from xinqiao.api.casefile.v1.casefile_pb2 import DUTY_STATE_OPEN
@@ -18,6 +17,7 @@ from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import hold
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping, bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
@@ -60,7 +60,7 @@ class Signals:
             source=request.source, kind=request.kind, facts=request.facts, opinion=request.opinion,
             occurred_us=request.occurred_us, location=request.location, trust=self._policy.trust(source).id,
             tier=types.Tier.ValueType(tier), duplicate_of=f"signals/{earlier[0]['id']}" if earlier else "",
-            name=f"signals/{secrets.token_hex(16)}", state=pb.SIGNAL_STATE_OPEN,
+            name=f"signals/{new_id(call.tx.now_us)}", state=pb.SIGNAL_STATE_OPEN,
         )  # fmt: skip
         pending = [row for row in earlier if row["state"] != pb.SIGNAL_STATE_RESOLVED]
         triage = self._triage(call.tx, known, signal, pending, len(earlier) + 1)
@@ -176,7 +176,7 @@ class Signals:
         return None
 
     def _new_triage(self, tx: Tx, known: Known, signal: pb.Signal) -> pb.Triage:
-        identifier = secrets.token_hex(16)
+        identifier = new_id(tx.now_us)
         triage = pb.Triage(subject=signal.name, state=pb.TRIAGE_STATE_PROPOSED, signals=[signal.name])
         self._propose(triage, signal)
         tx.insert(

@@ -107,8 +107,6 @@ class PackFile(Strict):
                 raise ValueError(f"tiers: {name} is {Tier[name].value} in the contract, not {number}")
         if "RED" not in self.tiers:
             raise ValueError("tiers: RED must be among them, a crisis needs it")
-        if self.levels and self.levels.keys() != self.tiers.keys():
-            raise ValueError("levels: give one for each of tiers, and no other")
         seen: set[str] = set()
         for rule in self.rules:
             if rule.id in seen:
@@ -116,6 +114,8 @@ class PackFile(Strict):
             if rule.tier not in self.tiers:
                 raise ValueError(f"rules {rule.id}: tier {rule.tier} is not in tiers")
             seen.add(rule.id)
+        if self.levels and self.levels.keys() != self.tiers.keys():
+            raise ValueError("levels: give one for each of tiers, and no other")
         return self
 
 
@@ -238,23 +238,28 @@ def propose(pack: RulePack, instrument: Instrument, score: Score) -> Proposal:
     """The proposal for one scored form. Raises ``Refusal`` FAILED_PRECONDITION/NO_TRIAGE_RULES when the pack has no
     rule for the instrument, or none that fits (an instrument changed after the pack was checked)."""
     for index in pack.ordered.get(instrument.id, ()):
-        rule = pack.rules[index]
-        if _matches(rule.when, score):
-            inputs = {name: value for name, value in score.scores.items() if value is not None}
-            inputs["answered"] = score.answered
-            for fired in score.critical:
-                inputs[f"critical.{fired}"] = 1
-            return Proposal(
-                tier=Tier[rule.tier].value,
-                rule=rule.id,
-                pack=pack.id,
-                version=pack.version,
-                inputs=inputs,
-                reason_zh=rule.reason.zh,
-                reason_en=rule.reason.en,
-                crisis=rule.signal == "crisis",
-            )
+        if _matches(pack.rules[index].when, score):
+            return proposal_of(pack, index, score)
     raise _no_rules(pack, instrument)
+
+
+def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
+    """The proposal of the rule at ``index`` of the pack, which ``score`` has met."""
+    rule = pack.rules[index]
+    inputs = {name: value for name, value in score.scores.items() if value is not None}
+    inputs["answered"] = score.answered
+    for fired in score.critical:
+        inputs[f"critical.{fired}"] = 1
+    return Proposal(
+        tier=Tier[rule.tier].value,
+        rule=rule.id,
+        pack=pack.id,
+        version=pack.version,
+        inputs=inputs,
+        reason_zh=rule.reason.zh,
+        reason_en=rule.reason.en,
+        crisis=rule.signal == "crisis",
+    )
 
 
 def propose_batch(

@@ -9,7 +9,8 @@ from xinqiao.contract.clock import Clock
 from xinqiao.store.databases import make_engine, parse_url
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.migrate import check_keys, check_records
-from xinqiao.store.tx import ReadTx, Statements
+from xinqiao.store.statements import Statements
+from xinqiao.store.tx import ReadTx
 
 
 class Snapshots(Protocol):

@@ -23,8 +23,8 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.store.databases import make_engine, parse_url
 from xinqiao.store.errors import KeyGone
 from xinqiao.store.sealing import AES_256_GCM, SUITES, Sealer
+from xinqiao.store.statements import Statements
 from xinqiao.store.tables import student_keys, tombstones
-from xinqiao.store.tx import Statements
 
 _KEY_BYTES = 32
 _CHUNK = 500
