@@ -263,7 +263,8 @@ def test_abuse_opens_the_duty_to_tell_the_police_with_its_basis_a_holder_and_a_d
     (opened,) = town.journal(kind="duty.opened", resource=name)
     assert (opened["basis"], opened["reason"]) == ("mandatory-report", "mandatory-report")
     (shown,) = town.call(town.PSYCH, case.GetCaseRequest(student={"local_id": local})).case.duties
-    assert (shown.name, shown.item) == (name, made.signal.name)
+    assert (shown.name, shown.item, shown.tell) == (name, made.signal.name, "POLICE")
+    assert "第十一条" in shown.citation_zh and "nine departments" in shown.citation_en
     assert town.call(town.PSYCH, case.DischargeDutyRequest(name=name, how="called 110")).duty.state == 2
 
 

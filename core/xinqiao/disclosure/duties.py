@@ -23,12 +23,17 @@ def open_duty(
     holder: str,
     tier: int,
     kind: str = "notify-guardian",
+    tell: str = "GUARDIAN",
     within_us: int = 0,
 ) -> str:
     """Open a duty under a legal basis, due ``within_us`` or within the basis' own hours; returns `duties/{id}`."""
     identifier = secrets.token_hex(16)
     due_us = tx.now_us + (within_us or door.bases[basis].notice_hours * _HOUR_US)
-    duty = Duty(kind=kind, basis=basis, item=item, due_us=due_us, state=DUTY_STATE_OPEN)
+    cited = door.bases[basis].citation
+    duty = Duty(
+        kind=kind, basis=basis, item=item, due_us=due_us, state=DUTY_STATE_OPEN, tell=tell,
+        citation_zh=cited.get("zh", ""), citation_en=cited.get("en", ""),
+    )  # fmt: skip
     sealed = door.keys.sealer(student).seal(duty.SerializeToString(), table="duties", key=identifier)
     tx.insert(
         tables.duties, identifier, student, school, duty.kind, int(duty.state), basis, tx.now_us, tx.now_us, 1, sealed

@@ -243,7 +243,7 @@ class Signals:
                 open_duty(
                     call.tx, self._door, student=known.id, school=known.school, basis=duty.basis, item=signal.name,
                     holder=self._door.registry.holder(known.school), tier=int(signal.tier), kind=duty.kind,
-                    within_us=duty.within_us,
+                    tell=duty.tell, within_us=duty.within_us,
                 )
             )  # fmt: skip
         return names

@@ -122,10 +122,11 @@ class Trust(NamedTuple):
 
 
 class Duty(NamedTuple):
-    """A duty to open: its kind, legal basis and time."""
+    """A duty to open: its kind, legal basis, who must be told, and time."""
 
     kind: str
     basis: str
+    tell: str
     within_us: int
 
 
@@ -177,7 +178,7 @@ class SignalPolicy:
                 continue
             if duty.tell != "GUARDIAN" and int(options.Role.Value(f"ROLE_{duty.tell}")) in reporter:
                 continue
-            found.append(Duty(duty.id, duty.basis, int(duty.within.total_seconds() * _SECOND_US)))
+            found.append(Duty(duty.id, duty.basis, duty.tell, int(duty.within.total_seconds() * _SECOND_US)))
         return found
 
     def _source(self, source: int) -> Source:
