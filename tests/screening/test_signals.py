@@ -73,6 +73,13 @@ def test_a_peer_and_a_letter_get_the_same_red_clock_as_the_teacher_and_only_othe
     assert "核实" in peer.triage.reason_zh and "核实" not in teacher.triage.reason_zh
 
 
+def test_of_two_red_cases_the_better_founded_is_listed_first(fresh_town):
+    peer, teacher = [report(fresh_town, fresh_town.student(), source).triage.name for source in (PEER, TEACHER)]
+    later = report(fresh_town, fresh_town.student(), PEER).triage.name
+    listed_names = [t.name for t in fresh_town.call(fresh_town.PSYCH, scr.ListTriagesRequest(open_only=True)).triages]
+    assert listed_names[0] == teacher and set(listed_names[1:]) == {peer, later}
+
+
 def test_a_report_keeps_when_and_where_it_happened_apart_from_what_is_made_of_it(town):
     local = town.student()
     made = report(town, local, opinion="perhaps the exams", occurred_us=1_760_000_000_000_000, location="东门")

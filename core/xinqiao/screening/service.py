@@ -192,7 +192,7 @@ class Screening:
             wanted = wanted & (c.state == pb.TRIAGE_STATE_PROPOSED)
         rows, following = newest(call, tables.triages, request, wanted)
         triages: list[pb.Triage] = []
-        for row in sorted(rows, key=lambda r: (r["state"], -int(r["proposed"]))):
+        for row in rows:
             triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
             triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
@@ -200,6 +200,8 @@ class Screening:
             triage.student = self.door.students.name(call.caller.agency, str(row["student"]))
             call.view(triage, student=str(row["student"]))
             triages.append(triage)
+        # Of two equally urgent ones the better founded first; both have the same clock.
+        triages.sort(key=lambda each: (each.state, -each.proposed, -each.inputs.get("signal.trust", 0)))
         return rpc.ListTriagesResponse(triages=triages, next_page_token=following)
 
     def instrument(self, identifier: str) -> Instrument:
