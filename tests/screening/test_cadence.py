@@ -1,5 +1,6 @@
 """An expected report that does not come is a sign: held by somebody, once, whatever restarts in between."""
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
+from xinqiao.contract.clock import local_date
 from xinqiao.screening.cadence import Reports
+from xinqiao.screening.expected import expected
 from xinqiao.store import tables
 
 OURS, THEIRS = "3205830001", "3205830002"
@@ -270,3 +273,39 @@ def test_reports_are_the_same_on_every_database(make_town, database):
 def test_no_cadence_no_reports(fresh_town):
     tick(fresh_town)
     assert fresh_town.rows(tables.expected_reports) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_over_any_history_no_report_is_lost_and_none_is_missed_twice(make_town, seed):
+    """Random downtimes, restarts and reports, in time, late or never."""
+    rng = random.Random(seed)
+    with make_town(listen=False, cadence=VISITS) as town:
+        gateway = town.gate.gateway
+        begun = local_date(town.clock.now_us())
+        tick(town)
+        received = set()
+        for _ in range(25):
+            town.clock.advance(timedelta(hours=rng.choice([1, 7, 30, 24 * 6, 24 * 20])))
+            reports = gateway.reports if rng.random() < 0.5 else Reports(
+                gateway.door, gateway.bundle.calendar, gateway.bundle.cadences, town.OPERATOR
+            )  # fmt: skip
+            reports.tick(gateway.store)
+            waiting = [row for row in rows(town) if row["state"] != RECEIVED]
+            for row in rng.sample(waiting, len(waiting) // 2):
+                by_school = {OURS: town.SCHOOL, THEIRS: "other-school", "": "grid"}
+                came(
+                    town, row["period"], school=row["school"], as_=by_school[row["school"]], cadence=row["cadence"]
+                )  # fmt: skip
+                received.add(row["id"])
+            state = {row["id"]: row["state"] for row in rows(town)}
+            missed = {f"reports/{id_}" for id_, each in state.items() if each == MISSED}
+            assert {h["item"] for h in held(town)} == missed
+            assert {id_ for id_, each in state.items() if each == RECEIVED} == received
+            late = [row["resource"] for row in town.journal(kind="report.missed")]
+            assert len(late) == len(set(late)) and missed <= set(late)
+            assert all(row["due_us"] >= town.clock.now_us() - 10_000_000 for row in rows(town, state=DUE))
+        today = local_date(town.clock.now_us())
+        for name, cadence in gateway.bundle.cadences.items():
+            owed = {each.period for each in expected(cadence, gateway.bundle.calendar, begun, today)}
+            for subject in ["grid"] if cadence.per == "partner" else [OURS, THEIRS]:
+                assert {row["period"] for row in rows(town, cadence=name, subject=subject)} == owed
