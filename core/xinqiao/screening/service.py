@@ -1,9 +1,7 @@
 """The screening contract: forms and signals in, tiers for people to confirm out."""
 
-from collections.abc import Callable
 from datetime import date
 
-from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
@@ -13,10 +11,12 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.cadence import Reports
 from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.coding import own_bytes
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
+from xinqiao.screening.signals import Deadline, Signals
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
@@ -25,31 +25,30 @@ from xinqiao.store.ids import new_id
 from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
 
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
-
 _MISSING = 255
-
-_AGENCY_SOURCES: dict[int, int] = {
-    pb.SIGNAL_SOURCE_GRID_MEMBER: options.ROLE_GRID,
-    pb.SIGNAL_SOURCE_HOTLINE: options.ROLE_HOTLINE,
-    pb.SIGNAL_SOURCE_POLICE: options.ROLE_POLICE,
-    pb.SIGNAL_SOURCE_HOSPITAL: options.ROLE_HOSPITAL,
-    pb.SIGNAL_SOURCE_WOMENS_FEDERATION: options.ROLE_WOMENS_FEDERATION,
-    pb.SIGNAL_SOURCE_YOUTH_LEAGUE: options.ROLE_YOUTH_LEAGUE,
-    pb.SIGNAL_SOURCE_SOCIAL_WORKER: options.ROLE_SOCIAL_WORK,
-}
-"""Sources that are agencies: only the agency itself may say that it is the source."""
 
 
 class Screening:
     """The functions behind ``ScreeningService``; each takes ``(request, call)`` and gives the response."""
 
-    def __init__(self, door: Door, library: InstrumentLibrary, pack: RulePack, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        door: Door,
+        library: InstrumentLibrary,
+        pack: RulePack,
+        deadline: Deadline,
+        signals: Signals,
+        reports: Reports,
+    ) -> None:
         self.door = door
         self.library = library
         self.pack = pack
         self.deadline = deadline
+        self.report_signal = signals.report_signal
+        self.acknowledge_signal = signals.acknowledge_signal
+        self.list_signals = signals.list_signals
+        self.submit_report = reports.submit_report
+        self.list_expected_reports = reports.list_expected_reports
         self.uploads: object = None  # set by the one who builds the rooms; streams are driven by the edge
 
     def submit_assessment(self, request: rpc.SubmitAssessmentRequest, call: Call) -> rpc.SubmitAssessmentResponse:
@@ -123,62 +122,6 @@ class Screening:
         signal.name, signal.etag, signal.create_time_us = f"signals/{identifier}", "1", tx.now_us
         return signal
 
-    def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:
-        """Store a signal and open a triage proposed red. Raises Refusal PERMISSION_DENIED/PARTNER_MISMATCH."""
-        owner = _AGENCY_SOURCES.get(int(request.source))
-        if owner is not None and owner not in call.caller.roles:
-            raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
-        known = self.door.students.resolve(call.tx, call.caller, request.student)
-        call.student = known.id
-        signal = self.open_signal(
-            call.tx,
-            known,
-            pb.Signal(source=request.source, kind=request.kind, facts=request.facts, opinion=request.opinion),
-        )
-        triage = pb.Triage(
-            subject=signal.name,
-            proposed=types.TIER_RED,
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule="core/reported-signal",
-            reason_zh="有人报告危机信号，须由人确认等级",
-            reason_en="a sign of crisis was reported; a person must confirm the tier",
-        )
-        self.open_triage(call.tx, known, triage)
-        signal.student = triage.student = self.door.students.name(call.caller.agency, known.id)
-        response = rpc.ReportSignalResponse(signal=signal, triage=triage)
-        record = response.SerializeToString()
-        call.view(response, student=known.id, relation="OWN" if call.caller.schools else "PARTY")
-        call.journal("signal.reported", resource=signal.name, student=known.id, payload=record)
-        return response
-
-    def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
-        """Make the caller the holder; the tier is still to be confirmed."""
-        identifier = request.name.removeprefix("signals/")
-        row = own_row(call, tables.signals, identifier, "SIGNAL", request.etag)
-        if row["state"] != pb.SIGNAL_STATE_OPEN:
-            raise Refusal("FAILED_PRECONDITION", "STATE", "the signal is taken already")
-        student, version = str(row["student"]), int(row["version"]) + 1
-        sealer = self.door.keys.sealer(student)
-        signal = pb.Signal.FromString(sealer.open(bytes(row["sealed"]), table="signals", key=identifier))
-        signal.state = pb.SIGNAL_STATE_ACKNOWLEDGED
-        record = signal.SerializeToString()
-        call.tx.update(
-            tables.signals, (identifier,), state=int(signal.state), updated_us=call.tx.now_us, version=version,
-            sealed=sealer.seal(record, table="signals", key=identifier),
-        )  # fmt: skip
-        hold(
-            call.tx, request.name, kind="signal", school=str(row["school"]), holder=call.caller.id,
-            deadline_us=self.deadline(types.TIER_RED, "confirm", call.tx.now_us), step="resolve",
-            tier=types.TIER_RED, student=student,
-        )  # fmt: skip
-        signal.name, signal.etag = request.name, str(version)
-        signal.student = self.door.students.name(call.caller.agency, student)
-        response = rpc.AcknowledgeSignalResponse(signal=signal)
-        call.student = student
-        call.view(response, student=student)
-        call.journal("signal.acknowledged", resource=request.name, student=student, payload=record)
-        return response
-
     def confirm_tier(self, request: rpc.ConfirmTierRequest, call: Call) -> rpc.ConfirmTierResponse:
         """A person's word: it closes the proposal and the signals it rests on, or keeps a red case held."""
         identifier = request.name.removeprefix("triages/")
@@ -207,8 +150,9 @@ class Screening:
             )  # fmt: skip
         else:
             drop(call.tx, request.name)
-        self._resolve_signals(call, student, triage.subject)
+        self._resolve_signals(call, student, {triage.subject, *triage.signals})
         triage.name, triage.etag = request.name, str(version)
+        triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed))
         triage.student = self.door.students.name(call.caller.agency, student)
         response = rpc.ConfirmTierResponse(triage=triage)
         call.student = student
@@ -216,15 +160,15 @@ class Screening:
         call.journal("tier.confirmed", resource=request.name, student=student, payload=record)
         return response
 
-    def _resolve_signals(self, call: Call, student: str, subject: str) -> None:
-        """A confirmed tier answers the signals of the same subject, and no other: the triage holds the case now."""
+    def _resolve_signals(self, call: Call, student: str, subjects: set[str]) -> None:
+        """A confirmed tier answers the signals it was about, and no other: the triage holds the case now."""
         c = tables.signals.c
         rows = call.tx.all(
             tables.signals.select().where((c.student == student) & (c.state != pb.SIGNAL_STATE_RESOLVED))
         )
         for row in rows:
             signal = pb.Signal.FromString(self._open(row, "signals"))
-            if subject not in (f"signals/{row['id']}", signal.assessment):
+            if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment)):
                 continue
             call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
             drop(call.tx, f"signals/{row['id']}")
@@ -243,20 +187,6 @@ class Screening:
             assessments=[self._assessment(call, row) for row in rows], next_page_token=following
         )
 
-    def list_signals(self, request: rpc.ListSignalsRequest, call: Call) -> rpc.ListSignalsResponse:
-        """The signals of the caller's schools, newest first."""
-        mine = tables.signals.c.school.in_(call.caller.schools)
-        rows, following = newest(call, tables.signals, request, mine)
-        signals: list[pb.Signal] = []
-        for row in rows:
-            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
-            signal.name, signal.etag = f"signals/{row['id']}", str(row["version"])
-            signal.state, signal.create_time_us = row["state"], int(row["created_us"])
-            signal.student = self.door.students.name(call.caller.agency, str(row["student"]))
-            call.view(signal, student=str(row["student"]))
-            signals.append(signal)
-        return rpc.ListSignalsResponse(signals=signals, next_page_token=following)
-
     def list_triages(self, request: rpc.ListTriagesRequest, call: Call) -> rpc.ListTriagesResponse:
         """Triages of the caller's schools, newest first."""
         c = tables.triages.c
@@ -265,13 +195,16 @@ class Screening:
             wanted = wanted & (c.state == pb.TRIAGE_STATE_PROPOSED)
         rows, following = newest(call, tables.triages, request, wanted)
         triages: list[pb.Triage] = []
-        for row in sorted(rows, key=lambda r: (r["state"], -int(r["proposed"]))):
+        for row in rows:
             triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
             triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
+            triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed or triage.proposed))
             triage.student = self.door.students.name(call.caller.agency, str(row["student"]))
             call.view(triage, student=str(row["student"]))
             triages.append(triage)
+        # Of two equally urgent ones the better founded first; both have the same clock.
+        triages.sort(key=lambda each: (each.state, -each.proposed, -each.inputs.get("signal.trust", 0)))
         return rpc.ListTriagesResponse(triages=triages, next_page_token=following)
 
     def instrument(self, identifier: str) -> Instrument:
