@@ -6,6 +6,9 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
+
+from google.protobuf.message import DecodeError, Message
 
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import AdapterError, PartnerUnavailable
@@ -105,14 +108,16 @@ class Delivery:
         crisis = lane == LANE_CRISIS
         lease_us = self._pace.lease_s * _SECOND_US
 
-        def take(tx: Tx) -> tuple[RowMapping, DeliverRequest] | None:
+        def take(tx: Tx) -> tuple[RowMapping, DeliverRequest | None] | None:
             rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
-            return self._open(tx, rows[0], owner) if rows else None
+            return (rows[0], self._open(tx, rows[0], owner)) if rows else None
 
         taken = self._store.run(take, crisis=crisis)
         if taken is None:
             return False
         row, request = taken
+        if request is None:
+            return True
         handle = self._agencies.get(str(row["recipient"]))
         try:
             if handle is None:
@@ -125,7 +130,7 @@ class Delivery:
             self._store.run(lambda tx: self._done(tx, row, owner, receipt), crisis=crisis)
         return True
 
-    def _open(self, tx: Tx, row: RowMapping, owner: str) -> tuple[RowMapping, DeliverRequest] | None:
+    def _open(self, tx: Tx, row: RowMapping, owner: str) -> DeliverRequest | None:
         """Decide again at the last moment, in the transaction that claims; what may no longer go is cancelled."""
         recipient = self._door.registry.find(str(row["recipient"]))
         student, key = str(row["student"]), str(row["id"])
@@ -140,8 +145,12 @@ class Delivery:
         request = DeliverRequest(
             request_id=str(row["idempotency_key"]), lane=Lane.ValueType(int(row["lane"])), attempt=int(row["attempt"])
         )
-        body = getattr(request, str(row["kind"]))
-        body.ParseFromString(payload)
+        body = getattr(request, str(row["kind"]), None)
+        try:
+            cast(Message, body).ParseFromString(payload)
+        except (AttributeError, DecodeError):  # written by another version of this program
+            self._bury(tx, row, owner, "UNREADABLE")
+            return None
         if recipient is None:
             self._cancel(tx, row, owner, "NO_PARTNER")
             return None
@@ -156,7 +165,7 @@ class Delivery:
             )
             self._cancel(tx, row, owner, reasons[0] if reasons else "NOT_IN_POLICY")
             return None
-        return row, request
+        return request
 
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
