@@ -11,7 +11,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.store import tables
-from xinqiao.store.claims import DeliveryState
+from xinqiao.store.claims import DeliveryState, claim
 
 LEASE = timedelta(seconds=61)
 
@@ -29,7 +29,7 @@ def red(town: Any) -> tuple[str, str]:
 
 def delivery(town: Any, item: str, kind: str = "referral") -> Any:
     """The newest delivery of a referral."""
-    return sorted(town.rows(tables.deliveries, item=item, kind=kind), key=lambda row: row["created_us"])[-1]
+    return max(town.rows(tables.deliveries, item=item, kind=kind), key=lambda row: row["created_us"])
 
 
 def holders(town: Any, item: str) -> list[str]:
@@ -262,6 +262,28 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(fresh_town, endin
     assert state(town, name) == ref.REFERRAL_STATE_RECEIVED
     kinds = [r["kind"] for r in town.journal(resource=f"deliveries/{row['id']}")]
     assert sorted(kinds) == ["delivery.delivered", "released"]
+
+
+@pytest.mark.parametrize(
+    "ending", [None, PartnerRefused("NO", "no"), PartnerUnavailable("down")], ids=["receipt", "no", "down"]
+)
+def test_a_worker_that_slept_through_its_lease_leaves_the_delivery_to_whom_it_went_to(fresh_town, ending):
+    town = fresh_town
+    _, name = referred(town)
+
+    def act(request: DeliverRequest) -> None:
+        town.clock.advance(LEASE)
+        take = lambda tx: claim(tx, lanes=[1], recipients=None, owner="heir", limit=1, lease_us=60_000_000)  # noqa: E731
+        assert len(town.gate.gateway.store.run(take)) == 1
+        if ending is not None:
+            raise ending
+
+    town.recorder.before = act
+    town.deliver(1)
+    row = delivery(town, name)
+    assert (DeliveryState(row["state"]), row["owner"], row["attempt"]) == (DeliveryState.RUNNING, "heir", 2)
+    assert holders(town, f"deliveries/{row['id']}") == []
+    assert (state(town, name), holders(town, name)) == (ref.REFERRAL_STATE_SENT, [town.HOSPITAL])
 
 
 @pytest.mark.parametrize("ending", [PartnerRefused("NO", "no"), PartnerUnavailable("down")], ids=["no", "down"])

@@ -16,7 +16,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.policy import Relation
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -160,10 +160,7 @@ class Delivery:
             relation=relation, basis=str(row["basis"]),
         )  # fmt: skip
         if redact(body, mask):
-            reasons = sorted(
-                {decision.reason for decision in denials.values()} - {"CLASS_NEVER_SHARED", "NOT_IN_POLICY"}
-            )
-            self._cancel(tx, row, owner, reasons[0] if reasons else "NOT_IN_POLICY")
+            self._cancel(tx, row, owner, deciding(decision.reason for decision in denials.values()))
             return None
         return request
 
