@@ -16,7 +16,7 @@ from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
     "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "exchange list",
-    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings", "keys init",
+    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings", "holdings close", "keys init",
     "db upgrade",
 )  # fmt: skip
 HEAVY = {

@@ -14,7 +14,7 @@ from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.methods import methods
-from xinqiao.store import tables
+from xinqiao.store import holdings, tables
 
 PATHS = {method.request: path for path, method in methods().items()}
 
@@ -83,6 +83,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     store = wire.gate.gateway.store
     store.run(lambda tx: tx.update(tables.deliveries, (delivery.name.removeprefix("deliveries/"),), state=4))
     assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
+    hold = {"kind": "intake", "school": "", "holder": wire.OPERATOR, "deadline_us": 2**60, "step": "mend"}
+    store.run(lambda tx: holdings.hold(tx, "intake/x/y", **hold))
+    closing = gateway.CloseHoldingRequest(item="intake/x/y", reason="MENDED_ELSEWHERE")
+    assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
     upload = scr.UploadAssessmentsRequest

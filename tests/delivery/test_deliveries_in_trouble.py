@@ -137,6 +137,24 @@ def test_a_red_delivery_is_tried_for_as_long_as_it_takes_and_a_person_is_told_af
     assert holders(town, f"deliveries/{delivery(town, name)['id']}") == []
 
 
+def test_a_red_delivery_that_a_person_was_told_of_is_off_their_desk_once_it_may_no_longer_go(fresh_town):
+    town = fresh_town
+    local = town.student()
+    consent = town.consent(local)
+    name = town.refer(local, urgency=ref.URGENCY_EMERGENCY, crisis_facts="facts").referral.name
+    town.recorder.down = True
+    for _ in range(3):
+        town.deliver(2)
+        town.clock.advance(timedelta(minutes=1))
+    item = f"deliveries/{delivery(town, name)['id']}"
+    assert holders(town, item) == [town.OPERATOR]
+    town.consent(local, state=5)
+    town.deliver(2)
+    assert DeliveryState(delivery(town, name)["state"]) == DeliveryState.CANCELLED
+    assert holders(town, item) == []
+    assert (consent.state, holders(town, name)) == (1, [town.PSYCH])
+
+
 # -- updates ----------------------------------------------------------------------------------------------------------
 
 

@@ -166,6 +166,7 @@ class Delivery:
 
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
+        drop(tx, f"deliveries/{row['id']}")  # a person may have been told of it already
         self._record(tx, row, "delivery.cancelled", "deny", reason)
         self._take_back(tx, row, reason)
 
@@ -232,13 +233,25 @@ class Delivery:
         )  # fmt: skip
 
 
-def retry_dead(tx: Tx, delivery: str) -> RowMapping:
-    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+def _check_dead(tx: Tx, delivery: str) -> None:
     row = tx.get(tables.deliveries, delivery)
     if row is None:
         raise Refusal("NOT_FOUND", "DELIVERY", "no such delivery")
     if row["state"] != int(DeliveryState.DEAD):
-        raise Refusal("FAILED_PRECONDITION", "STATE", "only a dead delivery can be put back")
+        raise Refusal("FAILED_PRECONDITION", "STATE", "only a dead delivery can be put back or closed")
+
+
+def close_dead(tx: Tx, delivery: str) -> None:
+    """Take a dead delivery off the books, content and all. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    _check_dead(tx, delivery)
+    tx.update(
+        tables.deliveries, (delivery,), state=int(DeliveryState.CANCELLED), payload=None, updated_us=tx.now_us
+    )  # fmt: skip
+
+
+def retry_dead(tx: Tx, delivery: str) -> RowMapping:
+    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    _check_dead(tx, delivery)
     tx.update(
         tables.deliveries, (delivery,), state=int(DeliveryState.PENDING), attempt=0, not_before_us=tx.now_us,
         updated_us=tx.now_us,
