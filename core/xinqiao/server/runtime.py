@@ -140,6 +140,7 @@ class Gateway:
             Limits(
                 limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection,
                 float(limits.max_deadline_s), limits.concurrent_per_partner, limits.rate_per_partner,
+                float(limits.stream_idle_s),
             ),
         )  # fmt: skip
         self.ticks = Ticks(
