@@ -200,6 +200,11 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "Who holds what, until when; overdue first.\n\n\b\nExample:\n  xinqiao holdings --as psych-chen",
         "谁持有什么事项，到何时；逾期在前。\n\n\b\n示例：\n  xinqiao holdings --as psych-chen",
     ),
+    "reloaded": ("the rules were read again and are in force", "规则已重新读取并生效"),
+    "reload.broken": (
+        "the new rules are broken, the old ones stay; ask `xinqiao config check {file}`",
+        "新规则有误，继续沿用旧规则；请运行 `xinqiao config check {file}`",
+    ),
     # -- closing by hand, revising a disputed exchange ----------------------------------------------------------------
     "holdings.close": (
         "Close by hand an item that no other call closes: a sheet that was mended under another name, a dead delivery "

@@ -145,9 +145,9 @@ class Delivery:
         request = DeliverRequest(
             request_id=str(row["idempotency_key"]), lane=Lane.ValueType(int(row["lane"])), attempt=int(row["attempt"])
         )
-        body = getattr(request, str(row["kind"]), None)
+        body = cast(Message, getattr(request, str(row["kind"]), None))
         try:
-            cast(Message, body).ParseFromString(payload)
+            body.ParseFromString(payload)
         except (AttributeError, DecodeError):  # written by another version of this program
             self._bury(tx, row, owner, "UNREADABLE")
             return None

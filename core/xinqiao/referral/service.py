@@ -231,18 +231,17 @@ class Referrals:
 
     def delivered(self, tx: Tx, delivery: RowMapping, receipt: str) -> None:
         """The recipient's system has the referral: that closes the delivery, not the referral."""
-        self._settle(
-            tx, str(delivery["item"]), pb.REFERRAL_EVENT_RECEIVE, pb.REFERRAL_STATE_RECEIVED,
-            str(delivery["recipient"]),
-        )  # fmt: skip
+        item, recipient = str(delivery["item"]), str(delivery["recipient"])
+        self._settle(tx, item, pb.REFERRAL_EVENT_RECEIVE, pb.REFERRAL_STATE_RECEIVED, recipient)
 
     def undelivered(self, tx: Tx, item: str, reason: str) -> None:
         """The recipient never got it: back to the sender, who can send it again, elsewhere, or withdraw it."""
         self._settle(tx, item, pb.REFERRAL_EVENT_TIME_OUT, pb.REFERRAL_STATE_TIMED_OUT, "gateway", reason)
 
     def _settle(
-        self, tx: Tx, item: str, event: pb.ReferralEvent, state: pb.ReferralState, actor: str, reason: str = ""
-    ) -> None:
+        self, tx: Tx, item: str, event: pb.ReferralEvent.ValueType, state: pb.ReferralState.ValueType, actor: str,
+        reason: str = "",
+    ) -> None:  # fmt: skip
         row = tx.get(tables.referrals, item.removeprefix("referrals/"))
         if row is None or row["state"] != pb.REFERRAL_STATE_SENT:
             return
@@ -260,7 +259,7 @@ class Referrals:
             policy_version=self.door.policy.version,
         )  # fmt: skip
 
-    def _move_unread(self, tx: Tx, row: RowMapping, state: pb.ReferralState) -> None:
+    def _move_unread(self, tx: Tx, row: RowMapping, state: pb.ReferralState.ValueType) -> None:
         tx.update(
             tables.referrals, (row["id"],), state=int(state), updated_us=tx.now_us, version=int(row["version"]) + 1
         )

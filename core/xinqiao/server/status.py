@@ -22,9 +22,8 @@ from xinqiao.store.sql import RowMapping, func
 class GatewayRoom:
     """The functions behind ``GatewayService``."""
 
-    def __init__(self, deployment: str, policy_version: str, agencies: Mapping[str, AgencyHandle]) -> None:
+    def __init__(self, deployment: str, agencies: Mapping[str, AgencyHandle]) -> None:
         self._deployment = deployment
-        self._policy_version = policy_version
         self._agencies = agencies
 
     def get_status(self, request: rpc.GetStatusRequest, call: Call) -> rpc.GetStatusResponse:
@@ -33,7 +32,7 @@ class GatewayRoom:
         response = rpc.GetStatusResponse(
             deployment=self._deployment,
             version=__version__,
-            policy_version=self._policy_version,
+            policy_version=call.door.policy.version,
             holdings=call.reading.scalar(h.select().with_only_columns(func.count(h.c.item))) or 0,
             overdue=call.reading.scalar(
                 h.select().with_only_columns(func.count(h.c.item)).where(h.c.deadline_us < call.reading.now_us)
