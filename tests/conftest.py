@@ -89,10 +89,11 @@ class NoSettings(BaseModel):
 
 @dataclass
 class Recorder:
-    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable."""
+    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable, ``before`` acts first."""
 
     seen: list[tuple[str, DeliverRequest]] = field(default_factory=list)
     down: bool = False
+    before: Callable[[DeliverRequest], None] | None = None
 
     def kinds(self, folder: Path) -> AdapterHost:
         recorder = self
@@ -107,6 +108,8 @@ class Recorder:
             def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
                 if recorder.down:
                     raise PartnerUnavailable("down")
+                if recorder.before is not None:
+                    recorder.before(request)
                 recorder.seen.append((self.agency, request))
                 return DeliverResponse(receipt=f"r-{len(recorder.seen)}")
 

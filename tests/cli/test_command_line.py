@@ -16,8 +16,8 @@ from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
     "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "exchange list",
-    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings", "keys init",
-    "db upgrade", "signals list", "cadence list", "cadence due", "triage check", "triage shadow",
+    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings",
+    "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due", "triage check", "triage shadow",
 )  # fmt: skip
 HEAVY = {
     "alembic",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 EXCHANGE = "school-hospital-monthly"
 
@@ -133,6 +135,57 @@ def test_holdings_are_listed(ask):
     done = ask("holdings", "--json")
     assert done.returncode == 0
     assert all(item["holder"] and int(item["deadline_us"]) > 0 for item in json.loads(done.stdout))
+
+
+def test_an_item_that_is_not_open_cannot_be_closed(ask):
+    done = ask("holdings", "close", "intake/x/y", "--reason", "MENDED_ELSEWHERE")
+    assert done.returncode == 65
+    assert "HOLDING" in done.stderr
+
+
+def test_a_closing_reason_is_a_word_and_never_a_sentence(ask):
+    done = ask("holdings", "close", "intake/x/y", "--reason", "Wang Xiaoming told me")
+    assert done.returncode == 65
+    assert "MENDED_ELSEWHERE" in done.stderr
+    assert "Xiaoming" not in done.stderr
+
+
+def test_a_revision_needs_a_reason_and_a_dispute(ask):
+    ask("exchange", "run", EXCHANGE, "--period", "2026-10")
+    assert ask("exchange", "run", EXCHANGE, "--period", "2026-10", "--revise", "0").returncode == 64
+    done = ask("exchange", "run", EXCHANGE, "--period", "2026-10", "--revise", "0", "--reason", "PHONE_AGREED")
+    assert done.returncode in (0, 65)  # without a hospital that answers the run may be open, or waiting
+    assert "Traceback" not in done.stderr
+
+
+def test_a_hang_up_reads_the_rules_again_and_a_broken_file_changes_nothing(run, make_config, tmp_path: Path):
+    config = make_config(tmp_path)
+    settings = yaml.safe_load(config.read_text("utf-8"))
+    shutil.copytree(settings["policy"], tmp_path / "policy")
+    settings["policy"] = str(tmp_path / "policy")
+    config.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
+    rules = tmp_path / "policy" / "disclosure.yaml"
+    with _serving(run, config) as own:
+
+        def version() -> str:
+            done = run("adapters", "list", "--config", config, "--address", own.address, "--json")
+            return json.loads(done.stdout)["policy_version"]
+
+        def hang_up() -> str:
+            own.process.send_signal(signal.SIGHUP)
+            assert own.process.stderr is not None
+            while "rules" not in (line := own.process.stderr.readline()) or "ALARM" in line:
+                assert line
+            return line
+
+        assert version().startswith("2026-11")
+        rules.write_text(rules.read_text("utf-8").replace('"2026-11"', '"2026-12"'), "utf-8")
+        assert "in force" in hang_up()
+        assert version().startswith("2026-12")
+        rules.write_text("grants: [", "utf-8")
+        assert "the old ones stay" in hang_up()
+        assert version().startswith("2026-12")
+        assert own.stop() == 0
 
 
 def test_without_a_gateway_the_command_says_how_to_start_one(run, config: Path):

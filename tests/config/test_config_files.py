@@ -31,6 +31,16 @@ class HospitalSettings(BaseModel):
 
 MODELS: dict[str, type[BaseModel]] = {"school": SchoolSettings, "hospital": HospitalSettings}
 
+CEILINGS = {
+    "message_bytes": 4 * 1024 * 1024,
+    "metadata_bytes": 16 * 1024,
+    "streams_per_connection": 1000,
+    "max_deadline_s": 300,
+    "concurrent_per_partner": 1024,
+    "stream_idle_s": 600,
+}
+"""What no configuration may lift: guarantees C10."""
+
 BASE = """\
 version: 1
 deployment: kunshan
@@ -226,11 +236,29 @@ BAD: list[tuple[str, str, str, tuple[str, int, int, str]]] = [
     ),
     ("wildcard school", '["0512345670"]', '["*"]', ("POLICY_FORBIDDEN", 20, 15, "partners.school-1.schools[0]")),
     ("misspelt kind", "kind: hospital", "kind: hopsital", ("VALUE", 26, 5, "partners.hospital-1.kind")),
+    *(
+        (
+            f"{limit} above its ceiling",
+            "server:",
+            f"server:\n  limits: {{{limit}: {ceiling + 1}}}",
+            ("BELOW_LEGAL_MINIMUM", 5, 12, f"server.limits.{limit}"),
+        )
+        for limit, ceiling in CEILINGS.items()
+    ),
+    *(
+        (
+            f"{limit} of nothing",
+            "server:",
+            f"server:\n  limits: {{{limit}: 0}}",
+            ("RANGE", 5, 12, f"server.limits.{limit}"),
+        )
+        for limit in [*CEILINGS, "rate_per_partner"]
+    ),
     (
-        "limit above ceiling",
-        "server:",
-        "server:\n  limits: {message_bytes: 4194305}",
-        ("BELOW_LEGAL_MINIMUM", 5, 12, "server.limits.message_bytes"),
+        "nobody for red",
+        "journal:",
+        "delivery: {crisis_workers: 0}\njournal:",
+        ("RANGE", 8, 12, "delivery.crisis_workers"),
     ),
     (
         "plain http",

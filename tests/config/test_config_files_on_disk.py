@@ -104,6 +104,38 @@ def test_an_absent_file_is_told(tmp_path: Path) -> None:
     assert _found(path) == [("CONFIG/FILE", "server.tls.ca")]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        ("07:af # lost laptop\n\nnot a serial\n", "line 3 of it is no serial number"),
+        (b"\xff\xfe\x00", "it cannot be read as text"),
+    ],
+    ids=["missing", "no serial", "binary"],
+)
+def test_a_deny_list_that_would_deny_everybody_is_told_with_its_line_before_the_start(
+    tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
+    path = _node(tmp_path)
+    named = "deny_list: denied.txt"
+    path.write_text(path.read_text("utf-8").replace("deny_list: null", named), "utf-8")
+    if content is not None:
+        (tmp_path / "denied.txt").write_bytes(content.encode() if isinstance(content, str) else content)
+    (problem,) = check_files(load_gateway(path, MODELS))
+    line = next(n for n, text in enumerate(path.read_text("utf-8").splitlines(), 1) if named in text)
+    assert (problem.reason, problem.key, problem.line) == ("CONFIG/FILE", "server.tls.deny_list", line)
+    assert problem.message == message
+    with pytest.raises(ConfigError, match=f"gateway.yaml:{line}:5: server.tls.deny_list"):
+        Bundle(path, MODELS).check()
+
+
+def test_a_sound_deny_list_is_no_problem(tmp_path: Path) -> None:
+    path = _node(tmp_path)
+    path.write_text(path.read_text("utf-8").replace("deny_list: null", "deny_list: denied.txt"), "utf-8")
+    (tmp_path / "denied.txt").write_text("# revoked\n07:AF:10\n1b # lost laptop\n")
+    assert _found(path) == []
+
+
 def test_a_private_file_inside_a_repository_is_refused(tmp_path: Path) -> None:
     path = _node(tmp_path)
     (tmp_path / ".git").mkdir()

@@ -14,7 +14,7 @@ from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.methods import methods
-from xinqiao.store import tables
+from xinqiao.store import holdings, tables
 
 PATHS = {method.request: path for path, method in methods().items()}
 
@@ -85,6 +85,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
     tried = gateway.BeginShadowRunRequest(pack="three-colours@1", digest="0" * 64)
     assert call(wire.OPERATOR, tried).forms == 1
+    hold = {"kind": "intake", "school": "", "holder": wire.OPERATOR, "deadline_us": 2**60, "step": "mend"}
+    store.run(lambda tx: holdings.hold(tx, "intake/x/y", **hold))
+    closing = gateway.CloseHoldingRequest(item="intake/x/y", reason="MENDED_ELSEWHERE")
+    assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
     wire.gate.gateway.reports.tick(store)

@@ -1,9 +1,13 @@
 """Controls that a cold review found missing: remove one and its test goes red."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
@@ -105,3 +109,36 @@ def test_a_deny_list_that_cannot_be_read_denies_everybody_every_time(
     for _ in range(3):
         with pytest.raises(Refusal, match="DENY_LIST"):
             identity.caller({"peer_spiffe_id": [b"spiffe://x/partner/h"], "x509_pem_cert": [b""]})
+
+
+def test_a_deny_list_that_breaks_later_goes_on_as_it_was_and_is_an_alarm_each_time(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "denied.txt"
+    revoked, good = _certificate(7), _certificate(8)
+    path.write_text("07 # lost laptop\n")
+    partner = Partner("h", "hospital", "h", frozenset(), frozenset(), "spiffe://x/partner/h", 0, 2**62)
+    identity = Identity(Registry([partner]), clock, path)
+
+    def calls(pem: bytes) -> Partner:
+        return identity.caller({"peer_spiffe_id": [b"spiffe://x/partner/h"], "x509_pem_cert": [pem]})
+
+    for broken in ("", "not a serial", None):
+        if broken:
+            path.write_text(broken)
+        elif broken is None:
+            path.unlink()
+        clock.advance(timedelta(seconds=31))
+        caplog.clear()
+        assert calls(good) is partner
+        with pytest.raises(Refusal, match="REVOKED"):
+            calls(revoked)
+        assert ("ALARM" in caplog.text) == (broken != "")
+
+
+def _certificate(serial: int) -> bytes:
+    key = Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), serial, day, day + timedelta(days=1)).sign(key, None)
+    return made.public_bytes(Encoding.PEM)

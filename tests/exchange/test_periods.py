@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from xinqiao.contract.clock import from_us, to_us
 from xinqiao.contract.errors import Refusal
-from xinqiao.exchange.periods import current_period, due_at, finished, previous_period, shift, span
+from xinqiao.exchange.periods import current_period, due_at, finished, length_of, previous_period, shift, span
 
 CST = timezone(timedelta(hours=8))  # on purpose not the zone data that the code under test uses
+WEEKS = st.dates(date(2000, 1, 3), date(2098, 12, 28)).map(lambda day: day.strftime("%G-W%V"))
 MONTHS = st.builds(lambda year, month: f"{year:04}-{month:02}", st.integers(2000, 2098), st.integers(1, 12))
 
 
@@ -53,7 +54,24 @@ def test_october_begins_while_it_is_still_september_in_utc() -> None:
     assert span("2026-10").from_us == to_us(datetime(2026, 9, 30, 16, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("bad", ["", "2026-13", "2026-00", "2027-1", "1999-12", "2026-10\n", "２０２６-10", "2026/10"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "2026-13",
+        "2026-00",
+        "2027-1",
+        "1999-12",
+        "2026-10\n",
+        "２０２６-10",
+        "2026/10",
+        "2026-W00",
+        "2026-W54",
+        "2027-W53",
+        "2026-w41",
+        "2026-W7",
+    ],
+)
 def test_a_bad_period_is_refused_without_echo(bad: str) -> None:
     with pytest.raises(Refusal) as caught:
         span(bad)
@@ -102,3 +120,39 @@ def test_a_period_is_run_after_its_end_and_within_the_next_month(period: str, da
     window = due_at(schedule(day, working=working), period)
     assert span(period).to_us <= window.start_us < span(shift(period, 1)).to_us
     assert window.close_us - window.start_us == 10 * 86_400_000_000
+
+
+@given(WEEKS)
+def test_weeks_touch_without_gap_or_overlap_and_each_has_seven_days_from_monday(week: str) -> None:
+    first, end = span(week)
+    assert (end, end - first) == (span(shift(week, 1)).from_us, 7 * 86_400_000_000)
+    assert (beijing(first).weekday(), beijing(first).hour) == (0, 0)
+    assert current_period(first, "week") == current_period(end - 1, "week") == week
+    assert previous_period(end, "week") == week
+    assert length_of(week) == "week"
+
+
+def test_the_53rd_week_of_2026_ends_in_2027_and_the_first_of_2027_follows_it() -> None:
+    assert beijing(span("2026-W53").from_us).date() == date(2026, 12, 28)
+    assert shift("2026-W53", 1) == "2027-W01"
+
+
+@given(WEEKS, st.one_of(st.integers(1, 7), st.just("last")), st.booleans())
+def test_a_week_is_run_after_its_end_and_within_the_next_week(week: str, day: Any, working: bool) -> None:
+    window = due_at(schedule(day, working=working), week)
+    assert span(week).to_us <= window.start_us < span(shift(week, 1)).to_us
+
+
+def test_a_week_after_which_the_first_working_day_is_a_thursday_is_run_then() -> None:
+    """2026-10-05 to 07 are holidays, the 8th is a working day."""
+    assert beijing(due_at(schedule(1, working=True), "2026-W40").start_us).date() == date(2026, 10, 8)
+
+
+def test_a_week_whose_next_week_has_no_working_day_is_run_on_its_last_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xinqiao.exchange.periods.is_workday", lambda day: False)
+    assert beijing(due_at(schedule(1, working=True), "2026-W40").start_us).date() == date(2026, 10, 11)
+
+
+def test_the_eighth_day_of_a_week_does_not_exist() -> None:
+    with pytest.raises(Refusal, match="SCHEDULE"):
+        due_at(schedule(8), "2026-W40")

@@ -178,7 +178,7 @@ def test_a_receipt_that_does_not_agree_gives_the_run_to_the_operator(
     assert sums_up(run)
     holding = books.holding()
     assert holding is not None
-    assert holding[:2] == ("operator", reason.lower())
+    assert holding[:2] == ("admin", reason.lower())
     assert holding[2] > books.clock.now_us()
     rows = books.journal()
     (again,) = books.run()
@@ -223,7 +223,7 @@ def test_a_receipt_that_misses_its_deadline_is_the_operators_and_still_settles_l
     assert [run.state for run in books.exchanges().collect()] == [pb.RUN_STATE_INCOMPLETE]
     holding, rows = books.holding(), books.journal()
     assert holding is not None
-    assert holding[:2] == ("operator", "receipt_overdue")
+    assert holding[:2] == ("admin", "receipt_overdue")
     assert books.exchanges().collect() == []
     assert books.journal() == rows
     books.desk.waiting = False
@@ -249,7 +249,7 @@ def test_a_partner_that_says_no_leaves_the_run_to_a_person(books: Books) -> None
     holding = books.holding()
     assert run.state == pb.RUN_STATE_INCOMPLETE
     assert holding is not None
-    assert holding[:2] == ("operator", "partner_refused")
+    assert holding[:2] == ("admin", "partner_refused")
     assert books.exchanges().collect() == []
     assert books.exchanges().due(books.clock.now_us()) == []
     books.desk.before = lambda: None
@@ -443,6 +443,6 @@ def test_the_rpc_runs_outside_a_transaction_and_answers_the_runs(books: Books) -
 
 
 def test_an_exchange_that_cannot_work_is_refused_at_start(books: Books) -> None:
-    weekly = definition().model_copy(update={"period": "week"})
-    with pytest.raises(Refusal, match="EXCHANGE_PERIOD"):
-        Exchanges(books.store, books.door, {"w": weekly}, GATEWAY_KEY, "kunshan", books.desk, {})
+    stray = definition().model_copy(update={"parties": (SCHOOL, "nobody")})
+    with pytest.raises(Refusal, match="EXCHANGE_PARTY"):
+        Exchanges(books.store, books.door, {"w": stray}, GATEWAY_KEY, "kunshan", books.desk, {})

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+import pytest
+
+from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
-from xinqiao.server.intake import Intake
+from xinqiao.server.intake import Intake, Tally
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 
@@ -79,3 +81,146 @@ def test_what_is_not_taken_is_held_and_on_record_a_sheet_each(store: Store) -> N
     with store.read() as reading:
         kinds = [str(row["kind"]) for row in reading.all(tables.journal.select())]
     assert kinds == ["intake.rejected"] * 3
+
+
+# -- on a real gateway ------------------------------------------------------------------------------------------------
+
+PASSING = ["UNAVAILABLE", "ABORTED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "INTERNAL"]
+LASTING = ["INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "PERMISSION_DENIED", "ALREADY_EXISTS"]
+
+
+def _items(town: Any, kind: str) -> list[ReadResponse]:
+    """One item of a kind, from the agency that brings it."""
+    if kind == "student":
+        student = Student(local_id="new-1", school="3205830001", birth_date="2011-05-04", family_name="欧阳")
+        return [ReadResponse(cursor="1", student=student)]
+    local = town.student()
+    if kind == "forms":
+        sheet = FormSheet(
+            source="a.csv", instrument="PHQ-9", taken_on="2026-10-02", local_ids=[local], answers=bytes(9)
+        )
+        return [ReadResponse(cursor="1", forms=sheet)]
+    town.consent(local)
+    update = ReferralUpdate(source="u-1", referral=town.refer(local).referral.name, event=3)
+    return [ReadResponse(cursor="1", referral=update)]
+
+
+def _intake(town: Any, kind: str, items: list[ReadResponse]) -> tuple[Intake, str]:
+    agency = town.HOSPITAL if kind == "referral" else town.SCHOOL
+    read = _read(items)
+    read.agency = agency
+    return Intake(town.gate.gateway.pipeline, read, town.gate.gateway.registry.find(agency)), agency
+
+
+@pytest.mark.parametrize("kind", ["student", "forms", "referral"])
+@pytest.mark.parametrize("status", PASSING)
+def test_what_is_refused_for_a_reason_that_passes_is_tried_again_and_never_on_record_as_refused(
+    fresh_town: Any, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    town = fresh_town
+    intake, agency = _intake(town, kind, _items(town, kind))
+    with monkeypatch.context() as broken:
+        broken.setattr(town.gate.gateway.pipeline, "admit", _refuse(status))
+        tally = intake.run_once()
+    assert tally.rejected == []
+    assert town.rows(tables.cursors, agency=agency) == []
+    assert town.rows(tables.holdings, kind="intake") == town.journal(kind="intake.rejected") == []
+    tally = intake.run_once()
+    assert (tally.students + tally.forms + tally.updates, tally.rejected) == (1, [])
+    assert [row["value"] for row in town.rows(tables.cursors, agency=agency)] == ["1"]
+
+
+@pytest.mark.parametrize("kind", ["student", "forms", "referral"])
+@pytest.mark.parametrize("status", LASTING)
+def test_what_is_refused_for_good_is_on_record_and_held_and_what_follows_is_taken(
+    fresh_town: Any, monkeypatch: pytest.MonkeyPatch, kind: str, status: str
+) -> None:
+    town = fresh_town
+    intake, agency = _intake(town, kind, _items(town, kind))
+    monkeypatch.setattr(town.gate.gateway.pipeline, "admit", _refuse(status))
+    assert [item.reason for item in intake.run_once().rejected] == ["TEST"]
+    assert [row["value"] for row in town.rows(tables.cursors, agency=agency)] == ["1"]
+    assert len(town.rows(tables.holdings, kind="intake")) == len(town.journal(kind="intake.rejected")) == 1
+
+
+def _refuse(status: str) -> Any:
+    def admit(*_: object) -> None:
+        raise Refusal(status, "TEST", "test")
+
+    return admit
+
+
+def test_an_update_to_a_broken_record_does_not_hold_up_the_updates_after_it(fresh_town: Any) -> None:
+    town = fresh_town
+    broken, sound = _items(town, "referral")[0], _items(town, "referral")[0]
+    sound.cursor, sound.referral.source = "2", "u-2"
+    identifier = broken.referral.referral.removeprefix("referrals/")
+    town.gate.gateway.store.run(lambda tx: tx.update(tables.referrals, (identifier,), sealed=b"altered"))
+    tally = _intake(town, "referral", [broken, sound])[0].run_once()
+    assert (tally.updates, [item.reason for item in tally.rejected]) == (1, ["SEAL_BROKEN"])
+    assert [row["holder"] for row in town.rows(tables.holdings, kind="intake")] == [town.OPERATOR]
+
+
+# -- rows 50 and 67 of the bad inputs, as far as the core goes --------------------------------------------------------
+
+
+def _sheet(source: str, answers: bytes, *locals_: str) -> FormSheet:
+    return FormSheet(
+        source=source, instrument="PHQ-9", taken_on="2026-10-02", local_ids=locals_, answers=answers * len(locals_)
+    )  # fmt: skip
+
+
+def _read_sheets(town: Any, *sheets: FormSheet) -> Tally:
+    items = [ReadResponse(cursor=str(n), forms=sheet) for n, sheet in enumerate(sheets, start=1)]
+    return _intake(town, "forms", items)[0].run_once()
+
+
+def test_row_50_a_student_that_is_not_on_the_roster_is_told_and_held_and_the_others_are_taken(fresh_town: Any) -> None:
+    town = fresh_town
+    tally = _read_sheets(town, _sheet("a.csv@1#1", bytes(9), town.student(), "nobody", town.student()))
+    assert (tally.forms, tally.unknown) == (2, 1)
+    (told,) = tally.rejected
+    assert (told.reason, told.place) == ("UNKNOWN_STUDENT", "form 2 of PHQ-9")
+    assert "nobody" not in str(told)
+    assert len(town.rows(tables.holdings, kind="intake")) == 1
+    assert len(town.rows(tables.assessments)) == 2
+
+
+def test_row_50_a_pupil_with_the_code_of_another_partners_school_is_out_of_scope_and_not_registered(
+    fresh_town: Any,
+) -> None:
+    town = fresh_town
+    foreign = Student(local_id="x-1", school="3205830002", birth_date="2011-05-04", family_name="欧阳")
+    ours = Student(local_id="x-2", school="3205830001", birth_date="2011-05-04", family_name="欧阳")
+    items = [ReadResponse(cursor="1", student=foreign), ReadResponse(cursor="2", student=ours)]
+    tally = _intake(town, "student", items)[0].run_once()
+    assert (tally.students, [told.reason for told in tally.rejected]) == (1, ["SCOPE"])
+    assert [row["school"] for row in town.rows(tables.students)] == ["3205830001"]
+
+
+def test_row_67_the_same_sheet_read_again_gets_its_first_verdicts_and_stores_nothing(fresh_town: Any) -> None:
+    town = fresh_town
+    sheet = _sheet("a.csv@1#1", bytes([0] * 8 + [1]), town.student(), town.student(), "nobody")
+    first, again = _read_sheets(town, sheet), _rewound(town, sheet)
+    assert (first.forms, first.critical, first.rejected) == (again.forms, again.critical, again.rejected)
+    assert len(town.rows(tables.assessments)) == len(town.rows(tables.signals)) == 2
+    assert len(town.rows(tables.uploads)) == 1
+
+
+def test_row_67_another_content_under_the_same_name_is_another_sheet_and_never_overwrites_the_first(
+    fresh_town: Any,
+) -> None:
+    """Whether the second may come at all is the adapter's to say (FILE_CONFLICT): it alone knows file names."""
+    town = fresh_town
+    local = town.student()
+    _read_sheets(town, _sheet("a.csv@1#1", bytes(9), local))
+    (before,) = town.rows(tables.assessments)
+    _rewound(town, _sheet("a.csv@1#1", bytes([1] * 9), local))
+    assert before in town.rows(tables.assessments)
+    assert len(town.rows(tables.uploads)) == 2
+
+
+def _rewound(town: Any, sheet: FormSheet) -> Tally:
+    """Read after the cursor was lost, as from a restored backup of the adapter's folder."""
+    town.gate.gateway.store.run(lambda tx: tx.delete(tables.cursors, town.SCHOOL, "read"))
+    return _read_sheets(town, sheet)

@@ -19,6 +19,7 @@ from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.errors import SealBroken
 from xinqiao.store.holdings import drop
 from xinqiao.store.sql import RowMapping, Table, func
 from xinqiao.store.tx import Tx
@@ -162,12 +163,18 @@ class CaseFile:
         )
         case.tier = Tier.ValueType(highest or 0)
         for row in self._rows(call, tables.consents, known.id):
-            consent = self._open(row)
+            try:
+                consent = self._open(row)
+            except SealBroken:  # one broken record must not hide the case: it shows its plain columns
+                consent = pb.Consent(recipient=str(row["recipient"]), purpose=row["purpose"])
             consent.name, consent.etag, consent.state = f"consents/{row['id']}", str(row["version"]), row["state"]
             case.consents.append(consent)
         for row in self._rows(call, tables.duties, known.id):
-            sealed = bytes(row["sealed"])
-            duty = pb.Duty.FromString(self.door.keys.sealer(known.id).open(sealed, table="duties", key=str(row["id"])))
+            sealer, sealed = self.door.keys.sealer(known.id), bytes(row["sealed"])
+            try:
+                duty = pb.Duty.FromString(sealer.open(sealed, table="duties", key=str(row["id"])))
+            except SealBroken:
+                duty = pb.Duty(kind=str(row["kind"]), basis=str(row["basis"]))
             duty.name, duty.state = f"duties/{row['id']}", row["state"]
             case.duties.append(duty)
         h = tables.holdings

@@ -290,7 +290,9 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
     @_command(exchange, texts, "exchange.run")
     def run(
         name: Annotated[str, exchange_id],
-        period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="YYYY-MM")],
+        period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
+        revise: Annotated[int | None, typer.Option(help=texts("opt.revise"), metavar="REV", min=0)] = None,
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")] = "",
         config: Annotated[Path, config] = _DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
@@ -298,12 +300,14 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
     ) -> int:
         from xinqiao.cli import settling
 
-        return settling.run(texts, config, as_, address, name=name, period=period, json=json)
+        return settling.run(
+            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, json=json
+        )  # fmt: skip
 
     @_command(exchange, texts, "exchange.show")
     def show(
         name: Annotated[str, exchange_id],
-        period: Annotated[str, typer.Option(help=texts("opt.only_period"), metavar="YYYY-MM")] = "",
+        period: Annotated[str, typer.Option(help=texts("opt.only_period"), metavar="PERIOD")] = "",
         config: Annotated[Path, config] = _DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
@@ -340,17 +344,36 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
 
         return watching.retry(texts, config, as_, address, names=names, json=json)
 
-    @_command(app, texts, "holdings")
+    held = typer.Typer(name="holdings", help=texts("holdings"), rich_markup_mode=None)
+    app.add_typer(held, name="holdings")
+
+    @held.callback(invoke_without_command=True)
     def holdings(
+        context: typer.Context,
         config: Annotated[Path, config] = _DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
         limit: Annotated[int, limit] = 100,
         json: Annotated[bool, as_json] = False,
     ) -> int:
+        if context.invoked_subcommand:
+            return 0
         from xinqiao.cli import watching
 
         return watching.holdings(texts, config, as_, address, limit=limit, json=json)
+
+    @_command(held, texts, "holdings.close")
+    def close(
+        item: Annotated[str, typer.Argument(help=texts("arg.item"))],
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")],
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import watching
+
+        return watching.close(texts, config, as_, address, item=item, reason=reason, json=json)
 
 
 def _early(app: typer.Typer, texts: Texts) -> None:

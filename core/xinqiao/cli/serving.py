@@ -5,8 +5,8 @@ import logging
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 
 from xinqiao.cli.app import INTERRUPTED
@@ -20,7 +20,11 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 def serve(texts: Texts, config: Path, log_level: str) -> int:
-    """Start, say on one line that it is ready and where, wait for SIGTERM or SIGINT, stop in order."""
+    """Start, say on one line that it is ready and where, wait for SIGTERM or SIGINT, stop in order.
+
+    SIGHUP reads the rules again: policy, legal bases, instruments, triage, district overlay. A broken file changes
+    nothing.
+    """
     if log_level not in _LEVELS:
         raise Refusal("INVALID_ARGUMENT", "USAGE", f"--log-level: {', '.join(_LEVELS)}")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s", level=log_level.upper())
@@ -40,7 +44,8 @@ def serve(texts: Texts, config: Path, log_level: str) -> int:
         )
     )  # fmt: skip
     sys.stdout.flush()
-    told.wait()
+    while told.wait() == signal.SIGHUP:
+        warn(texts("reloaded" if gateway.reload() else "reload.broken", file=config))
     warn(texts("stopping"))
     gateway.stop()
     warn(texts("stopped"))
@@ -55,19 +60,22 @@ def tune_collector() -> None:
 
 
 class _Told:
-    """Waits for SIGTERM or SIGINT. A second signal ends the process at once: acknowledged work is durable anyway."""
+    """Waits for SIGTERM, SIGINT or SIGHUP. A second end signal ends the process at once: what is acknowledged is
+    durable anyway."""
 
     def __init__(self) -> None:
         self.by: int = 0
-        self._event = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._heard: SimpleQueue[int] = SimpleQueue()  # its put is safe in a signal handler
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._hear)
 
-    def wait(self) -> None:
-        self._event.wait()
+    def wait(self) -> int:
+        """The next signal."""
+        return self._heard.get()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if self._event.is_set():
+        if self.by:
             os._exit(128 + number)
-        self.by = number
-        self._event.set()
+        if number != signal.SIGHUP:
+            self.by = number
+        self._heard.put(number)

@@ -10,6 +10,7 @@ from xinqiao.cli.app import DATA
 from xinqiao.cli.output import as_json, plain, say, table, warn, when
 from xinqiao.cli.remote import Remote, connect, request_id
 from xinqiao.cli.texts import Texts
+from xinqiao.contract.errors import Refusal
 
 _ALL = 100_000
 _COUNTS = ("selected", "sent", "withheld", "refused", "failed")
@@ -24,10 +25,17 @@ def list_runs(texts: Texts, config: Path, partner: str, address: str, *, limit: 
     return 0
 
 
-def run(texts: Texts, config: Path, partner: str, address: str, *, name: str, period: str, json: bool) -> int:
-    """Run ``name`` for ``period`` and print where each party's run stands."""
+def run(
+    texts: Texts, config: Path, partner: str, address: str, *, name: str, period: str, revise: int | None, reason: str,
+    json: bool,
+) -> int:  # fmt: skip
+    """Run ``name`` for ``period``, or give its disputed revision up, and print where each party's run stands."""
+    if (revise is None) != (not reason):
+        raise Refusal("INVALID_ARGUMENT", "USAGE", texts("exchange.revise_how"))
     with connect(texts, config, partner, address) as remote:
         request = rpc.RunExchangeRequest(request_id=request_id(), exchange=name, period=period)
+        if revise is not None:
+            request.revise.revision, request.revise.reason = revise, reason
         runs = list(remote.call(ExchangeServiceStub(remote.channel).RunExchange, request).runs)
     _print(texts, runs, json=json)
     if not json:

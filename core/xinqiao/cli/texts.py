@@ -160,8 +160,11 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "\b\n示例：\n  xinqiao exchange show school-hospital-monthly --period 2026-10",
     ),
     "arg.exchange": ("Id of the exchange, as in the configuration.", "对账的标识，见配置。"),
-    "opt.period": ("The month to settle, as in 2026-10.", "要结算的月份，如 2026-10。"),
-    "opt.only_period": ("Only this month.", "只看这个月。"),
+    "opt.period": (
+        "The month or week to settle, as in 2026-10 or 2026-W41.",
+        "要结算的月或周，如 2026-10 或 2026-W41。",
+    ),
+    "opt.only_period": ("Only this month or week.", "只看这一月或周。"),
     "deliveries": ("What the gateway is handing over; never its content.", "网关正在投递的事项；不显示内容。"),
     "deliveries.list": (
         "List deliveries, newest first.\n\n\b\nExample:\n  xinqiao deliveries list --dead --json",
@@ -196,6 +199,32 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "holdings": (
         "Who holds what, until when; overdue first.\n\n\b\nExample:\n  xinqiao holdings --as psych-chen",
         "谁持有什么事项，到何时；逾期在前。\n\n\b\n示例：\n  xinqiao holdings --as psych-chen",
+    ),
+    "reloaded": ("the rules were read again and are in force", "规则已重新读取并生效"),
+    "reload.broken": (
+        "the new rules are broken, the old ones stay; ask `xinqiao config check {file}`",
+        "新规则有误，继续沿用旧规则；请运行 `xinqiao config check {file}`",
+    ),
+    # -- closing by hand, revising a disputed exchange ----------------------------------------------------------------
+    "holdings.close": (
+        "Close by hand an item that no other call closes: a sheet that was mended under another name, a dead delivery "
+        "that will not be put back, what was open for an erased student.\n\n"
+        "\b\nExample:\n  xinqiao holdings close intake/school/0f3a --reason MENDED_ELSEWHERE",
+        "手工关闭无法由其他调用关闭的事项：以别名补正的表、不再放回的死信、已清除学生的遗留事项。\n\n"
+        "\b\n示例：\n  xinqiao holdings close intake/school/0f3a --reason MENDED_ELSEWHERE",
+    ),
+    "arg.item": ("The item, from `holdings`.", "`holdings` 中的事项。"),
+    "opt.reason": (
+        "Why, as an UPPER_SNAKE word and perhaps a reference, as in PHONE_AGREED:ticket-4711; never a name.",
+        "原因：大写下划线单词，可附编号，如 PHONE_AGREED:ticket-4711；不得写姓名。",
+    ),
+    "opt.revise": (
+        "Give this disputed revision up and send the period again as a new one; needs --reason.",
+        "放弃这一有争议的修订，将该期作为新修订重新发送；须附 --reason。",
+    ),
+    "exchange.revise_how": (
+        "--revise REV and --reason WORD belong together; `xinqiao exchange show` tells the revision",
+        "--revise 与 --reason 须同时给出；修订号见 `xinqiao exchange show`",
     ),
     "keys": ("Keys and certificates of the deployment.", "部署的密钥与证书。"),
     "keys.init": (

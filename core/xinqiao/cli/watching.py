@@ -72,6 +72,20 @@ def holdings(texts: Texts, config: Path, partner: str, address: str, *, limit: i
             return list(page.holdings), page.next_page_token
 
         found = remote.pages(ask, limit)
+    _print_holdings(texts, found, json=json)
+    return 0
+
+
+def close(texts: Texts, config: Path, partner: str, address: str, *, item: str, reason: str, json: bool) -> int:
+    """Close one open item by hand and print it as it stood."""
+    with connect(texts, config, partner, address) as remote:
+        request = rpc.CloseHoldingRequest(request_id=request_id(), item=item, reason=reason)
+        closed = remote.call(GatewayServiceStub(remote.channel).CloseHolding, request).holding
+    _print_holdings(texts, [closed], json=json)
+    return 0
+
+
+def _print_holdings(texts: Texts, found: list[Holding], *, json: bool) -> None:
     if json:
         as_json([plain(each) for each in found])
     elif not found:
@@ -83,7 +97,6 @@ def holdings(texts: Texts, config: Path, partner: str, address: str, *, limit: i
             for each in found
         ]
         table([texts(f"col.{name}") for name in names], rows, numbers=(6,))
-    return 0
 
 
 def _print_deliveries(texts: Texts, found: list[rpc.Delivery], *, json: bool) -> None:

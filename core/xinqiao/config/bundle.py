@@ -26,6 +26,20 @@ def load_district(path: Path) -> District:
     return load(path, District)
 
 
+def district_of(settings: Gateway) -> District:
+    """The overlay named by the settings, or the defaults for the district. Raises ConfigError."""
+    overlay = settings.district_overlay
+    if overlay is None:
+        return District(district=settings.district)
+    district = load_district(overlay)
+    if district.district != settings.district:
+        finding = Finding(
+            ("district",), "CONFIG/CONFLICT", "not the district of gateway.yaml", "use the overlay of that district"
+        )
+        raise ConfigError([district.problem(finding)])
+    return district
+
+
 class Bundle:
     """gateway.yaml and its district overlay; each is read once, on first use. Raises ConfigError on use."""
 
@@ -41,16 +55,7 @@ class Bundle:
     @cached_property
     def district(self) -> District:
         """The overlay named by the settings, or the defaults for the district."""
-        overlay = self.gateway.district_overlay
-        if overlay is None:
-            return District(district=self.gateway.district)
-        district = load_district(overlay)
-        if district.district != self.gateway.district:
-            finding = Finding(
-                ("district",), "CONFIG/CONFLICT", "not the district of gateway.yaml", "use the overlay of that district"
-            )
-            raise ConfigError([district.problem(finding)])
-        return district
+        return district_of(self.gateway)
 
     @cached_property
     def calendar(self) -> WorkCalendar:

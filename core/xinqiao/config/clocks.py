@@ -25,6 +25,10 @@ class Clocks:
     def __init__(self, district: District) -> None:
         self._clocks = district.clocks
 
+    def use(self, district: District) -> None:
+        """Go on with another overlay; deadlines that were set stay as they were set."""
+        self._clocks = district.clocks
+
     def deadline(self, tier: int, step: str, now_us: int) -> int:
         """When ``step`` must have happened, microseconds since 1970 UTC. Raises KeyError for an unknown step."""
         limit: timedelta = getattr(getattr(self._clocks, _TIERS.get(tier, "YELLOW")), _CLOCK_OF[step])

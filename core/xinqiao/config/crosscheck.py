@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from string import hexdigits
 from typing import TYPE_CHECKING, Any, cast
 
 from xinqiao.config.problems import Finding, Loc, Problem
@@ -113,6 +114,9 @@ def check_files(settings: "Gateway", *, allow_repository: bool = False) -> list[
     for loc, path in _public(settings):
         if not path.exists():
             findings.append(Finding(loc, "CONFIG/FILE", "there is no such file", f"looked for {path}"))
+    deny_list = settings.server.tls.deny_list
+    if deny_list is not None and deny_list.exists():
+        findings += _deny_list_findings(deny_list)
     for loc, secret in settings.secrets:
         findings += _secret_findings(loc, secret)
     return sorted((settings.problem(finding) for finding in findings), key=lambda found: (found.line, found.column))
@@ -155,6 +159,21 @@ def _private_findings(loc: Loc, path: Path, *, allow_repository: bool) -> Iterat
         yield Finding(
             loc, "CONFIG/SECRET", "a private file inside a git work tree", "keep keys outside of repositories"
         )
+
+
+def _deny_list_findings(path: Path) -> Iterator[Finding]:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        yield Finding(("server", "tls", "deny_list"), "CONFIG/FILE", "it cannot be read as text", f"looked at {path}")
+        return
+    for number, line in enumerate(lines, 1):
+        serial = line.split("#")[0].replace(":", "").strip()
+        if serial and any(digit not in hexdigits for digit in serial):
+            yield Finding(
+                ("server", "tls", "deny_list"), "CONFIG/FILE", f"line {number} of it is no serial number",
+                "one a line in hexadecimal; # begins a comment",
+            )  # fmt: skip
 
 
 def _secret_findings(loc: Loc, secret: Secret) -> Iterator[Finding]:

@@ -130,6 +130,9 @@ class Limits(Strict):
     rate_per_partner: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Calls a second allowed to one partner; none means no limit."
     )
+    stream_idle_s: Annotated[int, Field(ge=1), at_most(600)] = Field(
+        default=60, description="Seconds without a whole message after which a stream is cut; it can be resumed."
+    )
 
 
 class Server(Strict):

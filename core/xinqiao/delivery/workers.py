@@ -6,6 +6,9 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
+
+from google.protobuf.message import DecodeError, Message
 
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import AdapterError, PartnerUnavailable
@@ -13,7 +16,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.policy import Relation
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -131,14 +134,16 @@ class Delivery:
         crisis = lane == LANE_CRISIS
         lease_us = self._pace.lease_s * _SECOND_US
 
-        def take(tx: Tx) -> tuple[RowMapping, DeliverRequest] | None:
+        def take(tx: Tx) -> tuple[RowMapping, DeliverRequest | None] | None:
             rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
-            return self._open(tx, rows[0], owner) if rows else None
+            return (rows[0], self._open(tx, rows[0], owner)) if rows else None
 
         taken = self._store.run(take, crisis=crisis)
         if taken is None:
             return False
         row, request = taken
+        if request is None:
+            return True
         handle = self._agencies.get(str(row["recipient"]))
         try:
             if handle is None:
@@ -151,7 +156,7 @@ class Delivery:
             self._store.run(lambda tx: self._done(tx, row, owner, receipt), crisis=crisis)
         return True
 
-    def _open(self, tx: Tx, row: RowMapping, owner: str) -> tuple[RowMapping, DeliverRequest] | None:
+    def _open(self, tx: Tx, row: RowMapping, owner: str) -> DeliverRequest | None:
         """Decide again at the last moment, in the transaction that claims; what may no longer go is cancelled."""
         recipient = self._door.registry.find(str(row["recipient"]))
         student, key = str(row["student"]), str(row["id"])
@@ -166,8 +171,12 @@ class Delivery:
         request = DeliverRequest(
             request_id=str(row["idempotency_key"]), lane=Lane.ValueType(int(row["lane"])), attempt=int(row["attempt"])
         )
-        body = getattr(request, str(row["kind"]))
-        body.ParseFromString(payload)
+        body = cast(Message, getattr(request, str(row["kind"]), None))
+        try:
+            body.ParseFromString(payload)
+        except (AttributeError, DecodeError):  # written by another version of this program
+            self._bury(tx, row, owner, "UNREADABLE")
+            return None
         if recipient is None:
             self._cancel(tx, row, owner, "NO_PARTNER")
             return None
@@ -177,15 +186,13 @@ class Delivery:
             relation=relation, basis=str(row["basis"]),
         )  # fmt: skip
         if redact(body, mask):
-            reasons = sorted(
-                {decision.reason for decision in denials.values()} - {"CLASS_NEVER_SHARED", "NOT_IN_POLICY"}
-            )
-            self._cancel(tx, row, owner, reasons[0] if reasons else "NOT_IN_POLICY")
+            self._cancel(tx, row, owner, deciding(decision.reason for decision in denials.values()))
             return None
-        return row, request
+        return request
 
     def _cancel(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
+        drop(tx, f"deliveries/{row['id']}")  # a person may have been told of it already
         self._record(tx, row, "delivery.cancelled", "deny", reason)
         self._take_back(tx, row, reason)
 
@@ -252,13 +259,25 @@ class Delivery:
         )  # fmt: skip
 
 
-def retry_dead(tx: Tx, delivery: str) -> RowMapping:
-    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+def _check_dead(tx: Tx, delivery: str) -> None:
     row = tx.get(tables.deliveries, delivery)
     if row is None:
         raise Refusal("NOT_FOUND", "DELIVERY", "no such delivery")
     if row["state"] != int(DeliveryState.DEAD):
-        raise Refusal("FAILED_PRECONDITION", "STATE", "only a dead delivery can be put back")
+        raise Refusal("FAILED_PRECONDITION", "STATE", "only a dead delivery can be put back or closed")
+
+
+def close_dead(tx: Tx, delivery: str) -> None:
+    """Take a dead delivery off the books, content and all. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    _check_dead(tx, delivery)
+    tx.update(
+        tables.deliveries, (delivery,), state=int(DeliveryState.CANCELLED), payload=None, updated_us=tx.now_us
+    )  # fmt: skip
+
+
+def retry_dead(tx: Tx, delivery: str) -> RowMapping:
+    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    _check_dead(tx, delivery)
     tx.update(
         tables.deliveries, (delivery,), state=int(DeliveryState.PENDING), attempt=0, not_before_us=tx.now_us,
         updated_us=tx.now_us,

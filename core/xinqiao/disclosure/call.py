@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from xinqiao.api.common.v1.types_pb2 import Withheld
 from xinqiao.contract.methods import Method
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
@@ -37,6 +37,7 @@ class Call:
     ``student`` is set by the room when the call is about one student: it seals the stored answer. ``disclosed``
     collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
     journal rows a mutation wrote: an answer without any is not sent. ``purposes`` are the ones it was viewed under.
+    ``kept`` has, per student, the reason why something was kept back.
     """
 
     caller: Partner
@@ -46,6 +47,7 @@ class Call:
     request_id: str = ""
     student: str | None = None
     disclosed: dict[str, int] = field(default_factory=dict[str, int])
+    kept: dict[str, str] = field(default_factory=dict[str, str])
     rows: int = 0
     purposes: set[int] = field(default_factory=set[int])
     views: list[View] = field(default_factory=list[View])
@@ -79,8 +81,19 @@ class Call:
             basis=basis,
         )
         self.disclosed[student] = self.disclosed.get(student, 0) | classes
+        if withheld:
+            self.kept[student] = deciding([self.kept.get(student, ""), *(lost.reason for lost in withheld)])
         self.views.append((student, relation, purpose, basis, classes))
         return withheld
+
+    def journal_read(self, tx: Tx, student: str | None, classes: int) -> None:
+        """Append what the answer shows of ``student``; of whom everything was kept back, that is a denial."""
+        reason = self.kept.get(student or "", "") if not classes else ""
+        append(
+            tx, kind="read", decision="deny" if reason else "permit", actor=self.caller.id,
+            partner=self.caller.agency, purpose=self.method.purpose, classes=classes, student=student,
+            resource=self.method.name, reason=reason, policy_version=self.door.policy.version,
+        )  # fmt: skip
 
     def journal_batch(self, kind: str, *, resource: str, reason: str, payload: bytes) -> None:
         """Append the one row of a batch over many students, committing to the sealed records themselves."""

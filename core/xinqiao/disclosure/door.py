@@ -1,6 +1,6 @@
 """The door: decides, removes what may not go, writes the journal, and only then hands a record on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,7 @@ from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
+_COMMON = {"NOT_IN_POLICY": 1, "CLASS_NEVER_SHARED": 2}  # true of some class in almost every answer
 _C = tables.consents.c
 _CONSENTS = (
     tables.consents.select()
@@ -197,6 +198,12 @@ def denial(reason: str, recipient: Partner, purpose: int, student: str | None, b
     )
     refusal.subject = student
     return refusal
+
+
+def deciding(reasons: Iterable[str]) -> str:
+    """Of several reasons the one that somebody could do something about; empty where there is none."""
+    found = sorted(set(reasons) - {""}, key=lambda reason: (_COMMON.get(reason, 0), reason))
+    return found[0] if found else ""
 
 
 def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consented:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from xinqiao.api.common.v1.options_pb2 import ROLE_SCHOOL_PSYCHOLOGIST
+from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PSYCHOLOGIST
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,12 @@ class Registry:
         return [p for p in self._by_id.values() if role in p.roles and (not school or school in p.schools)]
 
     def holder(self, school: str) -> str:
-        """Who holds a school's cases first: its psychologist, else whoever serves it, else the operator."""
-        found = self.with_role(ROLE_SCHOOL_PSYCHOLOGIST, school) or [p for p in self.all() if school in p.schools]
+        """Who holds a school's cases first: its psychologist, else whoever serves it, else the operator.
+
+        What belongs to no school is the operator's, never some school's psychologist's.
+        """
+        found = self.with_role(ROLE_SCHOOL_PSYCHOLOGIST, school) if school else []
+        found = found or [p for p in self.all() if school in p.schools] or self.with_role(ROLE_OPERATOR)
         return found[0].id if found else "operator"
 
     def all(self) -> list[Partner]:

@@ -1,4 +1,4 @@
-"""Months in Beijing time, and when the exchange of a finished month starts and closes."""
+"""Months and weeks in Beijing time, and when the exchange of a finished one starts and closes."""
 
 import logging
 import re
@@ -11,15 +11,14 @@ from chinese_calendar import is_workday  # type: ignore[import-untyped,unused-ig
 from xinqiao.contract.clock import BEIJING, from_us, to_us
 from xinqiao.contract.errors import Refusal
 
-_PERIOD: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])", re.ASCII)
+Length = Literal["month", "week"]
+_PERIOD: Final = re.compile(r"(20[0-9]{2})-(?:(0[1-9]|1[0-2])|W([0-5][0-9]))", re.ASCII)
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
-_FIRST: Final = 2000 * 12
-_LAST: Final = 2099 * 12 + 11
 _log = logging.getLogger(__name__)
 
 
 class RunAt(Protocol):
-    """When in the month after the period a run starts; ``gateway.yaml``'s ``schedule.run`` is one."""
+    """When in the month or week after the period a run starts; ``gateway.yaml``'s ``schedule.run`` is one."""
 
     @property
     def day(self) -> int | Literal["last"]: ...
@@ -56,55 +55,65 @@ class Window(NamedTuple):
     guessed: bool
 
 
+def length_of(period: str) -> Length:
+    """What a period's name is the name of. Raises Refusal INVALID_ARGUMENT/PERIOD."""
+    return _index(period)[0]
+
+
 def span(period: str) -> Span:
-    """The microseconds of a month such as ``2026-10``. Raises Refusal INVALID_ARGUMENT/PERIOD."""
-    index = _index(period)
-    return Span(_midnight(_first_day(index)), _midnight(_first_day(index + 1)))
+    """The microseconds of a month such as ``2026-10`` or a week such as ``2026-W41`` (ISO 8601, from Monday).
+
+    Raises Refusal INVALID_ARGUMENT/PERIOD.
+    """
+    length, index = _index(period)
+    return Span(_midnight(_first_day(length, index)), _midnight(_first_day(length, index + 1)))
 
 
 def finished(period: str, now_us: int) -> Span:
-    """The span of a month that is over. Raises Refusal INVALID_ARGUMENT/PERIOD for a bad, running or future one."""
+    """The span of a period that is over. Raises Refusal INVALID_ARGUMENT/PERIOD for a bad, running or future one."""
     found = span(period)
     if now_us < found.to_us:
         raise Refusal("INVALID_ARGUMENT", "PERIOD", "the period is not over yet (Beijing time): run it once it is")
     return found
 
 
-def current_period(now_us: int) -> str:
-    """The month that is running in Beijing."""
-    day = from_us(now_us).astimezone(BEIJING)
-    return f"{day.year:04}-{day.month:02}"
+def current_period(now_us: int, length: Length = "month") -> str:
+    """The month or week that is running in Beijing."""
+    day = from_us(now_us).astimezone(BEIJING).date()
+    return _name(length, day.year * 12 + day.month - 1 if length == "month" else (day.toordinal() - 1) // 7)
 
 
-def previous_period(now_us: int) -> str:
-    """The newest month that is over."""
-    return shift(current_period(now_us), -1)
+def previous_period(now_us: int, length: Length = "month") -> str:
+    """The newest month or week that is over."""
+    return shift(current_period(now_us, length), -1)
 
 
-def shift(period: str, months: int) -> str:
-    """The period so many months later, or earlier. Raises Refusal INVALID_ARGUMENT/PERIOD outside 2000 to 2099."""
-    index = _index(period) + months
-    if not _FIRST <= index <= _LAST:
+def shift(period: str, by: int) -> str:
+    """The period so many months or weeks later, or earlier. Raises Refusal INVALID_ARGUMENT/PERIOD outside 2000 to 2099."""
+    length, index = _index(period)
+    name = _name(length, index + by)
+    if not _PERIOD.fullmatch(name):
         raise _bad()
-    return f"{index // 12:04}-{index % 12 + 1:02}"
+    return name
 
 
 def due_at(schedule: Schedule, period: str) -> Window:
-    """When ``period`` is run, in the month that follows it, and when it closes.
+    """When ``period`` is run, in the month or week that follows it, and when it closes.
 
-    The n-th (working) day of the month; a month with fewer working days is run on its last one. Reports, in
+    The n-th (working) day of it; where there are fewer (working) days it is run on the last one. Reports, in
     ``guessed`` and once a call in the log, a year for which the calendar knows no holidays.
     Raises Refusal INVALID_ARGUMENT/PERIOD or INVALID_ARGUMENT/SCHEDULE.
     """
-    first = _first_day(_index(period) + 1)
-    last = monthrange(first.year, first.month)[1]
+    length, index = _index(period)
+    first = _first_day(length, index + 1)
     guessed = False
-    days = [first + timedelta(days=offset) for offset in range(last)]
+    days = [first + timedelta(days=offset) for offset in range(7 if length == "week" else _month_days(first))]
     if schedule.run.working:
-        days, guessed = working_days(days)
-    wanted = schedule.run.day
-    if wanted != "last" and not 1 <= wanted <= 28:
-        raise Refusal("INVALID_ARGUMENT", "SCHEDULE", "a run's day is 1 to 28, or `last`")
+        working, guessed = working_days(days)
+        days = working or days[-1:]  # a week of the National Day holiday may have none
+    wanted, most = schedule.run.day, 7 if length == "week" else 28
+    if wanted != "last" and not 1 <= wanted <= most:
+        raise Refusal("INVALID_ARGUMENT", "SCHEDULE", f"a run's day is 1 to {most}, or `last`")
     day = days[-1] if wanted == "last" or wanted > len(days) else days[wanted - 1]
     hour = _TIME.fullmatch(schedule.run.at)
     if hour is None:
@@ -123,19 +132,36 @@ def working_days(days: list[date]) -> tuple[list[date], bool]:
     try:
         return [day for day in days if is_workday(day)], False
     except NotImplementedError:  # how chinesecalendar says that the State Council's notice is not in it yet
-        _log.warning("no holidays known for %d: Monday to Friday count as working days", days[0].year)
+        _log.warning("no holidays known for %d: Monday to Friday count as working days", days[-1].year)
         return [day for day in days if day.weekday() < 5], True
 
 
-def _index(period: str) -> int:
+def _index(period: str) -> tuple[Length, int]:
+    """Months counted from the year 0, or weeks counted from the Monday 0001-01-01."""
     found = _PERIOD.fullmatch(period)
     if found is None:
         raise _bad()
-    return int(found[1]) * 12 + int(found[2]) - 1
+    if found[2]:
+        return "month", int(found[1]) * 12 + int(found[2]) - 1
+    try:
+        return "week", (date.fromisocalendar(int(found[1]), int(found[3]), 1).toordinal() - 1) // 7
+    except ValueError:  # most years have no week 53
+        raise _bad() from None
 
 
-def _first_day(index: int) -> date:
-    return date(index // 12, index % 12 + 1, 1)
+def _first_day(length: Length, index: int) -> date:
+    return date(index // 12, index % 12 + 1, 1) if length == "month" else date.fromordinal(index * 7 + 1)
+
+
+def _name(length: Length, index: int) -> str:
+    if length == "month":
+        return f"{index // 12:04}-{index % 12 + 1:02}"
+    year, week, _ = _first_day(length, index).isocalendar()
+    return f"{year:04}-W{week:02}"
+
+
+def _month_days(first: date) -> int:
+    return monthrange(first.year, first.month)[1]
 
 
 def _midnight(day: date) -> int:
@@ -143,4 +169,6 @@ def _midnight(day: date) -> int:
 
 
 def _bad() -> Refusal:
-    return Refusal("INVALID_ARGUMENT", "PERIOD", "a period is a month from 2000 to 2099, such as 2026-10")
+    return Refusal(
+        "INVALID_ARGUMENT", "PERIOD", "a period is a month such as 2026-10 or a week such as 2026-W41, from 2000 on"
+    )

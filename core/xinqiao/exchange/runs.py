@@ -13,14 +13,13 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange.package import read_receipt
-from xinqiao.exchange.periods import Schedule
+from xinqiao.exchange.periods import Length, Schedule
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping, func, select
 from xinqiao.store.tx import ReadTx, Tx
 
-OPERATOR: Final = "operator"
 DAY_US: Final = 86_400_000_000
 LEASE_US: Final = 120_000_000
 """How long a run belongs to whoever drives it after its last step: a crashed driver is replaced after that."""
@@ -46,7 +45,7 @@ class Definition(Protocol):
     @property
     def datasets(self) -> tuple[Dataset, ...]: ...
     @property
-    def period(self) -> str: ...
+    def period(self) -> Length: ...
     @property
     def schedule(self) -> Schedule: ...
     @property
@@ -87,6 +86,11 @@ def newest(tx: ReadTx, key: Key) -> RowMapping | None:
         .order_by(c.revision.desc())
         .limit(1)
     )
+
+
+def disputed(row: RowMapping, revision: int) -> bool:
+    """Whether this is that revision and both sides disagree about it, or the partner refused it."""
+    return int(row["revision"]) == revision and row["state"] == pb.RUN_STATE_INCOMPLETE
 
 
 def take(tx: Tx, run: str, owner: str) -> None:
@@ -155,7 +159,8 @@ def move(
     waiting = state == pb.RUN_STATE_AWAIT_RECEIPT
     decide = state == pb.RUN_STATE_INCOMPLETE
     hold(
-        tx, name_of(row), kind="exchange", school="", holder=str(row["partner"]) if waiting else OPERATOR,
+        tx, name_of(row), kind="exchange", school="",
+        holder=str(row["partner"]) if waiting else door.registry.holder(""),
         deadline_us=tx.now_us + close_after_days * DAY_US if decide else int(row["deadline_us"]),
         step=reason.lower() if decide else _word(state),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The exchange contract: one run for each receiving party and month, carried to its end whatever breaks on the way."""
+"""The exchange contract: one run for each receiving party and period, carried to its end whatever breaks on the way."""
 
 import logging
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call, outside_transaction
 from xinqiao.disclosure.door import Door, denial
 from xinqiao.exchange import runs
-from xinqiao.exchange.periods import Window, due_at, finished, previous_period, shift
+from xinqiao.exchange.periods import Window, due_at, finished, length_of, previous_period, shift
 from xinqiao.exchange.periods import current_period as period_of
-from xinqiao.exchange.runs import Definition, Key, key_of
+from xinqiao.exchange.runs import Definition, Key, disputed, key_of
 from xinqiao.exchange.steps import Driver, Sender
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, Select, func, select
 from xinqiao.store.tx import ReadTx
 
-_LOOK_BACK: Final = 36
-"""Months that the scheduler catches up with; older ones are for the operator."""
+_LOOK_BACK: Final[Mapping[str, int]] = {"month": 36, "week": 156}
+"""Periods that the scheduler catches up with; older ones are for the operator."""
 
 _UNFINISHED: Final = (pb.RUN_STATE_PLANNED, pb.RUN_STATE_SNAPSHOT, pb.RUN_STATE_SENDING)
 _log = logging.getLogger(__name__)
@@ -56,12 +56,9 @@ class Exchanges:
     ) -> None:
         """``receipt_keys`` are the partners' pinned Ed25519 public keys, PEM, by agency; ``sender`` reaches them.
 
-        Raises Refusal INVALID_ARGUMENT with EXCHANGE_PERIOD for an exchange that is not monthly, and EXCHANGE_PARTY
-        for one whose receiving party is no configured partner.
+        Raises Refusal INVALID_ARGUMENT/EXCHANGE_PARTY for one whose receiving party is no configured partner.
         """
         for name, definition in definitions.items():
-            if definition.period != "month":
-                raise Refusal("INVALID_ARGUMENT", "EXCHANGE_PERIOD", f"exchanges.{name}: `period` must be month")
             for partner in receivers(definition):
                 if partner not in definition.parties or door.registry.find(partner) is None:
                     raise Refusal(
@@ -75,28 +72,35 @@ class Exchanges:
         self._sender = sender
         self._receipt_keys = dict(receipt_keys)
 
-    def run(self, exchange: str, period: str, *, actor: str, late_ok: bool = True) -> list[pb.ExchangeRun]:
-        """Settle a month that is over: one run for each receiving party, gone on with where it stands.
+    def run(
+        self, exchange: str, period: str, *, actor: str, late_ok: bool = True, revise: rpc.Revise | None = None
+    ) -> list[pb.ExchangeRun]:
+        """Settle a period that is over: one run for each receiving party, gone on with where it stands.
 
         A run that is closed, or that both sides disagree about, is returned as it stands: nothing is written. Every
         party is tried before a fault of one is raised. Must not be called in a transaction: it asks the partners.
         Raises Refusal NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, and with ``late_ok`` False
-        FAILED_PRECONDITION/PERIOD_CLOSED for a month that closed before it was begun.
+        FAILED_PRECONDITION/PERIOD_CLOSED for one that closed before it was begun. ``revise`` gives disputed runs of
+        that revision up for new ones; FAILED_PRECONDITION/STATE when there is none and never was.
         """
         definition = self._definitions.get(exchange)
         if definition is None:
             raise Refusal("NOT_FOUND", "EXCHANGE", "no such exchange is configured")
         now_us = self._store.clock.now_us()
+        if length_of(period) != definition.period:
+            raise Refusal("INVALID_ARGUMENT", "PERIOD", f"this exchange is settled by the {definition.period}")
         finished(period, now_us)
         keys = [Key(exchange, partner, period) for partner in receivers(definition)]
         if not late_ok and now_us >= due_at(definition.schedule, period).close_us:
             with self._store.read() as tx:
                 if any(runs.newest(tx, key) is None for key in keys):
                     raise Refusal("FAILED_PRECONDITION", "PERIOD_CLOSED", "the period closed before it was run")
+        if revise is not None:
+            self._check_disputed(keys, revise.revision)
         faults: list[Exception] = []
         for key in keys:
             try:
-                self._drive(key, definition, actor)
+                self._drive(key, definition, actor, revise)
             except Exception as fault:  # the other party must not wait for it; it is raised below
                 faults.append(fault)
         if faults:
@@ -135,7 +139,7 @@ class Exchanges:
         with self._store.read() as tx:
             for name, definition in self._definitions.items():
                 period = self._oldest(tx, name, definition, now_us)
-                while period <= previous_period(now_us):
+                while period <= previous_period(now_us, definition.period):
                     window = due_at(definition.schedule, period)
                     if window.start_us <= now_us and self._unfinished(tx, name, definition, period):
                         found.append(_due(name, period, window, now_us))
@@ -149,7 +153,8 @@ class Exchanges:
         ``call.rows`` counts one row a run: each has at least the journal row of its planning.
         """
         self._admit(call)
-        settled = self.run(request.exchange, request.period, actor=call.caller.id)
+        revise = request.revise if request.HasField("revise") else None
+        settled = self.run(request.exchange, request.period, actor=call.caller.id, revise=revise)
         call.rows += len(settled)
         return rpc.RunExchangeResponse(runs=settled)
 
@@ -178,15 +183,23 @@ class Exchanges:
         if not mask >> FIELD_CLASS_AGGREGATE & 1:
             raise denial(denials[FIELD_CLASS_AGGREGATE].reason, call.caller, PURPOSE_RECONCILIATION, None)
 
-    def _drive(self, key: Key, definition: Definition, actor: str) -> None:
+    def _check_disputed(self, keys: list[Key], revision: int) -> None:
+        with self._store.read() as tx:
+            rows = [row for row in (runs.newest(tx, key) for key in keys) if row is not None]
+        if not any(row["revision"] > revision or disputed(row, revision) for row in rows):
+            raise Refusal("FAILED_PRECONDITION", "STATE", "only a run that both sides disagree about is revised")
+
+    def _drive(self, key: Key, definition: Definition, actor: str, revise: rpc.Revise | None = None) -> None:
         with self._store.read() as tx:
             row = runs.newest(tx, key)
-        if row is not None and (row["state"] in runs.CLOSED or row["receipt"] is not None):
-            return
-        Driver(
+        driver = Driver(
             self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
             self._receipt_keys, key, actor,
-        ).drive()  # fmt: skip
+        )  # fmt: skip
+        if revise is not None and row is not None and disputed(row, revise.revision):
+            driver.revise(revise.revision, revise.reason)
+        elif row is None or (row["state"] not in runs.CLOSED and row["receipt"] is None):
+            driver.drive()
 
     def _awaiting(self) -> list[RowMapping]:
         c, held = tables.exchange_runs.c, tables.holdings.c
@@ -201,10 +214,14 @@ class Exchanges:
 
     def _oldest(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> str:
         """The first period that the books could owe: of the first run, else of the first referral between the two."""
-        newest = previous_period(now_us)
-        floor = shift(newest, -_LOOK_BACK)
+        length = definition.period
+        newest = previous_period(now_us, length)
+        floor = shift(newest, -_LOOK_BACK[length])
         c = tables.exchange_runs.c
-        first = tx.scalar(select(func.min(c.period)).where(c.exchange == exchange))
+        weekly = c.period.contains("W")  # an exchange may have been settled by the other length before
+        first = tx.scalar(
+            select(func.min(c.period)).where(c.exchange == exchange, weekly if length == "week" else ~weekly)
+        )
         if first is None:
             one, other = definition.parties
             r = tables.referrals.c
@@ -213,7 +230,7 @@ class Exchanges:
                     ((r.sender == one) & (r.recipient == other)) | ((r.sender == other) & (r.recipient == one))
                 )
             )
-            first = newest if created is None else min(newest, period_of(int(created)))
+            first = newest if created is None else min(newest, period_of(int(created), length))
         return max(floor, str(first))
 
     @staticmethod

@@ -65,6 +65,19 @@ class Driver:
             raise Refusal("NOT_FOUND", "PARTNER", "the run's partner is not configured any more")
         self._recipient: Partner = found
 
+    def revise(self, revision: int, reason: str) -> None:
+        """Give a disputed revision up for a new one, because a person said so, and drive that.
+
+        A run that is no longer disputed is left alone. Raises Refusal ABORTED/RUNNING.
+        """
+        row = self._store.run(self._begin)
+        try:
+            if runs.disputed(row, revision):
+                self._revise(row, f"REVISED:{reason}")
+        finally:
+            self._store.run(lambda tx: runs.release(tx, str(row["id"]), self._owner))
+        self.drive()
+
     def drive(self) -> None:
         """Go on until the run is closed, waits for its partner, or for a person.
 
@@ -326,13 +339,13 @@ class Driver:
                 return writer.done()
             after = int(page[-1]["ordinal"])
 
-    def _revise(self, row: RowMapping) -> None:
+    def _revise(self, row: RowMapping, reason: str = "ITEMS_CHANGED") -> None:
         """Give this revision up and plan the next one."""
 
         def replace(tx: Tx) -> None:
             old = key_of(row)
             counts = runs.totals(tx, str(row["id"]))
-            self._move(tx, row, pb.RUN_STATE_ABANDONED, reason="ITEMS_CHANGED", columns=counts)
+            self._move(tx, row, pb.RUN_STATE_ABANDONED, reason=reason, columns=counts)
             following = self._plan(tx, Key(old.exchange, old.partner, old.period, old.revision + 1))
             runs.release(tx, str(row["id"]), self._owner)
             runs.take(tx, str(following["id"]), self._owner)

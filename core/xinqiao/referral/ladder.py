@@ -34,7 +34,7 @@ class Ladder:
         self._registry = registry
         self._deadline = deadline
         self._operator = operator
-        self._roles = tuple(roles)
+        self.roles = tuple(roles)
 
     def climb(self) -> int:
         """Move every item whose deadline has passed; how many. Each passing deadline fires once."""
@@ -60,7 +60,7 @@ class Ladder:
 
     def _next(self, row: RowMapping) -> str:
         school = str(row["school"])
-        serving = [self._registry.with_role(role, school) for role in self._roles if school and role != ROLE_OPERATOR]
+        serving = [self._registry.with_role(role, school) for role in self.roles if school and role != ROLE_OPERATOR]
         rungs = [found[0].id for found in serving if found] + [self._operator]
         holder = str(row["holder"])
         above = rungs.index(holder) + 1 if holder in rungs else 0

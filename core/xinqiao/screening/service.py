@@ -184,7 +184,7 @@ class Screening:
         known = self.door.students.resolve(call.reading, call.caller, request.student)
         rows, following = newest(call, tables.assessments, request, tables.assessments.c.student == known.id)
         return rpc.ListAssessmentsResponse(
-            assessments=[self._assessment(call, row) for row in rows], next_page_token=following
+            assessments=[self._assessment(call, row, listed=True) for row in rows], next_page_token=following
         )
 
     def list_triages(self, request: rpc.ListTriagesRequest, call: Call) -> rpc.ListTriagesResponse:
@@ -214,8 +214,9 @@ class Screening:
             raise Refusal("NOT_FOUND", "INSTRUMENT", "this gateway has no such instrument, or it is switched off")
         return found
 
-    def _assessment(self, call: Call, row: RowMapping) -> pb.Assessment:
-        record = pb.Assessment.FromString(self._open(row, "assessments"))
+    def _assessment(self, call: Call, row: RowMapping, *, listed: bool = False) -> pb.Assessment:
+        read = self._open_or_nothing if listed else self._open
+        record = pb.Assessment.FromString(read(row, "assessments"))
         record.name = f"assessments/{row['id']}"
         student = str(row["student"])
         record.student = self.door.students.name(call.caller.agency, student)

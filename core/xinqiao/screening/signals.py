@@ -42,12 +42,12 @@ class Signals:
 
     def __init__(self, door: Door, policy: SignalPolicy, deadline: Deadline) -> None:
         self._door = door
-        self._policy = policy
+        self.policy = policy
         self._deadline = deadline
 
     def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:
         """Keep a report, give it to its holder, and let a person decide about the case it belongs to."""
-        owner = self._policy.owner(int(request.source))
+        owner = self.policy.owner(int(request.source))
         if owner is not None and owner not in call.caller.roles:
             raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
         _check_occurred(request.occurred_us, call.tx.now_us)
@@ -55,10 +55,10 @@ class Signals:
         call.student = known.id
         kind, source = int(request.kind), int(request.source)
         earlier = self._earlier(call.tx, known.id, kind)
-        tier = self._policy.tier(kind, {source, *(int(row["source"]) for row in earlier)})
+        tier = self.policy.tier(kind, {source, *(int(row["source"]) for row in earlier)})
         signal = pb.Signal(
             source=request.source, kind=request.kind, facts=request.facts, opinion=request.opinion,
-            occurred_us=request.occurred_us, location=request.location, trust=self._policy.trust(source).id,
+            occurred_us=request.occurred_us, location=request.location, trust=self.policy.trust(source).id,
             tier=types.Tier.ValueType(tier), duplicate_of=f"signals/{earlier[0]['id']}" if earlier else "",
             name=f"signals/{new_id(call.tx.now_us)}", state=pb.SIGNAL_STATE_OPEN,
         )  # fmt: skip
@@ -131,7 +131,7 @@ class Signals:
 
     def _earlier(self, tx: ReadTx, student: str, kind: int) -> list[RowMapping]:
         """Reports of the same student and kind within the window, the earliest first."""
-        since = tx.now_us - self._policy.window_us(kind)
+        since = tx.now_us - self.policy.window_us(kind)
         return list(tx.find(_EARLIER, student=student, kind=str(kind), since=since))
 
     def _triage(
@@ -189,7 +189,7 @@ class Signals:
         return triage
 
     def _propose(self, triage: pb.Triage, signal: pb.Signal) -> None:
-        trust, reason = self._policy.trust(int(signal.source)), self._policy.reason(int(signal.kind))
+        trust, reason = self.policy.trust(int(signal.source)), self.policy.reason(int(signal.kind))
         triage.proposed, triage.rule = signal.tier, "core/reported-signal"
         triage.reason_zh, triage.reason_en = f"{reason.zh}（{trust.wording_zh}）", f"{reason.en} ({trust.wording_en})"
         triage.inputs["signal.trust"] = trust.weight
@@ -224,15 +224,15 @@ class Signals:
 
     def _first_deadline(self, signal: pb.Signal, now_us: int) -> int:
         usual = self._deadline(int(signal.tier), "acknowledge", now_us)
-        shorter = self._policy.trust(int(signal.source)).acknowledge_us
-        crisis = self._policy.is_crisis(int(signal.kind))
+        shorter = self.policy.trust(int(signal.source)).acknowledge_us
+        crisis = self.policy.is_crisis(int(signal.kind))
         return min(usual, now_us + shorter) if crisis and shorter else usual
 
     def _duties(self, call: Call, known: Known, signal: pb.Signal) -> list[str]:
         """The duties to report that this signal brings; one of a kind is open at a time, under its earliest deadline."""
         d = tables.duties.c
         names: list[str] = []
-        for duty in self._policy.duties(int(signal.kind), int(signal.source), call.caller.roles):
+        for duty in self.policy.duties(int(signal.kind), int(signal.source), call.caller.roles):
             open_already = call.tx.one(
                 tables.duties.select().where((d.student == known.id) & (d.kind == duty.kind) & (d.state == _DUTY_OPEN))
             )
@@ -263,7 +263,7 @@ class Signals:
                 of.setdefault((str(row["student"]), str(row["kind"])), []).append(row)
         related: dict[str, list[str]] = {}
         for row in rows:
-            window = self._policy.window_us(int(row["kind"]))
+            window = self.policy.window_us(int(row["kind"]))
             related[str(row["id"])] = [
                 f"signals/{other['id']}"
                 for other in of.get((str(row["student"]), str(row["kind"])), [])
@@ -276,7 +276,7 @@ class Signals:
         signal.create_time_us, signal.tier = int(row["created_us"]), types.Tier.ValueType(int(row["tier"]))
         signal.student = self._door.students.name(call.caller.agency, str(row["student"]))
         if not signal.trust:
-            signal.trust = self._policy.trust(int(row["source"])).id
+            signal.trust = self.policy.trust(int(row["source"])).id
 
     def _open_or_nothing(self, row: RowMapping) -> bytes:
         """One erased or broken record must not hide all the others: it shows its plain columns only."""

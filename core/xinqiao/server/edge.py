@@ -33,7 +33,6 @@ from xinqiao.store.writer import Job
 
 DOMAIN = "xinqiao"
 _HEALTH = "/grpc.health.v1.Health/Check"
-_IDLE_S = 60.0
 _NO_DEADLINE_S = 86_400.0 * 365
 _log = logging.getLogger("xinqiao.server")
 T = TypeVar("T")
@@ -51,6 +50,7 @@ class Limits:
     max_deadline_s: float = 30.0
     concurrent_per_partner: int = 64
     rate_per_partner: int | None = None
+    stream_idle_s: float = 60.0
 
 
 class Edge(grpc.GenericRpcHandler):
@@ -213,7 +213,7 @@ class Edge(grpc.GenericRpcHandler):
         self, upload: Upload, requests: AsyncIterator[bytes]
     ) -> Callable[[Tx], UploadAssessmentsResponse] | None:
         """The command of the stream's next message, or None at its end."""
-        data = await _next(requests)
+        data = await _next(requests, self._limits.stream_idle_s)
         if data is None:
             return None
         self._check_size(data)
@@ -300,14 +300,14 @@ def _late(answer: asyncio.Future[Any]) -> None:
         answer.set_exception(TimeoutError())
 
 
-async def _next(requests: AsyncIterator[bytes]) -> bytes | None:
+async def _next(requests: AsyncIterator[bytes], idle_s: float) -> bytes | None:
     """The next message of a stream, None at its end. A stream that says nothing for long is cut."""
     try:
-        return await asyncio.wait_for(anext(requests), _IDLE_S)
+        return await asyncio.wait_for(anext(requests), idle_s)
     except StopAsyncIteration:
         return None
     except TimeoutError:
-        raise Refusal("RESOURCE_EXHAUSTED", "STREAM_IDLE", f"no message for {_IDLE_S:.0f} s; resume later") from None
+        raise Refusal("RESOURCE_EXHAUSTED", "STREAM_IDLE", f"no message for {idle_s:.0f} s; resume later") from None
 
 
 class _Hidden(Exception):
@@ -348,6 +348,7 @@ def make_server(limits: Limits) -> grpc.aio.Server:
         ("grpc.max_metadata_size", 2 * limits.metadata_bytes),
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
         ("grpc.max_connection_age_ms", 3_600_000),
+        ("grpc.max_connection_age_grace_ms", 300_000),  # or a call that never ends would keep its connection for ever
         ("grpc.http2.min_ping_interval_without_data_ms", 300_000),
         ("grpc.http2.max_ping_strikes", 2),
         ("grpc.keepalive_time_ms", 60_000),

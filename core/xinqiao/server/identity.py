@@ -1,5 +1,6 @@
 """Who calls: exactly one SPIFFE URI in the client certificate, known to the registry, its serial not denied."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
 
 _RELOAD_S = 30.0
+_security = logging.getLogger("xinqiao.security")
 
 
 class Identity:
@@ -20,7 +22,7 @@ class Identity:
         self._registry = registry
         self._clock = clock
         self._deny_list = deny_list
-        self._denied: frozenset[int] | None = frozenset()
+        self._denied: frozenset[int] | None = None
         self._next_load = float("-inf")
         self._serials: dict[bytes, int] = {}
 
@@ -58,5 +60,6 @@ class Identity:
             text = self._deny_list.read_text() if self._deny_list is not None else ""
             lines = (line.split("#")[0].replace(":", "").strip() for line in text.splitlines())
             self._denied = frozenset(int(line, 16) for line in lines if line)
-        except (OSError, ValueError):  # a list that cannot be read denies everybody: privacy fails closed
-            self._denied = None
+        except (OSError, ValueError):
+            # The last good list goes on; where there never was one, nobody is let in: privacy fails closed.
+            _security.error("ALARM: the deny list cannot be read, the last good one stays: %s", self._deny_list)

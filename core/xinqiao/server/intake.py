@@ -20,6 +20,7 @@ from xinqiao.journal.append import append
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
+from xinqiao.store.errors import SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
@@ -215,6 +216,8 @@ def _item(agency: str, sheet: str) -> str:
 
 
 def _pass_on(refusal: Refusal) -> None:
+    if isinstance(refusal, SealBroken):  # it will be as broken the next time: it must not hold up what follows it
+        return
     if refusal.status in _PASSING or refusal.reason == "AGREEMENT_EXPIRED":
         raise _TryAgain(refusal.reason) from None
 

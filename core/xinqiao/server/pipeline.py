@@ -16,7 +16,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
 from xinqiao.contract.methods import Method, methods
 from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -125,12 +125,14 @@ class Pipeline:
         length = int.from_bytes(kept[:4], "big")
         answer, lost = kept[4 + length :], 0
         for whose, relation, purpose, basis, shown in json.loads(kept[4 : 4 + length]):
-            mask, _ = self.door.permitted(
+            mask, denials = self.door.permitted(
                 tx, recipient=caller, purpose=purpose, student=whose, relation=relation, basis=basis
             )
             lost |= shown & ~mask
+            reason = deciding(d.reason for d in denials.values()) if shown and not shown & mask else ""
             append(
-                tx, kind="replayed", decision="permit", actor=caller.id, partner=caller.agency, purpose=purpose,
+                tx, kind="replayed", decision="deny" if reason else "permit", reason=reason,
+                actor=caller.id, partner=caller.agency, purpose=purpose,
                 classes=shown & mask, student=whose, resource=method.name, policy_version=self.door.policy.version,
             )  # fmt: skip
         if not lost:
@@ -149,11 +151,7 @@ class Pipeline:
 
         def journal(tx: Tx) -> None:
             for student, classes in shown:
-                append(
-                    tx, kind="read", decision="permit", actor=caller.id, partner=caller.agency,
-                    purpose=method.purpose, classes=classes, student=student, resource=method.name,
-                    policy_version=self.door.policy.version,
-                )  # fmt: skip
+                call.journal_read(tx, student, classes)
 
         self.store.run(journal, crisis=method.crisis)
         return answer
@@ -167,11 +165,7 @@ class Pipeline:
             security.error("the edge cut fields of %s that its room had let pass", call.method.name)
         if isinstance(tx, Tx):
             for student, classes in call.disclosed.items():
-                append(
-                    tx, kind="read", decision="permit", actor=call.caller.id, partner=call.caller.agency,
-                    purpose=call.method.purpose, classes=classes, student=student, resource=call.method.name,
-                    policy_version=self.door.policy.version,
-                )  # fmt: skip
+                call.journal_read(tx, student, classes)
                 call.rows += 1
         return response.SerializeToString(deterministic=True)
 

@@ -23,9 +23,7 @@ from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import Delivery, Pace
-from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.door import Door
-from xinqiao.disclosure.policy import load_policy
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
 from xinqiao.exchange.service import Exchanges
@@ -34,16 +32,14 @@ from xinqiao.journal.signing import load_signing_key
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
-from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.service import Screening
 from xinqiao.screening.signals import Signals
-from xinqiao.screening.triage import load_triage
-from xinqiao.screening.trust import load_signal_policy
 from xinqiao.screening.upload import Uploads
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.rules import Reloading, load_rules
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
 from xinqiao.store import tables
@@ -84,16 +80,12 @@ class Gateway:
 
     def _build(self, settings: Settings) -> None:
         keys = self.store.keys
-        policy = load_policy(Path(settings.policy) / "disclosure.yaml")
-        bases = load_bases(Path(settings.legal_bases))
-        self.door = Door(policy, bases, self.registry, Students(keys), keys)
-        clocks = Clocks(self.bundle.district)
-        library = load_instruments(settings.instruments, settings.instruments_overlay)
-        pack = load_triage(Path(settings.triage), library)
-        signal_policy = load_signal_policy(Path(settings.policy) / "signals.yaml", bases)
+        rules = load_rules(settings, self.bundle.district)
+        self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
+        clocks = Clocks(rules.district)
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
-        signals = Signals(self.door, signal_policy, clocks.deadline)
-        screening = Screening(self.door, library, pack, clocks.deadline, signals, self.reports)
+        signals = Signals(self.door, rules.signals, clocks.deadline)
+        screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         screening.uploads = Uploads(screening)
         referrals = Referrals(self.door, clocks.deadline, self._declared)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
@@ -119,13 +111,11 @@ class Gateway:
                 "xinqiao.api.referral.v1.ReferralService": referrals,
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
-                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
-                    settings.deployment, policy.version, self.host.agencies
-                ),
+                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(settings.deployment, self.host.agencies),
             },
         )
-        rungs = [int(options.Role.Value(f"ROLE_{role}")) for role in self.bundle.district.ladder]
-        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator, rungs)
+        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator, rules.ladder)
+        self._reloading = Reloading(self.store, self.door, screening, signals, clocks, self.ladder, self.operator)
         pace = settings.delivery
         self.delivery = Delivery(
             self.store,
@@ -146,6 +136,7 @@ class Gateway:
             Limits(
                 limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection,
                 float(limits.max_deadline_s), limits.concurrent_per_partner, limits.rate_per_partner,
+                float(limits.stream_idle_s),
             ),
         )  # fmt: skip
         self.ticks = Ticks(
@@ -165,6 +156,7 @@ class Gateway:
         """
         settings = self.settings
         self._check_clock()
+        self._reloading.good()
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
@@ -198,6 +190,10 @@ class Gateway:
         self.edge.close()
         self.checkpointer.run_once()
         self.store.close()
+
+    def reload(self) -> bool:
+        """Read policy, legal bases, instruments, triage and district overlay again; False when one is broken."""
+        return self._reloading.reload(self.settings)
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
         """Look once at every agency that brings something."""

@@ -5,21 +5,25 @@ from collections.abc import Mapping
 from xinqiao import __version__
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.api.common.v1.options_pb2 import Lane
+from xinqiao.api.common.v1.types_pb2 import Holding
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
-from xinqiao.delivery.workers import retry_dead
+from xinqiao.contract.errors import Refusal
+from xinqiao.delivery.workers import close_dead, retry_dead
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.errors import KeyGone
+from xinqiao.store.holdings import drop
+from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import RowMapping, func
 
 
 class GatewayRoom:
     """The functions behind ``GatewayService``."""
 
-    def __init__(self, deployment: str, policy_version: str, agencies: Mapping[str, AgencyHandle]) -> None:
+    def __init__(self, deployment: str, agencies: Mapping[str, AgencyHandle]) -> None:
         self._deployment = deployment
-        self._policy_version = policy_version
         self._agencies = agencies
 
     def get_status(self, request: rpc.GetStatusRequest, call: Call) -> rpc.GetStatusResponse:
@@ -28,7 +32,7 @@ class GatewayRoom:
         response = rpc.GetStatusResponse(
             deployment=self._deployment,
             version=__version__,
-            policy_version=self._policy_version,
+            policy_version=call.door.policy.version,
             holdings=call.reading.scalar(h.select().with_only_columns(func.count(h.c.item))) or 0,
             overdue=call.reading.scalar(
                 h.select().with_only_columns(func.count(h.c.item)).where(h.c.deadline_us < call.reading.now_us)
@@ -66,6 +70,35 @@ class GatewayRoom:
         row = retry_dead(call.tx, request.name.removeprefix("deliveries/"))
         call.journal("delivery.retried", resource=request.name)
         return rpc.RetryDeliveryResponse(delivery=_delivery(row))
+
+    def close_holding(self, request: rpc.CloseHoldingRequest, call: Call) -> rpc.CloseHoldingResponse:
+        """Close by hand what no other call can close."""
+        row = call.tx.get(tables.holdings, request.item)
+        if row is None:
+            raise Refusal("NOT_FOUND", "HOLDING", "no such open item")
+        student = str(row["student"] or "")
+        erased = bool(student) and _erased(call.door.keys, student)
+        if row["kind"] == "delivery":
+            close_dead(call.tx, request.item.removeprefix("deliveries/"))
+        elif row["kind"] != "intake" and not erased:
+            raise Refusal("FAILED_PRECONDITION", "OWN_CALL", "its own call closes this kind of item: use that one")
+        drop(call.tx, request.item)
+        holding = Holding(
+            item=row["item"], kind=row["kind"], holder=row["holder"], deadline_us=row["deadline_us"],
+            step=row["step"], tier=row["tier"], escalations=row["escalations"], opened_us=row["opened_us"],
+        )  # fmt: skip
+        if student:
+            call.view(holding, student=student, relation="PARTY")
+        call.journal("holding.closed", resource=request.item, student=student or None, reason=request.reason)
+        return rpc.CloseHoldingResponse(holding=holding)
+
+
+def _erased(keys: KeyStore, student: str) -> bool:
+    try:
+        keys.sealer(student)
+    except KeyGone:
+        return True
+    return False
 
 
 def _delivery(row: RowMapping) -> rpc.Delivery:

@@ -28,26 +28,60 @@ class RunExchangeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EXCHANGE_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
+    REVISE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     exchange: _builtins.str
     """Exchange id."""
     period: _builtins.str
-    """`2026-10` for a month."""
+    """`2026-10` for a month, `2026-W41` for a week (ISO 8601), as the exchange is configured."""
+    @_builtins.property
+    def revise(self) -> Global___Revise:
+        """Set to give up a disputed revision for a new one."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         exchange: _builtins.str = ...,
         period: _builtins.str = ...,
+        revise: Global___Revise | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["revise", b"revise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "period", b"period", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "period", b"period", "request_id", b"request_id", "revise", b"revise"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunExchangeRequest: _TypeAlias = RunExchangeRequest  # noqa: Y015
+
+@_typing.final
+class Revise(_message.Message):
+    """Which revision is given up, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that is disputed; a newer one is left as it stands."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, and after a colon a reference if there is one: no sentence, for
+    a sentence may name somebody. Such as `MENDED_ELSEWHERE` or `PHONE_AGREED:ticket-4711`.
+    """
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Revise: _TypeAlias = Revise  # noqa: Y015
 
 @_typing.final
 class RunExchangeResponse(_message.Message):

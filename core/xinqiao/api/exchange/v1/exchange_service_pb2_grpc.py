@@ -55,7 +55,10 @@ class ExchangeServiceServicer:
 
     def RunExchange(self, request, context):
         """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING.
+        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
+        repeating that changes nothing either.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
+        disputed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

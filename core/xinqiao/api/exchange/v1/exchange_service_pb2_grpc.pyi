@@ -37,7 +37,10 @@ class ExchangeServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExchangeServiceAsyncStub: ...
     RunExchange: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RunExchangeRequest, _exchange_service_pb2.RunExchangeResponse]
     """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING.
+    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
+    repeating that changes nothing either.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
+    disputed.
     """
     ListExchangeRuns: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeRunsRequest, _exchange_service_pb2.ListExchangeRunsResponse]
     """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
@@ -51,7 +54,10 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RunExchange: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RunExchangeRequest, _exchange_service_pb2.RunExchangeResponse]  # type: ignore[assignment]
     """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING.
+    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
+    repeating that changes nothing either.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
+    disputed.
     """
     ListExchangeRuns: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeRunsRequest, _exchange_service_pb2.ListExchangeRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
@@ -68,7 +74,10 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.RunExchangeResponse, _abc.Awaitable[_exchange_service_pb2.RunExchangeResponse]]:
         """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING.
+        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
+        repeating that changes nothing either.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
+        disputed.
         """
 
     @_abc_1.abstractmethod

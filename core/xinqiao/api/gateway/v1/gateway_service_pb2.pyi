@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
+from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -442,3 +443,59 @@ class RetryDeliveryResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RetryDeliveryResponse: _TypeAlias = RetryDeliveryResponse  # noqa: Y015
+
+@_typing.final
+class CloseHoldingRequest(_message.Message):
+    """Which item, and why it needs nobody any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    item: _builtins.str
+    """`item` of the holding, as `ListHoldings` shows it."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, and after a colon a reference if there is one: no sentence, for
+    a sentence may name somebody. Such as `MENDED_ELSEWHERE` or `PHONE_AGREED:ticket-4711`.
+    """
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        item: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseHoldingRequest: _TypeAlias = CloseHoldingRequest  # noqa: Y015
+
+@_typing.final
+class CloseHoldingResponse(_message.Message):
+    """What is closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def holding(self) -> _types_pb2.Holding:
+        """As it stood until now."""
+
+    def __init__(
+        self,
+        *,
+        holding: _types_pb2.Holding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holding", b"holding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holding", b"holding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseHoldingResponse: _TypeAlias = CloseHoldingResponse  # noqa: Y015

@@ -56,6 +56,11 @@ class GatewayServiceStub:
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryResponse.FromString,
                 _registered_method=True)
+        self.CloseHolding = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/CloseHolding',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -92,6 +97,16 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseHolding(self, request, context):
+        """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
+        that will not be put back, or what was open for a student who has been erased.
+        Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
+        call closes (a signal, a triage, a referral, a duty, an exchange run).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,6 +129,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.RetryDelivery,
                     request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryResponse.SerializeToString,
+            ),
+            'CloseHolding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseHolding,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +246,33 @@ class GatewayService:
             '/xinqiao.api.gateway.v1.GatewayService/RetryDelivery',
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryRequest.SerializeToString,
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseHolding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/CloseHolding',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.FromString,
             options,
             channel_credentials,
             insecure,

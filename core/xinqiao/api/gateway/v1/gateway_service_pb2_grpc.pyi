@@ -45,6 +45,12 @@ class GatewayServiceStub:
     """
     RetryDelivery: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]
     """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+    CloseHolding: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]
+    """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
+    that will not be put back, or what was open for a student who has been erased.
+    Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
+    call closes (a signal, a triage, a referral, a duty, an exchange run).
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -63,6 +69,12 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     RetryDelivery: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]  # type: ignore[assignment]
     """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+    CloseHolding: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]  # type: ignore[assignment]
+    """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
+    that will not be put back, or what was open for a student who has been erased.
+    Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
+    call closes (a signal, a triage, a referral, a duty, an exchange run).
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """What an operator watches.
@@ -102,5 +114,17 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.RetryDeliveryResponse, _abc.Awaitable[_gateway_service_pb2.RetryDeliveryResponse]]:
         """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+
+    @_abc_1.abstractmethod
+    def CloseHolding(
+        self,
+        request: _gateway_service_pb2.CloseHoldingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.CloseHoldingResponse, _abc.Awaitable[_gateway_service_pb2.CloseHoldingResponse]]:
+        """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
+        that will not be put back, or what was open for a student who has been erased.
+        Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
+        call closes (a signal, a triage, a referral, a duty, an exchange run).
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

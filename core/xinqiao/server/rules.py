@@ -1,0 +1,119 @@
+"""The rules that may change while a gateway runs: read together, put in place together, or not at all."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.config.bundle import district_of
+from xinqiao.config.clocks import Clocks
+from xinqiao.config.district import District
+from xinqiao.config.problems import ConfigError
+from xinqiao.config.settings import Gateway as Settings
+from xinqiao.disclosure.bases import Basis, load_bases
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import Policy, PolicyError, load_policy
+from xinqiao.journal.append import append
+from xinqiao.referral.ladder import Ladder
+from xinqiao.screening.datafile import DataFileError
+from xinqiao.screening.instruments import InstrumentLibrary, load_instruments
+from xinqiao.screening.service import Screening
+from xinqiao.screening.signals import Signals
+from xinqiao.screening.triage import RulePack, load_triage
+from xinqiao.screening.trust import SignalPolicy, load_signal_policy
+from xinqiao.store.engine import Store
+from xinqiao.store.holdings import drop, hold
+from xinqiao.store.tx import Tx
+
+_DAY_US = 86_400_000_000
+_log = logging.getLogger("xinqiao.config")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Disclosure policy, legal bases, instruments, triage, signal policy and district overlay, as the files have them."""
+
+    policy: Policy
+    bases: Mapping[str, Basis]
+    library: InstrumentLibrary
+    pack: RulePack
+    signals: SignalPolicy
+    district: District
+
+    @property
+    def ladder(self) -> tuple[int, ...]:
+        """The roles of the district's ladder."""
+        return tuple(int(options.Role.Value(f"ROLE_{role}")) for role in self.district.ladder)
+
+
+def load_rules(settings: Settings, district: District | None = None) -> Rules:
+    """Read what ``settings`` names. Raises PolicyError, DataFileError or ConfigError."""
+    library = load_instruments(settings.instruments, settings.instruments_overlay)
+    bases = load_bases(Path(settings.legal_bases))
+    return Rules(
+        load_policy(Path(settings.policy) / "disclosure.yaml"),
+        bases,
+        library,
+        load_triage(Path(settings.triage), library),
+        load_signal_policy(Path(settings.policy) / "signals.yaml", bases),
+        district or district_of(settings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """Puts changed rules in place in a running gateway."""
+
+    store: Store
+    door: Door
+    screening: Screening
+    signals: Signals
+    clocks: Clocks
+    ladder: Ladder
+    operator: str
+
+    def reload(self, settings: Settings) -> bool:
+        """Read the rules again. False when a file is broken: the old rules stay, and a person is told."""
+        try:
+            rules = load_rules(settings)
+            roles = rules.ladder
+        except Exception as error:  # whatever is wrong with the new files, the old rules must go on
+            known = isinstance(error, (PolicyError, DataFileError, ConfigError, OSError))
+            _log.error("ALARM: the new rules are broken, the old ones stay: %s", error if known else type(error))
+            broken = type(error).__name__
+            self.store.run(lambda tx: self._broken(tx, broken))
+            return False
+
+        def put(tx: Tx) -> None:  # in the writer's turn, so that no change is made half by the old and half by the new
+            self.door.policy, self.door.bases = rules.policy, rules.bases
+            self.screening.library, self.screening.pack = rules.library, rules.pack
+            self.signals.policy = rules.signals
+            self.clocks.use(rules.district)
+            self.ladder.roles = roles
+            drop(tx, self._item)
+            self._record(tx, "config.reloaded", "permit", f"triage:{rules.pack.id}@{rules.pack.version}")
+
+        self.store.run(put)
+        return True
+
+    def good(self) -> None:
+        """A start with sound files ends what an earlier broken reload left open."""
+        self.store.run(lambda tx: drop(tx, self._item))
+
+    @property
+    def _item(self) -> str:
+        return f"config/{self.store.node}"
+
+    def _broken(self, tx: Tx, reason: str) -> None:
+        hold(
+            tx, self._item, kind="config", school="", holder=self.operator, deadline_us=tx.now_us + _DAY_US,
+            step="mend",
+        )  # fmt: skip
+        self._record(tx, "config.refused", "deny", reason)
+
+    def _record(self, tx: Tx, kind: str, decision: str, reason: str) -> None:
+        append(
+            tx, kind=kind, decision=decision, actor=self.operator, resource=self._item, reason=reason,
+            policy_version=self.door.policy.version,
+        )  # fmt: skip
