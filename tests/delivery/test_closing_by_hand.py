@@ -100,9 +100,9 @@ def test_a_delivery_that_is_tried_again_is_not_closed_over_its_head(fresh_town):
 def test_what_its_own_call_closes_is_not_closed_by_hand_unless_its_student_is_erased(fresh_town):
     town = fresh_town
     local = town.student()
-    town.submit(local)
     town.consent(local)
     town.refer(local)
+    town.submit(local)
     student = town.inside_id(local)
     items = [str(row["item"]) for row in town.rows(tables.holdings, student=student)]
     assert {item.partition("/")[0] for item in items} == {"signals", "triages", "referrals"}
