@@ -68,6 +68,21 @@ def _more_partners() -> dict[str, Any]:
     }
 
 
+def overlay(settings: dict[str, Any], folder: Path, *, cadence: str | None = None, calendar: str | None = None) -> None:
+    """Give the district of ``settings`` expected reports: the shipped ones and calendar, or these texts."""
+    config = ROOT / "config"
+    files = {"cadence": config / "cadence" / "default.yaml", "calendar": config / "calendars" / "320583.yaml"}
+    for name, text in (("cadence", cadence), ("calendar", calendar)):
+        if text is not None:
+            files[name] = folder / f"{name}.yaml"
+            files[name].write_text(text, "utf-8")
+    path = folder / "district.yaml"
+    path.write_text(
+        f'version: 1\ndistrict: "320583"\ncadence: {files["cadence"]}\ncalendar: {files["calendar"]}\n', "utf-8"
+    )
+    settings["district_overlay"] = str(path)
+
+
 class NoSettings(BaseModel):
     """The recorder has none."""
 
@@ -269,7 +284,7 @@ def _urls(request: pytest.FixtureRequest, kind: str) -> Iterator[tuple[str | Non
 @contextmanager
 def _town(
     request: pytest.FixtureRequest, folder: Path, kind: str, *, listen: bool, work: bool = False,
-    change: Callable[[dict[str, Any]], None] = lambda settings: None,
+    change: Callable[[dict[str, Any]], None] = lambda settings: None, reports: bool = False, **expected: str,
 ) -> Iterator[Town]:  # fmt: skip
     def mine(settings: dict[str, Any]) -> None:
         settings["partners"] |= _more_partners()
@@ -278,6 +293,8 @@ def _town(
             SCHOOL: {"adapter": "recorder_school", "settings": {}},
         }
         settings["delivery"]["poll_ms"] = 10
+        if reports or expected:
+            overlay(settings, folder, **expected)
         change(settings)
 
     with _urls(request, kind) as (url, keys_url):

@@ -17,7 +17,7 @@ from xinqiao.contract.errors import Refusal
 COMMANDS = (
     "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "exchange list",
     "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings", "keys init",
-    "db upgrade",
+    "db upgrade", "signals list", "cadence list", "cadence due", "triage check", "triage shadow",
 )  # fmt: skip
 HEAVY = {
     "alembic",

@@ -61,6 +61,9 @@ def _node(folder: Path) -> Path:
     overlay = folder / "districts" / "320583.yaml"
     overlay.parent.mkdir()
     overlay.write_bytes((ROOT / "config" / "districts" / "320583.yaml").read_bytes())
+    calendar = folder / "calendars" / "320583.yaml"
+    calendar.parent.mkdir()
+    calendar.write_bytes((ROOT / "config" / "calendars" / "320583.yaml").read_bytes())
     return folder / "gateway.yaml"
 
 

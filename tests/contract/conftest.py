@@ -37,7 +37,7 @@ class RunningEdge:
 
 @pytest.fixture(scope="module")
 def wire(make_town: Callable[..., Any], database: str) -> Iterator[Any]:
-    with make_town(database, change=_exchanges) as town:
+    with make_town(database, change=_exchanges, reports=True) as town:
         yield town
 
 

@@ -83,8 +83,14 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     store = wire.gate.gateway.store
     store.run(lambda tx: tx.update(tables.deliveries, (delivery.name.removeprefix("deliveries/"),), state=4))
     assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
+    tried = gateway.BeginShadowRunRequest(pack="three-colours@1", digest="0" * 64)
+    assert call(wire.OPERATOR, tried).forms == 1
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    wire.gate.gateway.reports.tick(store)
+    owed = call(wire.PSYCH, scr.ListExpectedReportsRequest(open_only=True)).reports[0]
+    came = scr.SubmitReportRequest(cadence=owed.cadence, period=owed.period, school=owed.subject, nil_report=True)
+    assert call(wire.SCHOOL, came).report.state == 3
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

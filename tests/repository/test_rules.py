@@ -14,11 +14,15 @@ from xinqiao.adapters import hookspecs
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.config.bundle import load_district, load_gateway
+from xinqiao.config.cadence import CadenceFile
+from xinqiao.config.calendar import CalendarFile
+from xinqiao.config.loader import load
 from xinqiao.contract import fields, methods
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.policy import load_policy
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
+from xinqiao.screening.trust import load_signal_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
@@ -154,6 +158,9 @@ def _loader(path: Path) -> Callable[[Path], object]:
         r"triage/[^/]+\.yaml": lambda file: load_triage(file, load_instruments(CONFIG / "instruments")),
         r"policy/disclosure\.yaml": load_policy,
         r"policy/legal_bases\.yaml": load_bases,
+        r"policy/signals\.yaml": lambda file: load_signal_policy(file, load_bases(file.parent / "legal_bases.yaml")),
+        r"calendars/[^/]+\.yaml": lambda file: load(file, CalendarFile),
+        r"cadence/[^/]+\.yaml": lambda file: load(file, CadenceFile),
     }
     found = [loader for pattern, loader in loaders.items() if re.fullmatch(pattern, place)]
     assert found, f"no test loads config/{place}: add its loader here"

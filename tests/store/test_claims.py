@@ -11,7 +11,8 @@ from xinqiao.contract.clock import ManualClock
 from xinqiao.store import tables as t
 from xinqiao.store.claims import DeliveryState, claim, finish
 from xinqiao.store.engine import Store
-from xinqiao.store.tx import Statements, Tx
+from xinqiao.store.statements import Statements
+from xinqiao.store.tx import Tx
 
 _LEASE = 30_000_000
 _PENDING = int(DeliveryState.PENDING)

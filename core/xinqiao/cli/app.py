@@ -55,7 +55,7 @@ _BY_STATUS: Final = {
     "UNIMPLEMENTED": UNAVAILABLE,
     "INTERNAL": INTERNAL,
 }
-_CONFIG_ERRORS: Final = ("ConfigError", "PolicyError", "InstrumentError", "TriageError", "KeyFileError")
+_CONFIG_ERRORS: Final = ("ConfigError", "PolicyError", "DataFileError", "KeyFileError")
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -165,6 +165,7 @@ def build(texts: Texts) -> typer.Typer:
     _running(app, texts)
     _files(app, texts)
     _remote(app, texts)
+    _early(app, texts)
     _upkeep(app, texts)
     _instruments(app, texts)
     return app
@@ -350,6 +351,73 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
         from xinqiao.cli import watching
 
         return watching.holdings(texts, config, as_, address, limit=limit, json=json)
+
+
+def _early(app: typer.Typer, texts: Texts) -> None:
+    config = _config(texts)
+    partner = typer.Option("--as", help=texts("opt.as"), metavar="PARTNER", show_default=False)
+    address = typer.Option(help=texts("opt.address"), metavar="HOST:PORT", show_default=False)
+    as_json = typer.Option("--json", help=texts("opt.json"))
+    limit = typer.Option(help=texts("opt.limit"), min=1, max=100_000)
+
+    @_command(_below(app, texts, "signals"), texts, "signals.list")
+    def list_signals(
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import early
+
+        return early.list_signals(texts, config, as_, address, limit=limit, json=json)
+
+    cadence = _below(app, texts, "cadence")
+
+    @_command(cadence, texts, "cadence.list")
+    def list_cadences(config: Annotated[Path, config] = _DEFAULT, json: Annotated[bool, as_json] = False) -> int:
+        from xinqiao.cli import early
+
+        return early.list_cadences(texts, config, json=json)
+
+    @_command(cadence, texts, "cadence.due")
+    def list_due(
+        every: Annotated[bool, typer.Option("--all", help=texts("opt.all_reports"))] = False,
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import early
+
+        return early.list_due(texts, config, as_, address, every=every, limit=limit, json=json)
+
+    triage = _below(app, texts, "triage")
+    pack = typer.Argument(help=texts("arg.pack"), metavar="FILE")
+
+    @_command(triage, texts, "triage.check")
+    def check_pack(
+        file: Annotated[Path, pack],
+        config: Annotated[Path, config] = _DEFAULT,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import packs
+
+        return packs.check(texts, config, file, json=json)
+
+    @_command(triage, texts, "triage.shadow")
+    def run_shadow(
+        file: Annotated[Path, pack],
+        since: Annotated[str, typer.Option(help=texts("opt.since"), metavar="YYYY-MM-DD", show_default=False)] = "",
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import packs
+
+        return packs.run_shadow(texts, config, as_, address, file=file, since=since, json=json)
 
 
 def _upkeep(app: typer.Typer, texts: Texts) -> None:

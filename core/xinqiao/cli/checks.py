@@ -21,6 +21,7 @@ from xinqiao.disclosure.policy import PolicyError, load_policy
 from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
+from xinqiao.screening.trust import load_signal_policy
 
 _MADE_BY_KEYS_INIT = (
     "server.tls.key", "server.tls.certificate", "server.tls.ca", "store.keyring", "journal.signing_key",
@@ -67,7 +68,7 @@ def _problems(file: Path, host: AdapterHost, *, files: bool, in_repository: bool
     for key, loading in _data_files(settings):
         try:
             loading()
-        except (DataFileError, PolicyError) as error:
+        except (DataFileError, PolicyError, ConfigError) as error:
             yield {
                 "file": str(file), "line": 0, "column": 0, "key": key, "reason": "CONFIG/FILE",
                 "message": str(error), "hint": "", "text": f"{key}: {error}",
@@ -79,6 +80,9 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
         yield "policy", lambda: load_policy(settings.policy / "disclosure.yaml")
     if settings.legal_bases.exists():
         yield "legal_bases", lambda: load_bases(settings.legal_bases)
+    if settings.policy.exists() and settings.legal_bases.exists():
+        signals = settings.policy / "signals.yaml"
+        yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))
     if settings.instruments.exists() and settings.triage.exists():
         yield (
             "triage",

@@ -210,6 +210,96 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "创建两个数据库或升级到本程序的结构；升级时网关不得运行。\n\n"
         "\b\n示例：\n  xinqiao db upgrade --config config/gateway.yaml",
     ),
+    # -- signals, cadence, triage -------------------------------------------------------------------------------------
+    "signals": ("What people noticed.", "人们报告的信号。"),
+    "signals.list": (
+        "List signals, those nobody has taken first; what was seen is never printed in the table.\n\n"
+        "An operator sees that signals wait, not what, of what kind or by whom.\n\n"
+        "\b\nExample:\n  xinqiao signals list --as psych-chen",
+        "列出信号，无人接手的在前；表中从不显示所见内容。\n\n"
+        "运维管理员只看到有信号待处理，看不到内容、类型和来源。\n\n"
+        "\b\n示例：\n  xinqiao signals list --as psych-chen",
+    ),
+    "cadence": ("Reports that are expected, and those that did not come.", "应报告的事项，以及未按时报告的事项。"),
+    "cadence.list": (
+        "List which reports the district expects from whom, and how far its calendar reaches.\n\n"
+        "\b\nExample:\n  xinqiao cadence list --config config/gateway.yaml",
+        "列出本区县要求谁报告什么、多久一次，以及校历的有效范围。\n\n"
+        "\b\n示例：\n  xinqiao cadence list --config config/gateway.yaml",
+    ),
+    "cadence.due": (
+        "List reports that have not come, the earliest due first.\n\n"
+        "\b\nExample:\n  xinqiao cadence due --as psych-chen",
+        "列出尚未收到的报告，最早到期的在前。\n\n\b\n示例：\n  xinqiao cadence due --as psych-chen",
+    ),
+    "cadence.none": (
+        "no report is expected: the district overlay names no cadence",
+        "未设应报事项：区县配置没有 cadence",
+    ),
+    "cadence.until": ("the school calendar reaches to {day}", "校历有效至 {day}"),
+    "cadence.guessed": (
+        "? the holidays of that year are not known yet: Monday to Friday are taken as working days",
+        "? 该年放假安排尚未公布：暂按周一至周五为工作日",
+    ),
+    "cadence.guessed_year": (
+        "the holidays of {year} are not known yet: Monday to Friday are taken; add them to the calendar",
+        "{year} 年放假安排未知：暂按周一至周五为工作日；请补充到校历",
+    ),
+    "opt.all_reports": ("Also those that have come.", "也列出已收到的。"),
+    "report.due": ("due", "未到期"),
+    "report.missed": ("missed", "逾期未报"),
+    "report.received": ("received", "已收到"),
+    "every.day": ("daily", "每日"),
+    "every.half_week": ("twice a week", "每周两次"),
+    "every.week": ("weekly", "每周"),
+    "every.month": ("monthly", "每月"),
+    "every.term": ("each term", "每学期"),
+    "every.school_year": ("each school year", "每学年"),
+    "triage": ("Rule packs, which propose tiers.", "分级规则包，用于建议等级。"),
+    "triage.check": (
+        "Check a rule pack against the configured instruments, and print its levels.\n\n"
+        "\b\nExample:\n  xinqiao triage check config/triage/three-colours.yaml",
+        "对照所配置的量表检查规则包，并显示其等级。\n\n"
+        "\b\n示例：\n  xinqiao triage check config/triage/three-colours.yaml",
+    ),
+    "triage.shadow": (
+        "Run a rule pack over the stored forms and count what would have been proposed; no tier changes.\n\n"
+        "Runs on the node, which has the keys, also beside a running gateway. The journal says that it was done.\n\n"
+        "\b\nExample:\n  xinqiao triage shadow config/triage/three-colours.yaml --since 2026-09-01",
+        "用规则包试算已存的量表，统计会得出的等级；不改变任何等级。\n\n"
+        "在持有密钥的节点上运行，网关运行时也可。日志会记录此次处理。\n\n"
+        "\b\n示例：\n  xinqiao triage shadow config/triage/three-colours.yaml --since 2026-09-01",
+    ),
+    "arg.pack": ("The rule pack, YAML.", "规则包（YAML）。"),
+    "opt.since": ("Only forms stored from this day on.", "只看这一天起存入的量表。"),
+    "triage.bad_day": ("--since is a day such as 2026-09-01", "--since 是日期，如 2026-09-01"),
+    "triage.ok": ("{file}: {pack}, {count} rules, nothing wrong", "{file}：{pack}，{count} 条规则，没有问题"),
+    "triage.reading": ("reading stored forms", "读取已存量表"),
+    "triage.summary": (
+        "{pack} over {forms} forms: {changed} would have another tier, {red} newly red. Nothing was changed.",
+        "{pack} 试算 {forms} 份：{changed} 份等级会不同，其中 {red} 份新判为红色。未作任何更改。",
+    ),
+    "triage.unread": ("{count} forms not counted: {reason}", "{count} 份未计入：{reason}"),
+    "triage.no_longer_red": (
+        "{count} forms that were red would not have been: look at the rules before switching this pack on",
+        "{count} 份原为红色的不再是红色：启用前请检查规则",
+    ),
+    "col.source": ("source", "来源"),
+    "col.trust": ("trust", "可信度"),
+    "col.time": ("when", "时间"),
+    "col.related": ("related", "相关"),
+    "col.report": ("report", "报告"),
+    "col.subject": ("of", "单位"),
+    "col.unit": ("unit", "班级"),
+    "col.reporter": ("from", "报告人"),
+    "col.often": ("how often", "频次"),
+    "col.intensified": ("intensified", "重点时段"),
+    "col.ask": ("asks", "追问人"),
+    "col.then_now": ("then \\ now", "原等级＼试算"),
+    "col.rule": ("rule", "规则"),
+    "col.then": ("then", "原等级"),
+    "col.now": ("now", "试算"),
+    "col.forms": ("forms", "份数"),
     # -- messages -----------------------------------------------------------------------------------------------------
     "error": ("error: {text}", "错误：{text}"),
     "usage": ("usage: {text}\nTry: xinqiao {command}--help", "用法：{text}\n请看：xinqiao {command}--help"),

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from xinqiao.config.cadence import Cadence, CadenceFile
+from xinqiao.config.calendar import CalendarFile
 from xinqiao.config.crosscheck import check_files
 from xinqiao.config.district import District
 from xinqiao.config.loader import load
 from xinqiao.config.problems import ConfigError, Finding
 from xinqiao.config.settings import Gateway, gateway_model
+from xinqiao.contract.workdays import WorkCalendar
 
 
 def load_gateway(path: Path, adapter_models: Mapping[str, type[BaseModel]]) -> Gateway:
@@ -49,13 +52,55 @@ class Bundle:
             raise ConfigError([district.problem(finding)])
         return district
 
+    @cached_property
+    def calendar(self) -> WorkCalendar:
+        """The district's working days and school terms; the State Council's holidays alone where it has no file."""
+        path = self.district.calendar
+        if path is None:
+            return WorkCalendar()
+        file = load(path, CalendarFile)
+        if file.district != self.gateway.district:
+            finding = Finding(
+                ("district",),
+                "CONFIG/CONFLICT",
+                "not the district of gateway.yaml",
+                "use the calendar of that district",
+            )
+            raise ConfigError([file.problem(finding)])
+        return file.calendar()
+
+    @cached_property
+    def cadences(self) -> Mapping[str, Cadence]:
+        """The reports the district expects, by id. Raises ConfigError where they need terms that no calendar has."""
+        path = self.district.cadence
+        if path is None:
+            return {}
+        file, calendar = load(path, CadenceFile), self.calendar
+        known = {window.id for window in calendar.windows}
+        findings: list[Finding] = []
+        for name, cadence in file.cadences.items():
+            place = ("cadences", name)
+            if cadence.every in ("term", "school_year") and not calendar.terms:
+                findings.append(
+                    Finding(
+                        (*place, "every"), "CONFIG/REFERENCE", "the calendar has no terms", "add them to the calendar"
+                    )
+                )
+            for index, window in enumerate(cadence.intensified.windows if cadence.intensified else ()):
+                if window not in known:
+                    where = (*place, "intensified", "windows", index)
+                    findings.append(Finding(where, "CONFIG/REFERENCE", "no such window in the calendar"))
+        if findings:
+            raise ConfigError([file.problem(finding) for finding in findings])
+        return file.cadences
+
     def check(self, *, allow_repository: bool = False) -> None:
         """Everything that must hold before the start: both files, and the files they name. Raises ConfigError."""
         problems = check_files(self.gateway, allow_repository=allow_repository)
         overlay = self.gateway.district_overlay
         if overlay is None or overlay.exists():
             try:
-                _ = self.district
+                _ = self.district, self.calendar, self.cadences
             except ConfigError as error:
                 problems += error.problems
         if problems:

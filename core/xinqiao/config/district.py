@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, model_validator
 
-from xinqiao.config.fields import DistrictCode, Duration, matching
+from xinqiao.config.fields import ConfigPath, DistrictCode, Duration, matching
 from xinqiao.config.loader import FileModel, Strict
 from xinqiao.config.problems import Finding, refusal
 from xinqiao.config.settings import Names, Role, Text
@@ -87,6 +87,10 @@ class District(FileModel):
     notify_duty: Duration = Field(
         default=timedelta(hours=24), description="Time within which a duty to notify another authority must be met."
     )
+    calendar: ConfigPath | None = Field(
+        default=None, description="School calendar; without one only the State Council's holidays are known."
+    )
+    cadence: ConfigPath | None = Field(default=None, description="Expected reports; without it none is expected.")
     phone_list: tuple[PhoneEntry, ...] = Field(
         default=(), description="Numbers given to students, families and holders."
     )

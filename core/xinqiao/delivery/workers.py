@@ -44,6 +44,25 @@ class Pace:
     poll_s: float = 0.2
 
 
+class _Bell:
+    """Wakes an idle worker of a lane the moment a delivery is committed; the poll is for what falls due by time."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._rung = 0
+
+    def ring(self) -> None:
+        with self._changed:
+            self._rung += 1
+            self._changed.notify()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            if not self._rung:
+                self._changed.wait(seconds)
+            self._rung = max(0, self._rung - 1)
+
+
 class Delivery:
     """Claims, sends and settles deliveries until stopped."""
 
@@ -68,19 +87,25 @@ class Delivery:
         self._operator = operator
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._workers = {int(LANE_CRISIS): pace.crisis_workers, int(LANE_ROUTINE): pace.routine_workers}
+        self._bells = {lane: _Bell() for lane in self._workers}
+        door.enqueued = lambda lane: self._bells[lane].ring()
 
     def start(self) -> None:
         """Start the workers of both lanes."""
-        for lane, count in ((LANE_CRISIS, self._pace.crisis_workers), (LANE_ROUTINE, self._pace.routine_workers)):
+        for lane, count in self._workers.items():
             for number in range(count):
-                owner = f"{self._store.node}/{Lane.Name(lane)}/{number}/{secrets.token_hex(4)}"
-                thread = threading.Thread(target=self._work, args=(int(lane), owner), name=owner, daemon=True)
+                owner = f"{self._store.node}/{Lane.Name(Lane.ValueType(lane))}/{number}/{secrets.token_hex(4)}"
+                thread = threading.Thread(target=self._work, args=(lane, owner), name=owner, daemon=True)
                 self._threads.append(thread)
                 thread.start()
 
     def stop(self) -> None:
         """Let every worker finish the delivery in its hands."""
         self._stopping.set()
+        for lane, count in self._workers.items():
+            for _ in range(count):
+                self._bells[lane].ring()
         for thread in self._threads:
             thread.join(timeout=30)
 
@@ -88,7 +113,8 @@ class Delivery:
         while not self._stopping.is_set():
             try:
                 if not (self._waiting(lane) and self.deliver_one(lane, owner)):
-                    self._stopping.wait(self._pace.poll_s)
+                    # The workers of a lane take turns: together they look once in poll_s.
+                    self._bells[lane].wait(self._pace.poll_s * self._workers[lane])
             except StoreClosed:
                 return
             except Exception as error:  # a worker must outlive whatever one delivery does

@@ -1,7 +1,6 @@
 """The door: decides, removes what may not go, writes the journal, and only then hands a record on."""
 
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +23,7 @@ from xinqiao.disclosure.students import Students
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.ids import new_id
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
@@ -75,6 +75,8 @@ class Door:
         self.registry = registry
         self.students = students
         self.keys = keys
+        self.enqueued: Callable[[int], None] = _nobody
+        """Called with the lane once a delivery is committed; whoever delivers may set it."""
 
     def question(
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
@@ -92,7 +94,7 @@ class Door:
 
     def permitted(
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
-    ) -> tuple[int, dict[int, Decision]]:
+    ) -> tuple[int, Mapping[int, Decision]]:
         """The classes that may go now, and for each other class the decision against it."""
         asked = self.question(tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis)
         return permitted(self.policy, recipient.roles, asked)
@@ -154,7 +156,7 @@ class Door:
                 raise denial(reason, recipient, purpose, student, basis)
         sealer = self.keys.sealer(student)
         payload = projected.SerializeToString(deterministic=True)
-        delivery = secrets.token_hex(16)
+        delivery = new_id(tx.now_us)
         classes = present(projected)
         append(
             tx,
@@ -175,10 +177,12 @@ class Door:
         self.students.publish(tx, recipient.agency, student)
         if not enqueue:
             return Released("", _withheld(kept, denials), classes)
+        number = int(LANE_CRISIS if lane == "crisis" else LANE_ROUTINE)
+        tx.after_commit(lambda: self.enqueued(number))
         tx.insert(
-            tables.deliveries, delivery, recipient.agency, LANE_CRISIS if lane == "crisis" else LANE_ROUTINE, kind,
-            student, item, int(DeliveryState.PENDING), 0, tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us,
-            purpose, basis, sealer.seal(payload, table="deliveries", key=delivery),
+            tables.deliveries, delivery, recipient.agency, number, kind, student, item, int(DeliveryState.PENDING), 0,
+            tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us, purpose, basis,
+            sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
         return Released(delivery, _withheld(kept, denials), classes)
 
@@ -213,6 +217,10 @@ def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consent
     if rows and rows[0]["state"] == CONSENT_STATE_WITHDRAWN:
         return Consented("WITHDRAWN", 0)
     return Consented("EXPIRED" if given else "NONE", 0)
+
+
+def _nobody(_lane: int) -> None:
+    """Nobody waits for deliveries."""
 
 
 def _withheld(kept: list[Kept], denials: Mapping[int, Decision]) -> list[Withheld]:

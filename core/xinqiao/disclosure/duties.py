@@ -1,4 +1,4 @@
-"""What a disclosure without consent owes afterwards: telling the guardians, with a holder and a deadline (PIPL art. 18)."""
+"""What the law makes somebody tell: guardians after a disclosure without consent (PIPL art. 18), police after abuse."""
 
 import secrets
 
@@ -12,11 +12,28 @@ from xinqiao.store.tx import Tx
 _HOUR_US = 3_600_000_000
 
 
-def open_duty(tx: Tx, door: Door, *, student: str, school: str, basis: str, item: str, holder: str, tier: int) -> str:
-    """Open the duty to notify that a legal basis brings; returns `duties/{id}`."""
+def open_duty(
+    tx: Tx,
+    door: Door,
+    *,
+    student: str,
+    school: str,
+    basis: str,
+    item: str,
+    holder: str,
+    tier: int,
+    kind: str = "notify-guardian",
+    tell: str = "GUARDIAN",
+    within_us: int = 0,
+) -> str:
+    """Open a duty under a legal basis, due ``within_us`` or within the basis' own hours; returns `duties/{id}`."""
     identifier = secrets.token_hex(16)
-    due_us = tx.now_us + door.bases[basis].notice_hours * _HOUR_US
-    duty = Duty(kind="notify-guardian", basis=basis, item=item, due_us=due_us, state=DUTY_STATE_OPEN)
+    due_us = tx.now_us + (within_us or door.bases[basis].notice_hours * _HOUR_US)
+    cited = door.bases[basis].citation
+    duty = Duty(
+        kind=kind, basis=basis, item=item, due_us=due_us, state=DUTY_STATE_OPEN, tell=tell,
+        citation_zh=cited.get("zh", ""), citation_en=cited.get("en", ""),
+    )  # fmt: skip
     sealed = door.keys.sealer(student).seal(duty.SerializeToString(), table="duties", key=identifier)
     tx.insert(
         tables.duties, identifier, student, school, duty.kind, int(duty.state), basis, tx.now_us, tx.now_us, 1, sealed

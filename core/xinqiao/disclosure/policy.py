@@ -1,10 +1,11 @@
 """The disclosure matrix: `decide` is pure, total, default-deny and deny-overrides; the rules are data."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 import yaml
@@ -85,21 +86,32 @@ class Policy:
 
     def ceiling(self, roles: Iterable[int], purpose: int) -> int:
         """The mask no answer to these roles may exceed, whatever consents and bases say: the edge's second net."""
-        mask = 0
-        for grant in self.grants:
-            if purpose in grant.purposes and not grant.roles.isdisjoint(roles):
-                mask |= grant.classes
-        return mask & ~(1 << _NEVER)
+        return _ceiling(self, frozenset(roles), purpose)
 
     def asks_consent(self, roles: Iterable[int], purpose: int, relation: str) -> bool:
         """Whether any grant for these roles, purpose and relation looks at a consent; if not, none need be read."""
-        return any(
-            grant.needs not in ("none", "basis")
-            and purpose in grant.purposes
-            and relation in grant.relations
-            and not grant.roles.isdisjoint(roles)
-            for grant in self.grants
-        )
+        return _asks_consent(self, frozenset(roles), purpose, relation)
+
+
+# A policy never changes, so what it says of a question need be worked out only once.
+@lru_cache(maxsize=1024)
+def _ceiling(policy: Policy, roles: frozenset[int], purpose: int) -> int:
+    mask = 0
+    for grant in policy.grants:
+        if purpose in grant.purposes and not grant.roles.isdisjoint(roles):
+            mask |= grant.classes
+    return mask & ~(1 << _NEVER)
+
+
+@lru_cache(maxsize=1024)
+def _asks_consent(policy: Policy, roles: frozenset[int], purpose: int, relation: str) -> bool:
+    return any(
+        grant.needs not in ("none", "basis")
+        and purpose in grant.purposes
+        and relation in grant.relations
+        and not grant.roles.isdisjoint(roles)
+        for grant in policy.grants
+    )
 
 
 def decide(policy: Policy, question: Question) -> Decision:
@@ -166,8 +178,13 @@ def _verdicts(policy: Policy, question: Question) -> tuple[int, tuple[tuple[int,
     return mask, tuple(denied)
 
 
-def permitted(policy: Policy, roles: Iterable[int], question: Question) -> tuple[int, dict[int, Decision]]:
+def permitted(policy: Policy, roles: Iterable[int], question: Question) -> tuple[int, Mapping[int, Decision]]:
     """The mask of permitted classes for any of ``roles``, and for each denied class the decision that denied it."""
+    return _permitted(policy, frozenset(roles), question)
+
+
+@lru_cache(maxsize=8192)
+def _permitted(policy: Policy, roles: frozenset[int], question: Question) -> tuple[int, Mapping[int, Decision]]:
     mask = 0
     denials: dict[int, Decision] = {}
     for role in roles:
@@ -176,7 +193,7 @@ def permitted(policy: Policy, roles: Iterable[int], question: Question) -> tuple
         for field_class, decision in denied:
             if field_class not in denials or denials[field_class].reason == "NOT_IN_POLICY":
                 denials[field_class] = decision
-    return mask, {c: d for c, d in denials.items() if not mask >> c & 1}
+    return mask, MappingProxyType({c: d for c, d in denials.items() if not mask >> c & 1})
 
 
 def _words(value: object) -> object:

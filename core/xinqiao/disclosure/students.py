@@ -1,11 +1,12 @@
 """Students under their many names: one random id inside, a pseudonym for each partner outside."""
 
 import base64
-import hashlib
-import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from xinqiao.api.common.v1.types_pb2 import Student, StudentRef
 from xinqiao.contract.errors import Refusal
@@ -15,11 +16,19 @@ from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam, select
 from xinqiao.store.tx import ReadTx, Tx
 
+_NAMES = 20_000  # pseudonyms kept in memory
 _STUDENT = select(tables.students.c.id, tables.students.c.school)
 _LOCAL, _OTHER = tables.local_ids.c, tables.pseudonyms.c
 _BY_LOCAL_ID = _STUDENT.join(tables.local_ids, _LOCAL.student == tables.students.c.id).where(
     (_LOCAL.partner == bindparam("partner")) & (_LOCAL.blind == bindparam("key"))
 )
+_ASKED = 250  # local ids in one statement
+_BY_LOCAL_IDS = (
+    select(_LOCAL.blind, tables.students.c.id, tables.students.c.school)
+    .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
+    .where((_LOCAL.partner == bindparam("partner")) & _LOCAL.blind.in_([bindparam(f"k{n}") for n in range(_ASKED)]))
+)
+_NAMES_ASKED = tuple(f"k{n}" for n in range(_ASKED))
 _BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.students.c.id).where(
     (_OTHER.partner == bindparam("partner")) & (_OTHER.pseudonym == bindparam("key"))
 )
@@ -37,7 +46,8 @@ class Students:
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
-        self._derived: dict[str, hmac.HMAC] = {}
+        self._derived: dict[str, HMAC] = {}
+        self._names: dict[tuple[str, str], str] = {}
 
     def register_all(self, tx: Tx, partner: Partner, students: Iterable[Student]) -> list[Known]:
         """Insert or update students of ``partner``, in the order given.
@@ -87,6 +97,20 @@ class Students:
             raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
         return Known(str(rows[0]["id"]), str(rows[0]["school"]))
 
+    def resolve_all(self, tx: ReadTx, partner: Partner, local_ids: Sequence[str]) -> list[Known | None]:
+        """The students of many local ids, None for one that :meth:`resolve` would refuse."""
+        blinds = [self.blind(partner.agency, local_id) for local_id in local_ids]
+        wanted = list(dict.fromkeys(blinds))
+        found: dict[bytes, Known] = {}
+        for start in range(0, len(wanted), _ASKED):
+            part = wanted[start : start + _ASKED]
+            part += part[-1:] * (_ASKED - len(part))  # always the same statement, so it is rendered once
+            keys = dict(zip(_NAMES_ASKED, part, strict=True))
+            for blind, student, school in tx.pick(_BY_LOCAL_IDS, partner=partner.agency, **keys):
+                if not partner.schools or school in partner.schools:
+                    found[bytes(blind)] = Known(student, school)
+        return [found.get(blind) for blind in blinds]
+
     def load(self, tx: ReadTx, student: str, agency: str) -> Student:
         """The whole record, named for ``agency``; only the door may let it out."""
         row = tx.get(tables.students, student)
@@ -106,8 +130,14 @@ class Students:
 
     def name(self, agency: str, student: str) -> str:
         """`students/{pseudonym}`: a keyed hash, so two agencies' tables cannot be joined."""
-        digest = self._keyed(f"pseudonym/{agency}", student)
-        return "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
+        name = self._names.get((agency, student))
+        if name is None:
+            digest = self._keyed(f"pseudonym/{agency}", student)
+            name = "students/" + base64.b32encode(digest).decode().rstrip("=").lower()
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            self._names[(agency, student)] = name
+        return name
 
     def blind(self, agency: str, local_id: str) -> bytes:
         """The keyed hash under which an agency's own id is looked up; never the id itself."""
@@ -117,10 +147,10 @@ class Students:
         """16 bytes of HMAC-SHA256 under the key of ``label``; the keyed state is made once and copied."""
         keyed = self._derived.get(label)
         if keyed is None:
-            keyed = self._derived[label] = hmac.new(self._keys.derive(label), digestmod=hashlib.sha256)
+            keyed = self._derived[label] = HMAC(self._keys.derive(label), SHA256())
         keyed = keyed.copy()
         keyed.update(text.encode())
-        return keyed.digest()[:16]
+        return keyed.finalize()[:16]
 
     def _seal(self, student: str, record: Student) -> bytes:
         stored = Student()

@@ -44,7 +44,7 @@ def append(
     if payload is not None and sealer is None:
         raise ValueError("a journal row with a payload needs the student's sealer")
     texts = (kind, decision, actor, partner, student or "", resource, reason, basis, policy_version)
-    if not kind or any(len(text) > MAX_VALUE or "\0" in text for text in texts):
+    if not kind or max(map(len, texts)) > MAX_VALUE or "\0" in "".join(texts):
         raise _refusal()
     if not (0 <= purpose <= _MAX_NUMBER and 0 <= classes <= _MAX_NUMBER):
         raise _refusal()
@@ -59,7 +59,7 @@ def append(
         digest = entry_hash(unhashed)
     except EncodingError:
         raise _refusal() from None
-    entry = Entry(*unhashed[:-1], digest)
+    entry = Entry._make((*unhashed[:-1], digest))
     tx.insert(tables.journal, *entry)
     tx.remember(_HEAD, (seq, digest))
     return entry

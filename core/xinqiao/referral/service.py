@@ -1,6 +1,5 @@
 """The referral contract: created under consent or law, delivered by its lane, held by exactly one side until closed."""
 
-import secrets
 from collections.abc import Callable
 
 from xinqiao.api.common.v1 import types_pb2 as types
@@ -27,6 +26,7 @@ from xinqiao.referral.states import FINAL, HOLDS, Side, advance
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold, page
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import ReadTx, Tx
 
@@ -56,7 +56,7 @@ class Referrals:
         tier, confirmed = self._tier(call, known, request)
         self._check_facts(request)
         call.student = known.id
-        identifier = secrets.token_hex(16)
+        identifier = new_id(call.tx.now_us)
         referral = pb.Referral(
             sender=call.caller.agency,
             recipient=recipient.id,

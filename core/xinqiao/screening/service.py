@@ -1,10 +1,7 @@
 """The screening contract: forms and signals in, tiers for people to confirm out."""
 
-import secrets
-from collections.abc import Callable
 from datetime import date
 
-from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
@@ -14,41 +11,44 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.cadence import Reports
+from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.coding import own_bytes
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
+from xinqiao.screening.signals import Deadline, Signals
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
+from xinqiao.store.ids import new_id
 from xinqiao.store.sql import ColumnElement, RowMapping
 from xinqiao.store.tx import Tx
 
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
-
 _MISSING = 255
-
-_AGENCY_SOURCES: dict[int, int] = {
-    pb.SIGNAL_SOURCE_GRID_MEMBER: options.ROLE_GRID,
-    pb.SIGNAL_SOURCE_HOTLINE: options.ROLE_HOTLINE,
-    pb.SIGNAL_SOURCE_POLICE: options.ROLE_POLICE,
-    pb.SIGNAL_SOURCE_HOSPITAL: options.ROLE_HOSPITAL,
-    pb.SIGNAL_SOURCE_WOMENS_FEDERATION: options.ROLE_WOMENS_FEDERATION,
-    pb.SIGNAL_SOURCE_YOUTH_LEAGUE: options.ROLE_YOUTH_LEAGUE,
-    pb.SIGNAL_SOURCE_SOCIAL_WORKER: options.ROLE_SOCIAL_WORK,
-}
-"""Sources that are agencies: only the agency itself may say that it is the source."""
 
 
 class Screening:
     """The functions behind ``ScreeningService``; each takes ``(request, call)`` and gives the response."""
 
-    def __init__(self, door: Door, library: InstrumentLibrary, pack: RulePack, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        door: Door,
+        library: InstrumentLibrary,
+        pack: RulePack,
+        deadline: Deadline,
+        signals: Signals,
+        reports: Reports,
+    ) -> None:
         self.door = door
         self.library = library
         self.pack = pack
         self.deadline = deadline
+        self.report_signal = signals.report_signal
+        self.acknowledge_signal = signals.acknowledge_signal
+        self.list_signals = signals.list_signals
+        self.submit_report = reports.submit_report
+        self.list_expected_reports = reports.list_expected_reports
         self.uploads: object = None  # set by the one who builds the rooms; streams are driven by the edge
 
     def submit_assessment(self, request: rpc.SubmitAssessmentRequest, call: Call) -> rpc.SubmitAssessmentResponse:
@@ -62,7 +62,7 @@ class Screening:
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id
         assessment = to_message(instrument, scored, answers, request.taken_on, call.tx.now_us)
-        identifier = secrets.token_hex(16)
+        identifier = new_id(call.tx.now_us)
         sealer = self.door.keys.sealer(known.id)
         record = assessment.SerializeToString()
         call.tx.insert(
@@ -86,116 +86,41 @@ class Screening:
         self, tx: Tx, known: Known, subject: str, proposal: Proposal, critical: bool
     ) -> tuple[pb.Triage, str]:
         """Open a triage for a person to confirm and, on a critical item, the crisis signal; each with its holder."""
-        triage = pb.Triage(
-            subject=subject,
-            proposed=types.Tier.ValueType(proposal.tier),
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule=f"{proposal.pack}@{proposal.version}/{proposal.rule}",
-            reason_zh=proposal.reason_zh,
-            reason_en=proposal.reason_en,
-            inputs=proposal.inputs,
-        )
+        triage = triage_of(proposal)
+        triage.subject = subject
         signal = ""
         if critical:
-            message = pb.Signal(
-                source=pb.SIGNAL_SOURCE_SCREENING,
-                kind=pb.SIGNAL_KIND_SUICIDAL,
-                facts=f"{proposal.reason_zh} / {proposal.reason_en}",
-                assessment=subject,
-            )
+            message = signal_of(proposal)
+            message.assessment = subject
             signal = self.open_signal(tx, known, message).name
         self.open_triage(tx, known, triage)
         return triage, signal
 
     def open_triage(self, tx: Tx, known: Known, triage: pb.Triage) -> None:
         """Store a proposed triage and give it to the school's psychologist."""
-        identifier = secrets.token_hex(16)
-        record = triage.SerializeToString()
-        tx.insert(
-            tables.triages, identifier, known.id, known.school, triage.subject, int(triage.proposed), 0,
-            int(triage.state), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="triages", key=identifier),
+        identifier, tier = new_id(tx.now_us), int(triage.proposed)
+        row, held = triage_rows(
+            self.door.keys.sealer(known.id), known, identifier, triage.subject, tier, triage.SerializeToString(),
+            holder=self.door.registry.holder(known.school), deadline_us=self.deadline(tier, "confirm", tx.now_us),
+            now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.triages, *row)
+        tx.insert(tables.holdings, *held)
         triage.name, triage.etag = f"triages/{identifier}", "1"
-        hold(
-            tx, triage.name, kind="triage", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(int(triage.proposed), "confirm", tx.now_us), step="confirm",
-            tier=int(triage.proposed), student=known.id,
-        )  # fmt: skip
 
     def open_signal(self, tx: Tx, known: Known, signal: pb.Signal) -> pb.Signal:
         """Store a signal and start its holder's clock."""
-        identifier = secrets.token_hex(16)
+        identifier = new_id(tx.now_us)
         signal.state = pb.SIGNAL_STATE_OPEN
-        record = signal.SerializeToString()
-        tx.insert(
-            tables.signals, identifier, known.id, known.school, str(int(signal.kind)), types.TIER_RED,
-            int(signal.state), str(int(signal.source)), tx.now_us, tx.now_us, 1,
-            self.door.keys.sealer(known.id).seal(record, table="signals", key=identifier),
+        row, held = signal_rows(
+            self.door.keys.sealer(known.id), known, identifier, signal, signal.SerializeToString(),
+            holder=self.door.registry.holder(known.school),
+            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), now_us=tx.now_us,
         )  # fmt: skip
+        tx.insert(tables.signals, *row)
+        tx.insert(tables.holdings, *held)
         signal.name, signal.etag, signal.create_time_us = f"signals/{identifier}", "1", tx.now_us
-        hold(
-            tx, signal.name, kind="signal", school=known.school, holder=self.door.registry.holder(known.school),
-            deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), step="acknowledge",
-            tier=types.TIER_RED, student=known.id,
-        )  # fmt: skip
         return signal
-
-    def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:
-        """Store a signal and open a triage proposed red. Raises Refusal PERMISSION_DENIED/PARTNER_MISMATCH."""
-        owner = _AGENCY_SOURCES.get(int(request.source))
-        if owner is not None and owner not in call.caller.roles:
-            raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
-        known = self.door.students.resolve(call.tx, call.caller, request.student)
-        call.student = known.id
-        signal = self.open_signal(
-            call.tx,
-            known,
-            pb.Signal(source=request.source, kind=request.kind, facts=request.facts, opinion=request.opinion),
-        )
-        triage = pb.Triage(
-            subject=signal.name,
-            proposed=types.TIER_RED,
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule="core/reported-signal",
-            reason_zh="有人报告危机信号，须由人确认等级",
-            reason_en="a sign of crisis was reported; a person must confirm the tier",
-        )
-        self.open_triage(call.tx, known, triage)
-        signal.student = triage.student = self.door.students.name(call.caller.agency, known.id)
-        response = rpc.ReportSignalResponse(signal=signal, triage=triage)
-        record = response.SerializeToString()
-        call.view(response, student=known.id, relation="OWN" if call.caller.schools else "PARTY")
-        call.journal("signal.reported", resource=signal.name, student=known.id, payload=record)
-        return response
-
-    def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
-        """Make the caller the holder; the tier is still to be confirmed."""
-        identifier = request.name.removeprefix("signals/")
-        row = own_row(call, tables.signals, identifier, "SIGNAL", request.etag)
-        if row["state"] != pb.SIGNAL_STATE_OPEN:
-            raise Refusal("FAILED_PRECONDITION", "STATE", "the signal is taken already")
-        student, version = str(row["student"]), int(row["version"]) + 1
-        sealer = self.door.keys.sealer(student)
-        signal = pb.Signal.FromString(sealer.open(bytes(row["sealed"]), table="signals", key=identifier))
-        signal.state = pb.SIGNAL_STATE_ACKNOWLEDGED
-        record = signal.SerializeToString()
-        call.tx.update(
-            tables.signals, (identifier,), state=int(signal.state), updated_us=call.tx.now_us, version=version,
-            sealed=sealer.seal(record, table="signals", key=identifier),
-        )  # fmt: skip
-        hold(
-            call.tx, request.name, kind="signal", school=str(row["school"]), holder=call.caller.id,
-            deadline_us=self.deadline(types.TIER_RED, "confirm", call.tx.now_us), step="resolve",
-            tier=types.TIER_RED, student=student,
-        )  # fmt: skip
-        signal.name, signal.etag = request.name, str(version)
-        signal.student = self.door.students.name(call.caller.agency, student)
-        response = rpc.AcknowledgeSignalResponse(signal=signal)
-        call.student = student
-        call.view(response, student=student)
-        call.journal("signal.acknowledged", resource=request.name, student=student, payload=record)
-        return response
 
     def confirm_tier(self, request: rpc.ConfirmTierRequest, call: Call) -> rpc.ConfirmTierResponse:
         """A person's word: it closes the proposal and the signals it rests on, or keeps a red case held."""
@@ -225,8 +150,9 @@ class Screening:
             )  # fmt: skip
         else:
             drop(call.tx, request.name)
-        self._resolve_signals(call, student, triage.subject)
+        self._resolve_signals(call, student, {triage.subject, *triage.signals})
         triage.name, triage.etag = request.name, str(version)
+        triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed))
         triage.student = self.door.students.name(call.caller.agency, student)
         response = rpc.ConfirmTierResponse(triage=triage)
         call.student = student
@@ -234,15 +160,15 @@ class Screening:
         call.journal("tier.confirmed", resource=request.name, student=student, payload=record)
         return response
 
-    def _resolve_signals(self, call: Call, student: str, subject: str) -> None:
-        """A confirmed tier answers the signals of the same subject, and no other: the triage holds the case now."""
+    def _resolve_signals(self, call: Call, student: str, subjects: set[str]) -> None:
+        """A confirmed tier answers the signals it was about, and no other: the triage holds the case now."""
         c = tables.signals.c
         rows = call.tx.all(
             tables.signals.select().where((c.student == student) & (c.state != pb.SIGNAL_STATE_RESOLVED))
         )
         for row in rows:
             signal = pb.Signal.FromString(self._open(row, "signals"))
-            if subject not in (f"signals/{row['id']}", signal.assessment):
+            if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment)):
                 continue
             call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
             drop(call.tx, f"signals/{row['id']}")
@@ -261,20 +187,6 @@ class Screening:
             assessments=[self._assessment(call, row) for row in rows], next_page_token=following
         )
 
-    def list_signals(self, request: rpc.ListSignalsRequest, call: Call) -> rpc.ListSignalsResponse:
-        """The signals of the caller's schools, newest first."""
-        mine = tables.signals.c.school.in_(call.caller.schools)
-        rows, following = newest(call, tables.signals, request, mine)
-        signals: list[pb.Signal] = []
-        for row in rows:
-            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
-            signal.name, signal.etag = f"signals/{row['id']}", str(row["version"])
-            signal.state, signal.create_time_us = row["state"], int(row["created_us"])
-            signal.student = self.door.students.name(call.caller.agency, str(row["student"]))
-            call.view(signal, student=str(row["student"]))
-            signals.append(signal)
-        return rpc.ListSignalsResponse(signals=signals, next_page_token=following)
-
     def list_triages(self, request: rpc.ListTriagesRequest, call: Call) -> rpc.ListTriagesResponse:
         """Triages of the caller's schools, newest first."""
         c = tables.triages.c
@@ -283,13 +195,16 @@ class Screening:
             wanted = wanted & (c.state == pb.TRIAGE_STATE_PROPOSED)
         rows, following = newest(call, tables.triages, request, wanted)
         triages: list[pb.Triage] = []
-        for row in sorted(rows, key=lambda r: (r["state"], -int(r["proposed"]))):
+        for row in rows:
             triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
             triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
+            triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed or triage.proposed))
             triage.student = self.door.students.name(call.caller.agency, str(row["student"]))
             call.view(triage, student=str(row["student"]))
             triages.append(triage)
+        # Of two equally urgent ones the better founded first; both have the same clock.
+        triages.sort(key=lambda each: (each.state, -each.proposed, -each.inputs.get("signal.trust", 0)))
         return rpc.ListTriagesResponse(triages=triages, next_page_token=following)
 
     def instrument(self, identifier: str) -> Instrument:

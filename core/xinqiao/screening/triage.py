@@ -3,17 +3,20 @@
 Every rule of the form's instrument is evaluated and the highest tier wins, so adding a rule can only raise a proposal.
 Three promises are checked when a pack is loaded, not hoped for: a crisis item always proposes RED, a form without its
 total never proposes GREEN, and every possible result of a covered instrument meets a rule.
+
+A district's own scheme is data: ``levels`` gives its words and colours for the contract's tiers it uses, and a pack may
+stand on another one (``base``), raise tiers that the scheme does not have, and add rules: it can only be stricter.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.datafile import DataFileError, Label, Strict, Text, parse, read_yaml
@@ -85,6 +88,13 @@ class Rule(Strict):
         return self
 
 
+class Level(Strict):
+    """What a district calls a tier of the contract, and its colour as `#rrggbb`."""
+
+    names: Label
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
+
+
 class PackFile(Strict):
     """The YAML form of a rule pack."""
 
@@ -92,6 +102,7 @@ class PackFile(Strict):
     version: Annotated[int, Field(ge=1)]
     source: Text
     tiers: dict[TierName, int]
+    levels: dict[TierName, Level] = Field(default_factory=dict[TierName, Level])
     rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")
@@ -108,7 +119,37 @@ class PackFile(Strict):
             if rule.tier not in self.tiers:
                 raise ValueError(f"rules {rule.id}: tier {rule.tier} is not in tiers")
             seen.add(rule.id)
+        if self.levels and self.levels.keys() != self.tiers.keys():
+            raise ValueError("levels: give one for each of tiers, and no other")
         return self
+
+
+class DerivedFile(Strict):
+    """The YAML form of a pack that stands on another one: its rules, with tiers raised, and more rules."""
+
+    id: RuleId
+    version: Annotated[int, Field(ge=1)]
+    source: Text
+    base: Text
+    tiers: dict[TierName, int]
+    levels: dict[TierName, Level] = Field(default_factory=dict[TierName, Level])
+    raised: dict[TierName, TierName] = Field(default_factory=dict[TierName, TierName])
+    rules: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
+
+    @model_validator(mode="after")
+    def _upwards(self) -> Self:
+        for low, high in self.raised.items():
+            if Tier[high] <= Tier[low]:
+                raise ValueError(f"raised: {low} may only be raised, never become {high}")
+        return self
+
+    def over(self, base: PackFile) -> PackFile:
+        """The whole pack. Raises ValueError where the rules do not fit together."""
+        moved = tuple(rule.model_copy(update={"tier": self.raised.get(rule.tier, rule.tier)}) for rule in base.rules)
+        return PackFile(
+            id=self.id, version=self.version, source=self.source, tiers=self.tiers, levels=self.levels,
+            rules=(*moved, *self.rules),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +164,16 @@ class RulePack:
     version: int
     rules: tuple[Rule, ...]
     ordered: Mapping[str, tuple[int, ...]]
+    tiers: tuple[int, ...] = ()
+    levels: Mapping[int, Level] = field(default_factory=dict[int, Level])
+
+    def words(self, tier: int) -> tuple[str, str]:
+        """What the district calls a tier, in Chinese and English; the contract's word where it says nothing."""
+        level = self.levels.get(tier)
+        if level is not None:
+            return level.names.zh, level.names.en
+        word = Tier(tier).name.lower() if tier in list(Tier) else ""
+        return word, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +194,27 @@ class Proposal:
 
 def load_triage(path: Path, library: InstrumentLibrary) -> RulePack:
     """Load a rule pack and check it against ``library``. Raises ``TriageError`` naming the file and the rule."""
-    file = parse(path, read_yaml(path, TriageError), PackFile, TriageError)
+    file = _read(path)
     try:
         return build_pack(file, library)
     except ValueError as failure:
         raise TriageError(path, "rules", str(failure)) from None
+
+
+def _read(path: Path) -> PackFile:
+    data = read_yaml(path, TriageError)
+    if "base" not in data:
+        return parse(path, data, PackFile, TriageError)
+    derived = parse(path, data, DerivedFile, TriageError)
+    below = path.parent / derived.base
+    lower = read_yaml(below, TriageError)
+    if "base" in lower:
+        raise TriageError(path, "base", "stands on a pack that itself stands on another: name that one")
+    try:
+        return derived.over(parse(below, lower, PackFile, TriageError))
+    except ValidationError as failure:
+        first = failure.errors(include_url=False, include_input=False)[0]
+        raise TriageError(path, "rules", first["msg"].removeprefix("Value error, ")) from None
 
 
 def build_pack(file: PackFile, library: InstrumentLibrary) -> RulePack:
@@ -168,30 +235,36 @@ def build_pack(file: PackFile, library: InstrumentLibrary) -> RulePack:
         name: tuple(sorted(indices, key=lambda index: _strength(file.rules[index])))
         for name, indices in by_instrument.items()
     }
-    return RulePack(file.id, file.version, file.rules, ordered)
+    levels = {Tier[name].value: level for name, level in file.levels.items()}
+    return RulePack(file.id, file.version, file.rules, ordered, tuple(sorted(file.tiers.values())), levels)
 
 
 def propose(pack: RulePack, instrument: Instrument, score: Score) -> Proposal:
     """The proposal for one scored form. Raises ``Refusal`` FAILED_PRECONDITION/NO_TRIAGE_RULES when the pack has no
     rule for the instrument, or none that fits (an instrument changed after the pack was checked)."""
     for index in pack.ordered.get(instrument.id, ()):
-        rule = pack.rules[index]
-        if _matches(rule.when, score):
-            inputs = {name: value for name, value in score.scores.items() if value is not None}
-            inputs["answered"] = score.answered
-            for fired in score.critical:
-                inputs[f"critical.{fired}"] = 1
-            return Proposal(
-                tier=Tier[rule.tier].value,
-                rule=rule.id,
-                pack=pack.id,
-                version=pack.version,
-                inputs=inputs,
-                reason_zh=rule.reason.zh,
-                reason_en=rule.reason.en,
-                crisis=rule.signal == "crisis",
-            )
+        if _matches(pack.rules[index].when, score):
+            return proposal_of(pack, index, score)
     raise _no_rules(pack, instrument)
+
+
+def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
+    """The proposal of the rule at ``index`` of the pack, which ``score`` has met."""
+    rule = pack.rules[index]
+    inputs = {name: value for name, value in score.scores.items() if value is not None}
+    inputs["answered"] = score.answered
+    for fired in score.critical:
+        inputs[f"critical.{fired}"] = 1
+    return Proposal(
+        tier=Tier[rule.tier].value,
+        rule=rule.id,
+        pack=pack.id,
+        version=pack.version,
+        inputs=inputs,
+        reason_zh=rule.reason.zh,
+        reason_en=rule.reason.en,
+        crisis=rule.signal == "crisis",
+    )
 
 
 def propose_batch(

@@ -1,10 +1,7 @@
 """Bulk screening: columnar batches checked, scored and sealed with numpy off the writer, then stored in one command."""
 
 import hashlib
-import secrets
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
@@ -14,19 +11,20 @@ from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
+from xinqiao.disclosure.students import Known
+from xinqiao.screening.cases import Row, signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.coding import check_coding, own_bytes
 from xinqiao.screening.instruments import Instrument
-from xinqiao.screening.scoring import BatchScores, score_batch
+from xinqiao.screening.scoring import BatchScores, Score, score_batch
 from xinqiao.screening.service import Screening, check_date
-from xinqiao.screening.triage import propose_batch
+from xinqiao.screening.triage import proposal_of, propose_batch
 from xinqiao.store import tables
+from xinqiao.store.ids import new_id, new_ids
 from xinqiao.store.sealing import Sealer
 from xinqiao.store.tx import ReadTx
 
-_CHUNK = 900  # values in one IN (...)
-_ANSWERS_TAG = bytes([pb.Assessment.ANSWERS_FIELD_NUMBER << 3 | 2])
-Row = tuple[object, ...]
-T = TypeVar("T")
+_SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
+_ASSESSMENT_TAG = bytes([pb.Signal.ASSESSMENT_FIELD_NUMBER << 3 | 2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class Uploads:
         own = own_bytes(upload.instrument, batch.answers, upload.coding)
         answers = np.frombuffer(own, np.uint8).reshape(rows, items)
         scored = score_batch(upload.instrument, answers, coding=upload.instrument.own_coding)
-        known = self._known(reading, caller, batch.local_ids)
+        known = self._door.students.resolve_all(reading, caller, batch.local_ids)
         verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(
             np.uint8
         )
@@ -107,36 +105,11 @@ class Uploads:
         self._rows(upload, own, known, scored, verdicts, prepared, reading.now_us)
         return prepared
 
-    def _known(
-        self, reading: ReadTx, caller: Partner, local_ids: Sequence[str]
-    ) -> list[tuple[str, str, Sealer] | None]:
-        """(student, school, sealer) a row, None for a student that is not on the caller's roster."""
-        blinds = [self._door.students.blind(caller.agency, local_id) for local_id in local_ids]
-        ids, students = tables.local_ids.c, tables.students.c
-        by_blind: dict[bytes, str] = {}
-        for chunk in _chunks(blinds):
-            found = tables.local_ids.select().with_only_columns(ids.blind, ids.student)
-            for row in reading.all(found.where((ids.partner == caller.agency) & ids.blind.in_(chunk))):
-                by_blind[bytes(row["blind"])] = str(row["student"])
-        schools: dict[str, str] = {}
-        for names in _chunks(list(dict.fromkeys(by_blind.values()))):
-            found = tables.students.select().with_only_columns(students.id, students.school)
-            for row in reading.all(found.where(students.id.in_(names))):
-                if str(row["school"]) in caller.schools:
-                    schools[str(row["id"])] = str(row["school"])
-        sealers = self._door.keys.sealers(list(schools))
-        known: list[tuple[str, str, Sealer] | None] = []
-        for blind in blinds:
-            student = by_blind.get(blind, "")
-            sealer = sealers.get(student)
-            known.append((student, schools[student], sealer) if sealer is not None else None)
-        return known
-
     def _rows(
         self,
         upload: OpenUpload,
         answers: bytes,
-        known: list[tuple[str, str, Sealer] | None],
+        known: list[Known | None],
         scored: BatchScores,
         verdicts: np.ndarray[tuple[int], np.dtype[np.uint8]],
         prepared: Prepared,
@@ -144,84 +117,56 @@ class Uploads:
     ) -> None:
         instrument, items = upload.instrument, upload.instrument.items
         tiers, rules = propose_batch(self._screening.pack, instrument, scored)
+        sealers = self._door.keys.sealers([entry.id for entry in known if entry is not None])
         common = pb.Assessment(
             instrument=instrument.id, instrument_version=instrument.version, taken_on=upload.taken_on,
             create_time_us=now_us,
         ).SerializeToString()  # fmt: skip
-        head = common + _ANSWERS_TAG + bytes([items])
-        tails = _Tails(instrument, scored)
-        identifiers = _identifiers(len(known))
+        # Field and length of the answers; the answers themselves follow, then the scores: protobuf messages concatenate.
+        head = common + pb.Assessment(answers=bytes(items)).SerializeToString()[:-items]
+        results = _Results(self._screening, instrument, scored, rules, now_us)
+        identifiers = new_ids(now_us, len(known))
         sealed_hash = hashlib.sha256()
+        tier_of, verdict_of = tiers.tolist(), verdicts.tolist()
+        instrument_id, taken_on, agency, upload_id = instrument.id, upload.taken_on, upload.agency, upload.id
+        stored = prepared.assessments
         for index, entry in enumerate(known):
-            if entry is None or verdicts[index] == rpc.ROW_VERDICT_ANSWER_RANGE:
+            verdict = verdict_of[index]
+            if entry is None or verdict == rpc.ROW_VERDICT_ANSWER_RANGE:
                 continue
-            student, school, sealer = entry
-            identifier, tier = identifiers[index], int(tiers[index])
-            critical = verdicts[index] == rpc.ROW_VERDICT_ACCEPTED_CRITICAL
-            record = head + answers[index * items : (index + 1) * items] + tails.of(index)
+            sealer, identifier, tier = sealers[entry.id], identifiers[index], tier_of[index]
+            result = results.of(index)
+            record = head + answers[index * items : (index + 1) * items] + result.scores
             sealed = sealer.seal(record, table="assessments", key=identifier)
             sealed_hash.update(sealed)
-            prepared.assessments.append(
-                (identifier, student, school, instrument.id, upload.taken_on, tier, bool(critical), upload.agency,
-                 upload.id, now_us, sealed)
+            stored.append(
+                (identifier, entry.id, entry.school, instrument_id, taken_on, tier, result.crisis, agency, upload_id,
+                 now_us, sealed)
             )  # fmt: skip
             if tier > types.TIER_GREEN:
-                self._follow_up(prepared, entry, identifier, tier, int(rules[index]), critical, now_us)
+                self._follow_up(prepared, entry, sealer, f"assessments/{identifier}", result, now_us)
         prepared.commitment = sealed_hash.digest()
 
     def _follow_up(
-        self,
-        prepared: Prepared,
-        entry: tuple[str, str, Sealer],
-        assessment: str,
-        tier: int,
-        rule_index: int,
-        critical: bool,
-        now_us: int,
-    ) -> None:
-        """The same triage, signal and holdings as one form brings, as rows."""
-        student, school, sealer = entry
-        pack = self._screening.pack
-        rule = pack.rules[rule_index]
-        subject = f"assessments/{assessment}"
-        holder = self._door.registry.holder(school)
-        triage = pb.Triage(
-            subject=subject,
-            proposed=types.Tier.ValueType(tier),
-            state=pb.TRIAGE_STATE_PROPOSED,
-            rule=f"{pack.id}@{pack.version}/{rule.id}",
-            reason_zh=rule.reason.zh,
-            reason_en=rule.reason.en,
-        )
-        identifier = secrets.token_hex(16)
-        sealed = sealer.seal(triage.SerializeToString(), table="triages", key=identifier)
-        prepared.triages.append(
-            (identifier, student, school, subject, tier, 0, int(triage.state), now_us, now_us, 1, sealed)
-        )
-        deadline = self._screening.deadline(tier, "confirm", now_us)
-        prepared.holdings.append(
-            (f"triages/{identifier}", "triage", student, school, holder, deadline, "confirm", tier, now_us, 0)
-        )
-        if not critical and rule.signal != "crisis":
-            return
-        signal = pb.Signal(
-            source=pb.SIGNAL_SOURCE_SCREENING,
-            kind=pb.SIGNAL_KIND_SUICIDAL,
-            facts=f"{rule.reason.zh} / {rule.reason.en}",
-            assessment=subject,
-            state=pb.SIGNAL_STATE_OPEN,
-        )
-        identifier = secrets.token_hex(16)
-        sealed = sealer.seal(signal.SerializeToString(), table="signals", key=identifier)
-        prepared.signals.append(
-            (identifier, student, school, str(int(signal.kind)), types.TIER_RED, int(signal.state),
-             str(int(signal.source)), now_us, now_us, 1, sealed)
+        self, prepared: Prepared, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
+    ) -> None:  # fmt: skip
+        """The triage, signal and holdings that :meth:`Screening.follow_up` opens for one form, as rows."""
+        holder = self._door.registry.holder(known.school)
+        text = subject.encode()
+        length = bytes([len(text)])
+        row, held = triage_rows(
+            sealer, known, new_id(now_us), subject, result.tier, result.triage + _SUBJECT_TAG + length + text,
+            holder=holder, deadline_us=result.confirm_us, now_us=now_us,
         )  # fmt: skip
-        deadline = self._screening.deadline(types.TIER_RED, "acknowledge", now_us)
-        prepared.holdings.append(
-            (f"signals/{identifier}", "signal", student, school, holder, deadline, "acknowledge", types.TIER_RED,
-             now_us, 0)
-        )  # fmt: skip
+        prepared.triages.append(row)
+        prepared.holdings.append(held)
+        if result.crisis:
+            row, held = signal_rows(
+                sealer, known, new_id(now_us), result.signal, result.crisis_record + _ASSESSMENT_TAG + length + text,
+                holder=holder, deadline_us=result.acknowledge_us, now_us=now_us,
+            )  # fmt: skip
+            prepared.signals.append(row)
+            prepared.holdings.append(held)
 
     def store(self, upload: OpenUpload, prepared: Prepared, call: Call) -> rpc.UploadAssessmentsResponse:
         """Store a prepared batch once; a repeat is answered again. Raises Refusal BATCH_ORDER or KEY_REUSED."""
@@ -254,45 +199,70 @@ class Uploads:
         return response
 
 
-class _Tails:
-    """The score part of a record; few distinct ones exist, so each is serialized once."""
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What rows of the same scores share: the serialized parts of their records, the tier and the deadlines."""
 
-    def __init__(self, instrument: Instrument, scored: BatchScores) -> None:
+    scores: bytes
+    tier: int = 0
+    triage: bytes = b""
+    crisis: bool = False
+    signal: pb.Signal = field(default_factory=pb.Signal)
+    crisis_record: bytes = b""
+    confirm_us: int = 0
+    acknowledge_us: int = 0
+
+
+class _Results:
+    """The results of a batch; few distinct ones exist, so each is serialized once. Protobuf messages concatenate."""
+
+    def __init__(
+        self, screening: Screening, instrument: Instrument, scored: BatchScores,
+        rules: np.ndarray[tuple[int], np.dtype[np.int16]], now_us: int,
+    ) -> None:  # fmt: skip
+        self._screening = screening
+        self._instrument = instrument
+        self._now_us = now_us
         self._names = list(scored.totals)
-        self._columns = [scored.totals[name].tolist() for name in self._names]
-        self._categories: list[int] = scored.category.tolist()
-        self._words: tuple[str, ...] = instrument.category_ids
-        rows: list[list[bool]] = scored.critical.tolist()
-        self._critical = [tuple(row) for row in rows]
-        self._complete = scored.complete.tolist()
-        self._rules = [rule.id for rule in instrument.critical]
-        self._cache: dict[tuple[object, ...], bytes] = {}
-
-    def of(self, index: int) -> bytes:
-        """Serialized scores, category, critical and complete of one row; protobuf messages concatenate."""
-        values = tuple(column[index] for column in self._columns)
-        key = (values, self._categories[index], self._critical[index], self._complete[index])
-        tail = self._cache.get(key)
-        if tail is None:
-            category = self._categories[index]
-            message = pb.Assessment(
-                scores=[
-                    pb.Score(id=name, value=value if value >= 0 else None)
-                    for name, value in zip(self._names, values, strict=True)
-                ],
-                category=self._words[category] if category >= 0 else "",
-                critical=[rule for rule, hit in zip(self._rules, self._critical[index], strict=True) if hit],
-                complete=self._complete[index],
+        critical: list[list[bool]] = scored.critical.tolist()
+        columns = [column.tolist() for column in scored.totals.values()]
+        totals: list[tuple[int, ...]] = list(zip(*columns, strict=True)) if columns else [()] * len(critical)
+        self._keys = list(
+            zip(
+                rules.tolist(), scored.category.tolist(), scored.complete.tolist(), scored.answered.tolist(),
+                map(tuple, critical), totals, strict=True,
             )
-            tail = self._cache[key] = message.SerializeToString()
-        return tail
+        )  # fmt: skip
+        self._known: dict[object, _Result] = {}
 
+    def of(self, index: int) -> _Result:
+        """The result of one row."""
+        key = self._keys[index]
+        result = self._known.get(key)
+        if result is None:
+            result = self._known[key] = self._make(*key)
+        return result
 
-def _identifiers(count: int) -> list[str]:
-    text = secrets.token_hex(16 * count)
-    return [text[start : start + 32] for start in range(0, len(text), 32)]
-
-
-def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
+    def _make(
+        self, rule: int, category: int, complete: bool, answered: int, critical: tuple[bool, ...],
+        totals: tuple[int, ...],
+    ) -> _Result:  # fmt: skip
+        fired = tuple(each.id for each, hit in zip(self._instrument.critical, critical, strict=True) if hit)
+        values = {name: value if value >= 0 else None for name, value in zip(self._names, totals, strict=True)}
+        word = self._instrument.category_ids[category] if category >= 0 else None
+        score = Score(values, word, fired, complete, answered)
+        scores = pb.Assessment(
+            scores=[pb.Score(id=name, value=value) for name, value in values.items()],
+            category=word or "",
+            critical=fired,
+            complete=complete,
+        ).SerializeToString()
+        proposal = proposal_of(self._screening.pack, rule, score)
+        if proposal.tier <= types.TIER_GREEN:
+            return _Result(scores)
+        deadline, signal = self._screening.deadline, signal_of(proposal)
+        return _Result(
+            scores, proposal.tier, triage_of(proposal).SerializeToString(), proposal.crisis, signal,
+            signal.SerializeToString(),
+            deadline(proposal.tier, "confirm", self._now_us), deadline(types.TIER_RED, "acknowledge", self._now_us),
+        )  # fmt: skip

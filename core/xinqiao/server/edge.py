@@ -4,9 +4,8 @@ import asyncio
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -27,7 +26,10 @@ from xinqiao.disclosure.registry import Partner
 from xinqiao.server.identity import Identity
 from xinqiao.server.pipeline import Pipeline, security
 from xinqiao.server.uploads import Upload
+from xinqiao.store.batch import Probe
+from xinqiao.store.errors import StoreClosed
 from xinqiao.store.tx import Tx
+from xinqiao.store.writer import Job
 
 DOMAIN = "xinqiao"
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -66,6 +68,7 @@ class Edge(grpc.GenericRpcHandler):
             "partner": ThreadPoolExecutor(2, "partner"),
         }
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._handing: list[Job] = []
         self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._working: Counter[tuple[str, bool]] = Counter()
@@ -100,13 +103,14 @@ class Edge(grpc.GenericRpcHandler):
         caller: Partner | None = None
         try:
             caller = self._identity.caller(context.auth_context())
-            self._check_frame(data, context)
-            with self._place(caller, method):
+            remaining = self._check_frame(data, context)
+            place = self._enter(caller, method)
+            try:
                 self._pipeline.admit(method, caller)
                 request = self._pipeline.request(method, data)
-                timeout = min(self._deadline(context), self._limits.max_deadline_s)
-                async with asyncio.timeout(timeout):
-                    return await self._run(method, caller, request, data)
+                return await self._run(method, caller, request, data, min(remaining, self._limits.max_deadline_s))
+            finally:
+                self._working[place] -= 1
         except Refusal as refusal:
             await self._refuse(refusal, method, caller, context)
         except TimeoutError:
@@ -121,14 +125,23 @@ class Edge(grpc.GenericRpcHandler):
             await self._broken(error, method, context)
         raise AssertionError("abort always raises")
 
-    async def _run(self, method: Method, caller: Partner, request: Message, data: bytes) -> bytes:
-        if method.mutates and not self._pipeline.outside(method):
-            return await self._write(self._pipeline.mutation(method, caller, request, data), method.crisis)
+    async def _run(self, method: Method, caller: Partner, request: Message, data: bytes, timeout: float) -> bytes:
         loop = asyncio.get_running_loop()
-        kind = "partner" if self._pipeline.outside(method) else "crisis" if method.crisis else "routine"
-        return await loop.run_in_executor(self._readers[kind], self._pipeline.read, method, caller, request)
+        outside = self._pipeline.outside(method)
+        if method.mutates and not outside:
+            mutation = self._pipeline.mutation(method, caller, request, data)
+            answer = self._write(mutation, method.crisis, mutation.probe)
+            # The command cannot be taken back; only the waiting for it ends. A timer of the loop is all it takes.
+            timer = loop.call_later(timeout, _late, answer)
+            try:
+                return await answer
+            finally:
+                timer.cancel()
+        kind = "partner" if outside else "crisis" if method.crisis else "routine"
+        async with asyncio.timeout(timeout):
+            return await loop.run_in_executor(self._readers[kind], self._pipeline.read, method, caller, request)
 
-    def _write(self, command: Callable[[Tx], T], crisis: bool) -> Awaitable[T]:
+    def _write(self, command: Callable[[Tx], T], crisis: bool, probe: Probe | None = None) -> asyncio.Future[T]:
         """Queue a command; the future is set on this loop once its group commit is durable."""
         loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -136,8 +149,20 @@ class Edge(grpc.GenericRpcHandler):
         def done(result: T | None, error: BaseException | None) -> None:
             self._answers.append((future, result, error))
 
-        self._pipeline.store.submit(command, done, crisis)
+        if not self._handing:
+            loop.call_soon(self._hand_over)
+        self._handing.append(Job(command, done, crisis, probe))
         return future
+
+    def _hand_over(self) -> None:
+        """All that this turn of the loop brought goes to the writer at once: one wake-up, one commit."""
+        jobs, self._handing = self._handing, []
+        try:
+            self._pipeline.store.submit_all(jobs)
+        except StoreClosed as closed:
+            for job in jobs:
+                job.done(None, closed)
+            self._drain()
 
     def _wake(self) -> None:
         """Called by a writer thread once a batch: one wake-up of the loop for all its answers."""
@@ -160,7 +185,8 @@ class Edge(grpc.GenericRpcHandler):
         try:
             caller = self._identity.caller(context.auth_context())
             self._check_frame(b"", context, stream=True)
-            with self._place(caller, method):
+            place = self._enter(caller, method)
+            try:
                 self._pipeline.admit(method, caller)
                 upload = Upload(self._pipeline, method, caller)
                 coming = asyncio.ensure_future(self._prepared(upload, requests))
@@ -174,6 +200,8 @@ class Edge(grpc.GenericRpcHandler):
                 finally:
                     if not coming.cancel() and not coming.cancelled():
                         coming.exception()  # looked at, so that asyncio does not log it
+            finally:
+                self._working[place] -= 1
         except Refusal as refusal:
             await self._refuse(refusal, method, caller, context)
         except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -191,41 +219,38 @@ class Edge(grpc.GenericRpcHandler):
         self._check_size(data)
         return await asyncio.get_running_loop().run_in_executor(self._readers["bulk"], upload.prepare, data)
 
-    def _check_frame(self, data: bytes, context: Context, *, stream: bool = False) -> None:
+    def _check_frame(self, data: bytes, context: Context, *, stream: bool = False) -> float:
+        """Check sizes and deadline of a call; the seconds it may still take."""
         self._check_size(data)
-        metadata = context.invocation_metadata() or ()
-        if sum(len(key) + len(value) + 32 for key, value in metadata) > self._limits.metadata_bytes:
+        size = 0
+        for key, value in context.invocation_metadata() or ():
+            size += len(key) + len(value) + 32
+        if size > self._limits.metadata_bytes:
             raise Refusal("RESOURCE_EXHAUSTED", "METADATA", f"metadata is over {self._limits.metadata_bytes} bytes")
-        remaining = self._deadline(context)
+        left = context.time_remaining()
+        remaining = float("inf") if left is None else float(left)
         if not stream and remaining > _NO_DEADLINE_S:
             raise Refusal(
                 "INVALID_ARGUMENT", "DEADLINE_REQUIRED", "set a deadline: a call without one can hang for ever"
             )
         if not stream and remaining > self._limits.max_deadline_s + 1:
             context.set_trailing_metadata((("xinqiao-deadline-capped-s", str(int(self._limits.max_deadline_s))),))
+        return remaining
 
     def _check_size(self, data: bytes) -> None:
         if len(data) > self._limits.message_bytes:
             raise Refusal("RESOURCE_EXHAUSTED", "TOO_LARGE", f"a message is over {self._limits.message_bytes} bytes")
 
-    @staticmethod
-    def _deadline(context: Context) -> float:
-        remaining = context.time_remaining()
-        return float("inf") if remaining is None else float(remaining)
-
-    @contextmanager
-    def _place(self, caller: Partner, method: Method) -> Generator[None]:
-        """One partner's routine calls cannot take the places of another's, nor those of its own crisis calls."""
-        key = (caller.agency, method.crisis)
-        if self._working[key] >= self._limits.concurrent_per_partner:
+    def _enter(self, caller: Partner, method: Method) -> tuple[str, bool]:
+        """Take a place; its key, to give it back. One partner's routine calls cannot take the places of another's,
+        nor those of its own crisis calls."""
+        place = (caller.agency, method.crisis)
+        if self._working[place] >= self._limits.concurrent_per_partner:
             raise Refusal("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls at once", retry_after_s=0.5)
         if not method.crisis:
             self._spend(caller.agency)
-        self._working[key] += 1
-        try:
-            yield
-        finally:
-            self._working[key] -= 1
+        self._working[place] += 1
+        return place
 
     def _spend(self, agency: str) -> None:
         """A token bucket an agency, one second deep; crisis calls are never counted."""
@@ -268,6 +293,11 @@ class Edge(grpc.GenericRpcHandler):
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         response = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
         return bytes(response.SerializeToString())
+
+
+def _late(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 async def _next(requests: AsyncIterator[bytes]) -> bytes | None:

@@ -20,6 +20,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
 from xinqiao.store import tables
+from xinqiao.store.batch import Probe
 from xinqiao.store.engine import Store
 from xinqiao.store.tx import ReadTx, Tx
 
@@ -28,6 +29,24 @@ security = logging.getLogger("xinqiao.security")
 
 _ON_RECORD = frozenset({"PERMISSION_DENIED", "FAILED_PRECONDITION", "NOT_FOUND"})
 """Refusals that leave a journal row; malformed requests leave a line in the security log."""
+
+
+class Mutation:
+    """A decoded mutation as a command. ``probe`` is where its answer stands if it was given before."""
+
+    __slots__ = ("_pipeline", "caller", "digest", "method", "probe", "request", "request_id")
+
+    def __init__(self, pipeline: "Pipeline", method: Method, caller: Partner, request: Message, data: bytes) -> None:
+        self._pipeline = pipeline
+        self.method = method
+        self.caller = caller
+        self.request = request
+        self.request_id = str(cast(Any, request).request_id)
+        self.digest = hashlib.sha256(method.path.encode() + b"\0" + data).digest()
+        self.probe: Probe = (tables.requests, (caller.id, self.request_id))
+
+    def __call__(self, tx: Tx) -> bytes:
+        return self._pipeline.run(self, tx)
 
 
 class Pipeline:
@@ -66,34 +85,32 @@ class Pipeline:
         """The function calls a partner, so it must not run inside a write transaction."""
         return bool(getattr(self._functions[method.path], "outside_transaction", False))
 
-    def mutation(self, method: Method, caller: Partner, request: Message, data: bytes) -> Callable[[Tx], bytes]:
+    def mutation(self, method: Method, caller: Partner, request: Message, data: bytes) -> "Mutation":
         """The command that runs a mutation once per ``request_id`` and replays its answer afterwards."""
-        function = self._functions[method.path]
-        request_id = str(cast(Any, request).request_id)
-        digest = hashlib.sha256(method.path.encode() + b"\0" + data).digest()
+        return Mutation(self, method, caller, request, data)
 
-        def command(tx: Tx) -> bytes:
-            stored = tx.get(tables.requests, caller.id, request_id)
-            if stored is not None:
-                return self._replay(tx, stored, digest, method, caller)
-            call = Call(caller, method, tx, self.door, request_id)
-            response = function(request, call)
-            answer = self._close(response, call, tx)
-            if not call.rows:
-                raise RuntimeError(f"{method.name} changed something without a journal row")
-            sealer = self.door.keys.sealer(call.student) if call.student else self.door.keys.system_sealer()
-            views = json.dumps(call.views).encode()
-            if not tx.insert_if_absent(
-                tables.requests, caller.id, request_id, method.name, digest, call.student,
-                sealer.seal(
-                    len(views).to_bytes(4, "big") + views + answer, table="requests", key=f"{caller.id}/{request_id}"
-                ),
-                tx.now_us,
-            ):  # fmt: skip
-                raise Refusal("ABORTED", "IN_PROGRESS", "the same request is being worked on", retry_after_s=0.2)
-            return answer
-
-        return command
+    def run(self, mutation: "Mutation", tx: Tx) -> bytes:
+        """One mutation in its transaction: the room's function, its journal row, and the answer kept for a repeat."""
+        method, caller, request_id = mutation.method, mutation.caller, mutation.request_id
+        stored = tx.get(tables.requests, caller.id, request_id)
+        if stored is not None:
+            return self._replay(tx, stored, mutation.digest, method, caller)
+        call = Call(caller, method, tx, self.door, request_id)
+        response = self._functions[method.path](mutation.request, call)
+        answer = self._close(response, call, tx)
+        if not call.rows:
+            raise RuntimeError(f"{method.name} changed something without a journal row")
+        sealer = self.door.keys.sealer(call.student) if call.student else self.door.keys.system_sealer()
+        views = json.dumps(call.views).encode()
+        if not tx.insert_if_absent(
+            tables.requests, caller.id, request_id, method.name, mutation.digest, call.student,
+            sealer.seal(
+                len(views).to_bytes(4, "big") + views + answer, table="requests", key=f"{caller.id}/{request_id}"
+            ),
+            tx.now_us,
+        ):  # fmt: skip
+            raise Refusal("ABORTED", "IN_PROGRESS", "the same request is being worked on", retry_after_s=0.2)
+        return answer
 
     def _replay(self, tx: Tx, stored: Mapping[Any, Any], digest: bytes, method: Method, caller: Partner) -> bytes:
         """The stored answer, cut down to what its caller may still see, and on record as a disclosure of its own."""

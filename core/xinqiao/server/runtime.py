@@ -33,9 +33,12 @@ from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.signing import load_signing_key
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.service import Referrals
+from xinqiao.screening.cadence import Reports
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.service import Screening
+from xinqiao.screening.signals import Signals
 from xinqiao.screening.triage import load_triage
+from xinqiao.screening.trust import load_signal_policy
 from xinqiao.screening.upload import Uploads
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
@@ -87,7 +90,10 @@ class Gateway:
         clocks = Clocks(self.bundle.district)
         library = load_instruments(settings.instruments, settings.instruments_overlay)
         pack = load_triage(Path(settings.triage), library)
-        screening = Screening(self.door, library, pack, clocks.deadline)
+        signal_policy = load_signal_policy(Path(settings.policy) / "signals.yaml", bases)
+        self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
+        signals = Signals(self.door, signal_policy, clocks.deadline)
+        screening = Screening(self.door, library, pack, clocks.deadline, signals, self.reports)
         screening.uploads = Uploads(screening)
         referrals = Referrals(self.door, clocks.deadline, self._declared)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
@@ -148,6 +154,7 @@ class Gateway:
                 "ladder": (5.0, self.ladder.climb),
                 "intake": (2.0, self.read_all),
                 "exchanges": (30.0, self.run_due),
+                "reports": (60.0, lambda: self.reports.tick(self.store)),
             }
         )
 

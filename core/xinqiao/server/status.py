@@ -51,6 +51,16 @@ class GatewayRoom:
         rows, following = newest(call, tables.deliveries, request, wanted)
         return rpc.ListDeliveriesResponse(deliveries=[_delivery(row) for row in rows], next_page_token=following)
 
+    def begin_shadow_run(self, request: rpc.BeginShadowRunRequest, call: Call) -> rpc.BeginShadowRunResponse:
+        """One journal row for the processing, before anything is read."""
+        a = tables.assessments.c
+        wanted = (a.created_us >= request.since_us) & (a.created_us <= call.tx.now_us)
+        forms = call.tx.scalar(tables.assessments.select().with_only_columns(func.count()).where(wanted)) or 0
+        call.journal(
+            "triage.shadowed", resource=f"triage-packs/{request.pack}", reason=f"forms:{forms} sha256:{request.digest}"
+        )
+        return rpc.BeginShadowRunResponse(until_us=call.tx.now_us, forms=forms)
+
     def retry_delivery(self, request: rpc.RetryDeliveryRequest, call: Call) -> rpc.RetryDeliveryResponse:
         """Put a dead delivery back."""
         row = retry_dead(call.tx, request.name.removeprefix("deliveries/"))

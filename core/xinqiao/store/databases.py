@@ -22,6 +22,9 @@ _WRITING_PRAGMAS = (
     "secure_delete=ON",
     # Without it INSERT OR REPLACE deletes journal rows behind the back of the append-only triggers.
     "recursive_triggers=ON",
+    # A statement that may fail half-way keeps the pages it changes: in memory, not in a file opened each time.
+    "temp_store=MEMORY",
+    "cache_size=-16000",
     # Only a backstop: the writer checkpoints between batches, when nobody waits for an answer.
     "wal_autocheckpoint=10000",
 )

@@ -1,6 +1,6 @@
 """Opening a store, and the store itself: one door for commands, one for snapshots."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +14,8 @@ from xinqiao.store import migrate as migrations
 from xinqiao.store.databases import FileLock, make_engine, parse_url
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.sealing import AES_256_GCM
-from xinqiao.store.tx import ReadTx, Statements, Tx
+from xinqiao.store.statements import Statements
+from xinqiao.store.tx import ReadTx, Tx
 from xinqiao.store.writer import CommandQueue, Job, PostgresqlWriter, SqliteWriter, Writer
 
 T = TypeVar("T")
@@ -67,9 +68,13 @@ class Store:
     ) -> None:
         """Queue ``command``; ``done(result, error)`` is called on a writer thread after the commit is durable.
 
-        On PostgreSQL a command may run more than once before it is committed. Raises ``StoreClosed``.
+        A command may run more than once before it is committed. Raises ``StoreClosed``.
         """
-        self._queue.put(Job(command, done, crisis))
+        self._queue.put((Job(command, done, crisis),))
+
+    def submit_all(self, jobs: Iterable[Job]) -> None:
+        """As :meth:`submit`, for many at once."""
+        self._queue.put(jobs)
 
     def write(self, command: Callable[[Tx], T], *, crisis: bool = False) -> Future[T]:
         """As :meth:`submit`; the future is resolved after the commit, and cannot be cancelled."""

@@ -8,6 +8,24 @@ from xinqiao.store import tables
 from xinqiao.store.tx import ReadTx, Tx
 
 
+def opened(
+    item: str,
+    *,
+    kind: str,
+    school: str,
+    holder: str,
+    deadline_us: int,
+    step: str,
+    now_us: int,
+    tier: int = 0,
+    student: str | None = None,
+) -> tuple[object, ...]:
+    """The row of an item that opens now, in column order. Raises ValueError without holder or deadline."""
+    if not holder or deadline_us <= 0:
+        raise ValueError(f"{item}: an open item needs a holder and a deadline")
+    return (item, kind, student, school, holder, deadline_us, step, tier, now_us, 0)
+
+
 def hold(
     tx: Tx,
     item: str,
@@ -25,11 +43,11 @@ def hold(
     While the step stays the same its clock runs on: an event that brings no progress neither wins time nor takes an
     item back from whom it was escalated to.
     """
-    if not holder or deadline_us <= 0:
-        raise ValueError(f"{item}: an open item needs a holder and a deadline")
-    if not tx.insert_if_absent(
-        tables.holdings, item, kind, student, school, holder, deadline_us, step, tier, tx.now_us, 0
-    ):
+    new = opened(
+        item, kind=kind, school=school, holder=holder, deadline_us=deadline_us, step=step, now_us=tx.now_us, tier=tier,
+        student=student,
+    )  # fmt: skip
+    if not tx.insert_if_absent(tables.holdings, *new):
         row = tx.get(tables.holdings, item)
         if row is not None and row["step"] == step:
             deadline_us = min(deadline_us, int(row["deadline_us"]))

@@ -23,8 +23,8 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.store.databases import make_engine, parse_url
 from xinqiao.store.errors import KeyGone
 from xinqiao.store.sealing import AES_256_GCM, SUITES, Sealer
+from xinqiao.store.statements import Statements
 from xinqiao.store.tables import student_keys, tombstones
-from xinqiao.store.tx import Statements
 
 _KEY_BYTES = 32
 _CHUNK = 500
@@ -44,12 +44,13 @@ class KeyStore:
         *,
         suite: int = AES_256_GCM,
         capacity: int = 20_000,
+        read_only: bool = False,
     ) -> None:
         """Open the keys at ``keys_url`` (its schema must exist) with the key file in ``keyring_dir``.
 
-        ``suite`` is given to new keys, ``capacity`` bounds the unwrapped keys in memory. Raises Refusals
-        ``KEY_FILE_MISSING``, ``KEY_FILE_MODE``, ``KEY_FILE_BROKEN`` and, when the file is not the one that wrapped
-        these keys, ``KEY_FILE_MISMATCH``.
+        A ``read_only`` one stands beside the gateway that owns the keys. ``suite`` is given to new keys, ``capacity``
+        bounds the unwrapped keys in memory. Raises Refusals ``KEY_FILE_MISSING``, ``KEY_FILE_MODE``,
+        ``KEY_FILE_BROKEN`` and, when the file is not the one that wrapped these keys, ``KEY_FILE_MISMATCH``.
         """
         if suite not in SUITES:
             raise Refusal("INVALID_ARGUMENT", "SUITE", f"the sealing suite must be one of {SUITES}")
@@ -57,7 +58,7 @@ class KeyStore:
         self._clock = clock
         self._suite = suite
         self._capacity = capacity
-        self._engine = make_engine(parse_url(keys_url, "key"), "keys")
+        self._engine = make_engine(parse_url(keys_url, "key"), "reader" if read_only else "keys", readers=1)
         self._statements = Statements(self._engine.dialect)
         self._trust_s = math.inf if self._engine.dialect.name == "sqlite" else _SHARED_TRUST_S
         self._database = threading.Lock()

@@ -7,17 +7,19 @@ row, table or student no longer opens. Suite 1 is AES-256-GCM (NIST SP 800-38D),
 
 import hashlib
 import hmac
-import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import SM4
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from xinqiao.store.errors import SealBroken
+from xinqiao.store.ids import random_bytes
 
 AES_256_GCM = 1
 SM4_GCM = 2
@@ -59,7 +61,7 @@ class Sm4Gcm:
 class Sealer:
     """Seals and opens the records of one student; holds the unwrapped keys, so never log or store it."""
 
-    __slots__ = ("_aeads", "_commit_key", "_prefixes", "_student", "_suites", "_version")
+    __slots__ = ("_aeads", "_committing", "_prefixes", "_sealing", "_student", "_suites", "_version")
 
     def __init__(self, student: str, keys: Mapping[int, tuple[int, bytes]]) -> None:
         """``keys``: suite and 32-byte data key by key version. The highest version seals, every version opens."""
@@ -68,15 +70,20 @@ class Sealer:
         self._suites = {version: suite for version, (suite, _) in keys.items()}
         self._version = max(keys)
         # Always the first key: a commitment in the journal must stay provable after a new key version.
-        self._commit_key = keys[min(keys)][1]
+        self._committing = HMAC(keys[min(keys)][1], SHA256())
         self._prefixes: dict[tuple[str, int], bytes] = {}
+        self._sealing: dict[str, tuple[Callable[[bytes, bytes, bytes], bytes], bytes, bytes]] = {}
 
     def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes:
         """The sealed form of ``plaintext``, to be stored in ``table`` under the record key ``key``."""
-        version = self._version
-        nonce = os.urandom(_NONCE)
-        sealed = self._aeads[version].encrypt(nonce, plaintext, self._prefix(table, version) + key.encode())
-        return _HEADER.pack(_FORMAT, self._suites[version], version) + nonce + sealed
+        known = self._sealing.get(table)
+        if known is None:
+            version = self._version
+            header = _HEADER.pack(_FORMAT, self._suites[version], version)
+            known = self._sealing[table] = (self._aeads[version].encrypt, header, self._prefix(table, version))
+        encrypt, header, prefix = known
+        nonce = random_bytes(_NONCE)
+        return header + nonce + encrypt(nonce, plaintext, prefix + key.encode())
 
     def open(self, blob: bytes, *, table: str, key: str) -> bytes:
         """What was sealed. Raises :class:`SealBroken` when altered, moved, or sealed under an unknown key version."""
@@ -99,10 +106,12 @@ class Sealer:
 
     def commit(self, writer: str, seq: int, payload: bytes) -> bytes:
         """A keyed commitment to ``payload`` for one journal row: unlinkable and, once the key is gone, meaningless."""
-        row = b"journal" + _field(writer.encode()) + seq.to_bytes(8, "big")
         # Not hmac.digest: it lets go of the interpreter lock each time, which costs the writer more than the hash.
-        row_key = hmac.new(self._commit_key, row, "sha256").digest()
-        return hmac.new(row_key, payload, "sha256").digest()
+        derive = self._committing.copy()
+        derive.update(b"journal" + _field(writer.encode()) + seq.to_bytes(8, "big"))
+        commitment = HMAC(derive.finalize(), SHA256())
+        commitment.update(payload)
+        return commitment.finalize()
 
     def __repr__(self) -> str:
         return f"<Sealer version {self._version}>"

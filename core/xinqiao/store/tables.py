@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -182,6 +182,31 @@ holdings = Table(
     CheckConstraint("length(holder) > 0", name="ck_holdings_held"),
     CheckConstraint("deadline_us > 0", name="ck_holdings_due"),
     info={"doc": "Who must act on an open item, and until when: exactly one holder and one deadline, by constraint."},
+)
+expected_reports = Table(
+    "expected_reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("cadence", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("reporter", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("windows", Text, nullable=False),
+    Column("guessed", Boolean, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("nil_report", Boolean, nullable=False),
+    Column("students_seen", Integer, nullable=False),
+    Column("concerns", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    UniqueConstraint("cadence", "subject", "unit", "period", name="uq_expected_reports_cadence_subject_unit_period"),
+    Index("ix_expected_reports_state_due_us", "state", "due_us"),
+    Index("ix_expected_reports_subject_due_us", "subject", "due_us"),
+    info={"doc": "Reports that are owed for a period: one row each, made once, whatever restarts in between."},
 )
 requests = Table(
     "requests",

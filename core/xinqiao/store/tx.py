@@ -1,119 +1,29 @@
 """What a command may do inside its transaction, and a query inside its snapshot."""
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection, Dialect, Executable, Row, RowMapping, Select, Table
-from sqlalchemy.engine.result import ResultMetaData, SimpleResultMetaData
+from sqlalchemy import Connection, Executable, Row, RowMapping, Select, Table
 from sqlalchemy.exc import DBAPIError
 
+from xinqiao.store.batch import Batch
+from xinqiao.store.statements import Statements, sizes
+
 _ABSENT = object()
-
-
-class Kept(NamedTuple):
-    """A statement rendered for the driver: its text, its parameters in order, their defaults, and the row's names."""
-
-    sql: str
-    names: Sequence[str]
-    defaults: dict[str, Any]
-    columns: ResultMetaData
-
-
-class Statements:
-    """SQL texts for one dialect, built once per table and shape: rendering them each time costs more than running."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._quote = dialect.identifier_preparer
-        self._mark = "?" if dialect.paramstyle == "qmark" else "%s"
-        self._inserts: dict[Table, str] = {}
-        self._lenient: dict[Table, str] = {}
-        self._gets: dict[Table, str] = {}
-        self._deletes: dict[Table, str] = {}
-        self._updates: dict[tuple[Table, tuple[str, ...]], str] = {}
-        self._columns: dict[Table, ResultMetaData] = {}
-        self._kept: dict[int, tuple[Select[*tuple[Any, ...]], Kept]] = {}
-
-    def insert(self, table: Table) -> str:
-        sql = self._inserts.get(table)
-        if sql is None:
-            names = [column.name for column in table.columns]
-            marks = ", ".join([self._mark] * len(names))
-            sql = f"INSERT INTO {self._table(table)} ({self._names(names)}) VALUES ({marks})"
-            self._inserts[table] = sql
-        return sql
-
-    def insert_if_absent(self, table: Table) -> str:
-        sql = self._lenient.get(table)
-        if sql is None:
-            sql = f"{self.insert(table)} ON CONFLICT DO NOTHING RETURNING 1"
-            self._lenient[table] = sql
-        return sql
-
-    def get(self, table: Table) -> str:
-        sql = self._gets.get(table)
-        if sql is None:
-            names = self._names([column.name for column in table.columns])
-            sql = f"SELECT {names} FROM {self._table(table)} WHERE {self._key(table)}"
-            self._gets[table] = sql
-        return sql
-
-    def delete(self, table: Table) -> str:
-        sql = self._deletes.get(table)
-        if sql is None:
-            sql = f"DELETE FROM {self._table(table)} WHERE {self._key(table)}"
-            self._deletes[table] = sql
-        return sql
-
-    def update(self, table: Table, names: tuple[str, ...]) -> str:
-        sql = self._updates.get((table, names))
-        if sql is None:
-            unknown = sorted(set(names) - set(table.columns.keys()))
-            if unknown or not names:
-                raise ValueError(f"table {table.name} has no columns {unknown}" if unknown else "nothing to update")
-            changes = ", ".join(f"{self._quote.quote(name)} = {self._mark}" for name in names)
-            sql = f"UPDATE {self._table(table)} SET {changes} WHERE {self._key(table)}"
-            self._updates[(table, names)] = sql
-        return sql
-
-    def columns(self, table: Table) -> ResultMetaData:
-        """The names of the columns that ``get`` selects."""
-        columns = self._columns.get(table)
-        if columns is None:
-            columns = self._columns[table] = SimpleResultMetaData([column.name for column in table.columns])
-        return columns
-
-    def kept(self, statement: Select[*tuple[Any, ...]]) -> Kept:
-        """``statement`` rendered for SQLite, once; the statement is held so that its identity stays its own."""
-        known = self._kept.get(id(statement))
-        if known is None:
-            compiled: Any = statement.compile(dialect=self._dialect)
-            names = [column.name for column in statement.selected_columns]
-            kept = Kept(str(compiled), compiled.positiontup or (), dict(compiled.params), SimpleResultMetaData(names))
-            known = self._kept[id(statement)] = (statement, kept)
-        return known[1]
-
-    def _table(self, table: Table) -> str:
-        return self._quote.format_table(table)
-
-    def _names(self, names: Sequence[str]) -> str:
-        return ", ".join(self._quote.quote(name) for name in names)
-
-    def _key(self, table: Table) -> str:
-        return " AND ".join(f"{self._quote.quote(column.name)} = {self._mark}" for column in table.primary_key.columns)
 
 
 class ReadTx:
     """A snapshot: every query in it sees the same committed state. ``now_us`` is constant within it."""
 
-    def __init__(self, connection: Connection, statements: Statements, now_us: int) -> None:
+    def __init__(
+        self, connection: Connection, statements: Statements, now_us: int, raw: sqlite3.Connection | None = None
+    ) -> None:
         self._connection = connection
         self._statements = statements
         # SQLite's driver costs a tenth of SQLAlchemy's cursor around it, and most of a command is such small statements.
-        driver = connection.connection.driver_connection
-        self._raw = driver if isinstance(driver, sqlite3.Connection) else None
+        self._raw = raw if raw is not None else _sqlite(connection)
         self.now_us = now_us
 
     def get(self, table: Table, *key: object) -> RowMapping | None:
@@ -133,6 +43,14 @@ class ReadTx:
         cursor = _direct(self._raw, kept.sql, [filled[name] for name in kept.names])
         return [_row(kept.columns, found) for found in cursor.fetchall()]
 
+    def pick(self, statement: Select[*tuple[Any, ...]], **values: object) -> Sequence[Sequence[Any]]:
+        """As :meth:`find` with plain rows, values in the order of the statement: for look-ups of very many keys."""
+        if self._raw is None:
+            return self._connection.execute(statement, values).all()
+        kept = self._statements.kept(statement)
+        filled = kept.defaults | values
+        return _direct(self._raw, kept.sql, [filled[name] for name in kept.names]).fetchall()
+
     def one(self, statement: Executable) -> RowMapping | None:
         """The first row, or None."""
         return self._connection.execute(statement).mappings().first()
@@ -150,56 +68,121 @@ class Tx(ReadTx):
     """One command's transaction. It runs on a writer thread and may be run again: no effects outside ``Tx``.
 
     ``writer`` names the chain the journal must use. ``locals`` outlives the command on the same writer; change it only
-    through :meth:`remember`, so that a rollback undoes the change.
+    through :meth:`remember`, so that a rollback undoes the change. With a ``batch`` (SQLite) inserted rows wait in it
+    until somebody must see them or the batch ends, so a row that a constraint forbids is refused later than inserted.
     """
 
     def __init__(
-        self, connection: Connection, statements: Statements, now_us: int, writer: str, local: dict[str, object]
+        self,
+        connection: Connection,
+        statements: Statements,
+        now_us: int,
+        writer: str,
+        local: dict[str, object],
+        batch: Batch | None = None,
     ) -> None:
-        super().__init__(connection, statements, now_us)
+        super().__init__(connection, statements, now_us, batch.raw if batch is not None else None)
         self.writer = writer
         self.locals = local
+        self._batch = batch
+        self._marks: dict[Table, int] = {}
+        self._touched: set[Table | None] = set()
+        self._protected = False
         self._undo: list[tuple[str, object]] = []
         self._after: list[Callable[[], None]] = []
 
+    def get(self, table: Table, *key: object) -> RowMapping | None:
+        """The row with this primary key (values in key order), or None."""
+        if self._batch is not None:
+            row = self._batch.waiting(table, key)
+            if row is not None:
+                return _row(self._statements.columns(table), row)
+            if self._batch.absent(table, key):
+                return None
+        return super().get(table, *key)
+
+    def find(self, statement: Select[*tuple[Any, ...]], **values: object) -> Sequence[RowMapping]:
+        """As in a snapshot; the answer is remembered until one of the statement's tables changes."""
+        batch = self._batch
+        if batch is None:
+            return super().find(statement, **values)
+        kept = self._statements.kept(statement)
+        filled = kept.defaults | values
+        key = tuple([filled[name] for name in kept.names])
+        rows = batch.answer(kept, key)
+        if rows is None:
+            self._settle(kept.tables)
+            rows = [_row(kept.columns, found) for found in _direct(batch.raw, kept.sql, key).fetchall()]
+            batch.remember(kept, key, rows)
+        return rows
+
+    def pick(self, statement: Select[*tuple[Any, ...]], **values: object) -> Sequence[Sequence[Any]]:
+        """As in a snapshot."""
+        self._ready(statement)
+        return super().pick(statement, **values)
+
+    def one(self, statement: Executable) -> RowMapping | None:
+        """The first row, or None."""
+        self._ready(statement)
+        return super().one(statement)
+
+    def all(self, statement: Executable) -> Sequence[RowMapping]:
+        """Every row, in the order of the statement."""
+        self._ready(statement)
+        return super().all(statement)
+
+    def scalar(self, statement: Executable) -> Any:
+        """The first column of the first row, or None when there is no row."""
+        self._ready(statement)
+        return super().scalar(statement)
+
     def insert(self, table: Table, *values: object) -> None:
-        """Insert one row, values in column order. Raises ``sql.IntegrityError`` when a constraint forbids it."""
-        self._change(self._statements.insert(table), values)
+        """Insert one row, values in column order. Raises ``sql.IntegrityError``, at the latest at the end of the
+        command or of the :meth:`savepoint` around it, when a constraint forbids it."""
+        batch = self._batch
+        if batch is None or batch.alone or not batch.add(table, values, self._marks):
+            self._change(table, self._statements.insert(table), values)
 
     def insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows, each with values in column order; nothing for no rows."""
         if not rows:
             return
-        sql = self._statements.insert(table)
         if self._raw is None:
-            self._connection.exec_driver_sql(sql, list(rows))
-        else:
-            _direct(self._raw, sql, rows, many=True)
+            self._connection.exec_driver_sql(self._statements.insert(table), list(rows))
+            return
+        self._before_change(table)
+        start = 0
+        for size in sizes(len(rows)):
+            values = [value for row in rows[start : start + size] for value in row]
+            _direct(self._raw, self._statements.insert_rows(table, size), values)
+            start += size
 
     def insert_if_absent(self, table: Table, *values: object) -> bool:
         """Insert unless a key or unique constraint already has such a row; True when it was inserted."""
+        if self._batch is not None and not self._batch.alone and self._statements.key_only(table):
+            key = tuple([values[place] for place in self._statements.key_positions(table)])
+            if self.get(table, *key) is not None:
+                return False
+            self.insert(table, *values)
+            return True
         sql = self._statements.insert_if_absent(table)
         if self._raw is None:
             return self._connection.exec_driver_sql(sql, values).first() is not None
+        self._before_change(table)
         return bool(_direct(self._raw, sql, values).fetchall())
 
     def update(self, table: Table, key: tuple[object, ...], **values: object) -> bool:
         """Change these columns of the row with this primary key; False when there is none."""
         sql = self._statements.update(table, tuple(values))
-        return self._change(sql, (*values.values(), *key)) == 1
+        return self._change(table, sql, (*values.values(), *key)) == 1
 
     def delete(self, table: Table, *key: object) -> bool:
         """Delete the row with this primary key; False when there is none."""
-        return self._change(self._statements.delete(table), key) == 1
-
-    def _change(self, sql: str, values: tuple[object, ...]) -> int:
-        """Run a change and count the rows it touched."""
-        if self._raw is None:
-            return self._connection.exec_driver_sql(sql, values).rowcount
-        return _direct(self._raw, sql, values).rowcount
+        return self._change(table, self._statements.delete(table), key) == 1
 
     def execute(self, statement: Executable) -> int:
         """Run an update or delete; the number of rows it matched."""
+        self._ready(statement)
         return getattr(self._connection.execute(statement), "rowcount", -1)
 
     def remember(self, key: str, value: object) -> None:
@@ -219,6 +202,11 @@ class Tx(ReadTx):
     def savepoint(self) -> Generator[None, None, None]:
         """An attempt inside the command: an exception undoes only what was done since, and is raised on."""
         undo, after = len(self._undo), len(self._after)
+        direct = self._batch is not None and self._batch.alone
+        if self._batch is not None:
+            self._protect()
+            self._settle()
+            self._batch.alone = True  # inside an attempt a forbidden row must be refused where it is inserted
         self._connection.exec_driver_sql("SAVEPOINT attempt")
         try:
             yield
@@ -227,8 +215,13 @@ class Tx(ReadTx):
             self._connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
             self.forget(undo)
             del self._after[after:]
+            self._unlearn()
             raise
-        self._connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+        else:
+            self._connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+        finally:
+            if self._batch is not None:
+                self._batch.alone = direct
 
     def forget(self, mark: int = 0) -> None:
         """For the writer: undo what was remembered since ``mark``."""
@@ -239,10 +232,84 @@ class Tx(ReadTx):
             else:
                 self.locals[key] = before
 
+    def keep(self) -> None:
+        """For the writer: the command succeeded."""
+        if self._protected and self._raw is not None:
+            # Raises when SQLite has rolled back everything on its own (disk full, I/O error): the batch is lost then.
+            self._raw.execute("RELEASE command")
+
+    def roll_back(self) -> None:
+        """For the writer: the command failed; nothing of it stays, and nobody else's rows are touched."""
+        self.forget()
+        if self._batch is None or self._raw is None:
+            return
+        self._batch.drop(self._marks)
+        if self._protected:
+            self._raw.execute("ROLLBACK TO command")
+            self._raw.execute("RELEASE command")
+        self._unlearn()
+
     @property
     def callbacks(self) -> list[Callable[[], None]]:
         """For the writer: what :meth:`after_commit` collected."""
         return self._after
+
+    def _change(self, table: Table, sql: str, values: tuple[object, ...]) -> int:
+        """Run a change and count the rows it touched."""
+        if self._raw is None:
+            return self._connection.exec_driver_sql(sql, values).rowcount
+        self._before_change(table)
+        return _direct(self._raw, sql, values).rowcount
+
+    def _before_change(self, table: Table) -> None:
+        if self._batch is not None:
+            self._protect()
+            self._settle((table,))
+            self._batch.changed(table)
+            self._touched.add(table)
+
+    def _ready(self, statement: Executable) -> None:
+        """Before any statement that is not kept: show it all rows, and take one that may write for a change of all."""
+        if self._batch is None:
+            return
+        if not getattr(statement, "is_select", False):
+            self._protect()
+            self._batch.changed(None)
+            self._touched.add(None)
+        self._settle()
+
+    def _settle(self, tables: Iterable[Table] | None = None) -> None:
+        """Put waiting rows into the database, so that the next statement sees them."""
+        batch = self._batch
+        if batch is None or not batch.rows:
+            return
+        wanted = [table for table in (batch.rows if tables is None else tables) if table in batch.rows]
+        if not wanted:
+            return
+        if any(table in self._marks for table in wanted):
+            self._protect()
+        batch.flush(wanted)
+        for table in wanted:
+            self._marks.pop(table, None)
+            self._touched.add(table)
+
+    def _protect(self) -> None:
+        """Begin what a rollback of this command alone undoes in the database; most commands only add rows."""
+        if not self._protected and self._batch is not None:
+            self._batch.flush_before(self._marks)
+            self._batch.raw.execute("SAVEPOINT command")
+            self._protected = True
+
+    def _unlearn(self) -> None:
+        """After a rollback: what was read meanwhile may be of rows that are gone."""
+        if self._batch is not None:
+            for table in self._touched:
+                self._batch.changed(table)
+
+
+def _sqlite(connection: Connection) -> sqlite3.Connection | None:
+    driver = connection.connection.driver_connection
+    return driver if isinstance(driver, sqlite3.Connection) else None
 
 
 def _row(columns: Any, values: tuple[Any, ...]) -> RowMapping:
@@ -250,9 +317,9 @@ def _row(columns: Any, values: tuple[Any, ...]) -> RowMapping:
     return Row(columns, None, columns._key_to_index, values)._mapping  # pyright: ignore[reportCallIssue, reportPrivateUsage]
 
 
-def _direct(raw: sqlite3.Connection, sql: str, values: Any, *, many: bool = False) -> sqlite3.Cursor:
+def _direct(raw: sqlite3.Connection, sql: str, values: Any) -> sqlite3.Cursor:
     """Run one statement; an error comes as SQLAlchemy's, without the values: they may be a person's."""
     try:
-        return raw.executemany(sql, values) if many else raw.execute(sql, values)
+        return raw.execute(sql, values)
     except sqlite3.Error as error:
         raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error

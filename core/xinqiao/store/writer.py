@@ -1,6 +1,7 @@
 """Writers: threads that run the waiting commands, commit, and only then answer.
 
 SQLite has one: serial by construction, many commands share one fsync. PostgreSQL has several, a transaction each.
+On both a command may run more than once before it is committed.
 """
 
 import logging
@@ -8,7 +9,7 @@ import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +17,18 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from xinqiao.contract.clock import Clock
+from xinqiao.store.batch import Batch, Probe, RowsRefused
 from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed, StoreContended
-from xinqiao.store.tx import Statements, Tx
+from xinqiao.store.statements import Statements
+from xinqiao.store.tx import Tx
 
 Command = Callable[[Tx], Any]
 Done = Callable[[Any, BaseException | None], None]
 
 _BATCH_COMMANDS = 256
-_BATCH_SECONDS = 0.005
-_CHECKPOINT_ROWS = 5_000
+_AT_ONCE = 64  # commands taken together: their keys are looked up in one statement
+_BATCH_SECONDS = 0.01
+_CHECKPOINT_ROWS = 20_000
 _CHECKPOINT_BATCHES = 1_000
 _ATTEMPTS = 12
 _RETRY_SQLSTATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
@@ -34,18 +38,22 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Job:
-    """A waiting command, whom to tell, and (once it ran) what to tell."""
+    """A waiting command, whom to tell, and (once it ran) what to tell. ``probe`` is a key it will look up."""
 
     command: Command
     done: Done
     crisis: bool
+    probe: Probe | None = None
     result: Any = None
     error: BaseException | None = None
     callbacks: Sequence[Callable[[], None]] = field(default=())
 
 
 class CommandQueue:
-    """Two lines before the writers: crisis commands always go first."""
+    """Two lines before the writers: crisis commands always go first.
+
+    Taking needs no lock, since ``popleft`` is atomic: a writer that is paused while it holds a lock would stop the edge.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
@@ -54,38 +62,51 @@ class CommandQueue:
         self._sleepers = 0
         self._closed = False
 
-    def put(self, job: Job) -> None:
-        """Let ``job`` wait. Raises :class:`StoreClosed` after :meth:`close`."""
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Let ``jobs`` wait. Raises :class:`StoreClosed` after :meth:`close`."""
         with self._changed:
             if self._closed:
                 raise StoreClosed
-            (self._crisis if job.crisis else self._routine).append(job)
+            for job in jobs:
+                (self._crisis if job.crisis else self._routine).append(job)
             if self._sleepers:
-                self._changed.notify()
+                self._changed.notify(len(self._crisis) + len(self._routine))
 
     def take(self) -> Job | None:
         """The next job, waiting for one; None when closed and empty."""
-        with self._changed:
-            while not (self._crisis or self._routine):
+        while True:
+            taken = self.take_waiting(1, crisis_only=False)
+            if taken:
+                return taken[0]
+            with self._changed:
+                if self._crisis or self._routine:
+                    continue
                 if self._closed:
                     return None
                 self._sleepers += 1
                 self._changed.wait()
                 self._sleepers -= 1
-            return self._crisis.popleft() if self._crisis else self._routine.popleft()
 
-    def take_waiting(self, *, crisis_only: bool) -> Job | None:
-        """The next job if one waits, without waiting."""
-        with self._changed:
-            if self._crisis:
-                return self._crisis.popleft()
-            return self._routine.popleft() if self._routine and not crisis_only else None
+    def take_waiting(self, limit: int, *, crisis_only: bool) -> list[Job]:
+        """Up to ``limit`` jobs that wait now, without waiting; routine ones only where no crisis job waits."""
+        taken = _pop(self._crisis, limit)
+        return taken if taken or crisis_only else _pop(self._routine, limit)
 
     def close(self) -> None:
         """Take no more; what already waits is still done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _pop(line: deque[Job], limit: int) -> list[Job]:
+    taken: list[Job] = []
+    while line and len(taken) < limit:
+        try:
+            taken.append(line.popleft())
+        except IndexError:  # another writer was faster
+            break
+    return taken
 
 
 class Writer(ABC):
@@ -171,15 +192,13 @@ class Writer(ABC):
                 _guard(hook)
             _guard(self._after_batch)
 
-    def _tx(self, connection: Connection) -> Tx:
-        return Tx(connection, self._statements, self._clock.now_us(), self.name, self._locals)
-
 
 class SqliteWriter(Writer):
     """Group commit: each command in its own savepoint, one commit, then all answers."""
 
     _rows_at_checkpoint = 0
     _batches = 0
+    _batch: Batch | None = None
 
     def _work(self, first: Job) -> list[Job]:
         taken: list[Job] = []
@@ -194,37 +213,84 @@ class SqliteWriter(Writer):
 
     def _run_batch(self, first: Job, taken: list[Job]) -> None:
         taken.append(first)
-        connection = self._connection()
-        raw = connection.connection.driver_connection
+        connection, batch = self._connection(), self._shared()
         transaction = connection.begin()
-        started = self._clock.monotonic()
-        job: Job | None = first
-        crisis = False
-        while job is not None:
-            self._run_one(connection, raw, job)
-            crisis = crisis or job.crisis
-            late = not crisis and self._clock.monotonic() - started > _BATCH_SECONDS
-            if late or len(taken) >= _BATCH_COMMANDS:
-                break
-            # Once a crisis command is in, routine ones wait for the next commit: they must not delay its answer.
-            job = self._queue.take_waiting(crisis_only=crisis)
-            if job is not None:
-                taken.append(job)
+        try:
+            self._run_waiting(connection, batch, taken)
+            batch.flush()
+        except RowsRefused:
+            transaction.rollback()
+            batch.forget(everything=True)
+            self._locals.clear()
+            self._run_alone(connection, batch, taken)
+            return
+        except BaseException:
+            batch.forget(everything=True)
+            raise
+        _refuse_lost(batch)
         transaction.commit()
+        batch.forget()
 
-    def _run_one(self, connection: Connection, raw: Any, job: Job) -> None:
-        tx = self._tx(connection)
-        raw.execute("SAVEPOINT command")
+    def _run_waiting(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
+        """Run the first command and those that come while it runs."""
+        started = self._clock.monotonic()
+        crisis = False
+        jobs = list(taken)
+        while jobs:
+            if len(jobs) == 1 and not crisis and not jobs[0].crisis:
+                more = self._queue.take_waiting(_AT_ONCE, crisis_only=False)
+                jobs += more
+                taken += more
+            batch.look_up([job.probe for job in jobs if job.probe is not None])
+            for job in jobs:
+                self._run_one(connection, batch, job)
+                crisis = crisis or job.crisis
+            late = not crisis and self._clock.monotonic() - started > _BATCH_SECONDS
+            room = _BATCH_COMMANDS - len(taken)
+            if late or room <= 0:
+                return
+            # Once a crisis command is in, routine ones wait for the next commit: they must not delay its answer.
+            jobs = self._queue.take_waiting(min(room, _AT_ONCE), crisis_only=crisis)
+            taken += jobs
+
+    def _run_one(self, connection: Connection, batch: Batch, job: Job) -> None:
+        tx = Tx(connection, self._statements, self._clock.now_us(), self.name, self._locals, batch)
         try:
             job.result = job.command(tx)
+        except RowsRefused:
+            tx.forget()
+            raise
         except BaseException as error:
             job.error = error
-            tx.forget()
-            raw.execute("ROLLBACK TO command")
+            tx.roll_back()
         else:
             job.callbacks = tx.callbacks
-        # Raises when SQLite has rolled back everything on its own (disk full, I/O error): the batch is lost then.
-        raw.execute("RELEASE command")
+            tx.keep()
+        _refuse_lost(batch)
+
+    def _run_alone(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
+        """After rows were refused: each command again in a transaction of its own, to find whose they were."""
+        batch.alone = True
+        try:
+            for job in taken:
+                job.result, job.error, job.callbacks = None, None, ()
+                transaction = connection.begin()
+                self._run_one(connection, batch, job)
+                transaction.commit()
+                batch.forget()
+        finally:
+            batch.alone = False
+
+    def _shared(self) -> Batch:
+        """What the commands on this connection share."""
+        if self._batch is None:
+            raw: Any = self._connection().connection.driver_connection
+            self._batch = Batch(raw, self._statements)
+        return self._batch
+
+    def _drop(self) -> None:
+        super()._drop()
+        self._batch = None
 
     def _prepare(self, connection: Connection) -> None:
         del connection
@@ -266,7 +332,7 @@ class PostgresqlWriter(Writer):
             connection = self._connection()
             # The context manager: after a failed COMMIT it is the one way to end the transaction for SQLAlchemy too.
             with connection.begin():
-                tx = self._tx(connection)
+                tx = Tx(connection, self._statements, self._clock.now_us(), self.name, self._locals)
                 job.result = job.command(tx)
                 _refuse_swallowed_error(connection)
                 committing = True
@@ -307,6 +373,12 @@ class PostgresqlWriter(Writer):
 
     def _after_batch(self) -> None:
         """The server takes its own checkpoints."""
+
+
+def _refuse_lost(batch: Batch) -> None:
+    """SQLite rolls back everything on its own when the disk is full: the rest must not be committed bit by bit."""
+    if not batch.raw.in_transaction:
+        raise RuntimeError("SQLite rolled the transaction back")
 
 
 def _lock_key(name: str) -> tuple[int, int]:

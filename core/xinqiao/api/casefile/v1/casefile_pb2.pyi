@@ -195,12 +195,15 @@ class Duty(_message.Message):
     DUE_US_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     HOW_FIELD_NUMBER: _builtins.int
+    TELL_FIELD_NUMBER: _builtins.int
+    CITATION_ZH_FIELD_NUMBER: _builtins.int
+    CITATION_EN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`duties/{id}`."""
     student: _builtins.str
     """The caller's `students/{pseudonym}`."""
     kind: _builtins.str
-    """`notify-guardian`."""
+    """`notify-guardian`, or a duty to report of `config/policy/signals.yaml`, such as `mandatory-report`."""
     basis: _builtins.str
     """The legal basis that opened it."""
     item: _builtins.str
@@ -211,6 +214,12 @@ class Duty(_message.Message):
     """Where it stands."""
     how: _builtins.str
     """How it was discharged."""
+    tell: _builtins.str
+    """Who must be told: a role such as `POLICE`, or `GUARDIAN`."""
+    citation_zh: _builtins.str
+    """The articles of the basis as they stood when the duty was opened, in Chinese."""
+    citation_en: _builtins.str
+    """The same in English."""
     def __init__(
         self,
         *,
@@ -222,10 +231,13 @@ class Duty(_message.Message):
         due_us: _builtins.int = ...,
         state: Global___DutyState.ValueType = ...,
         how: _builtins.str = ...,
+        tell: _builtins.str = ...,
+        citation_zh: _builtins.str = ...,
+        citation_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "citation_en", b"citation_en", "citation_zh", b"citation_zh", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student", "tell", b"tell"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -261,7 +261,7 @@ class Holding(_message.Message):
     item: _builtins.str
     """Resource name of the item."""
     kind: _builtins.str
-    """`signal`, `triage`, `referral`, `duty`, `delivery`, `exchange`."""
+    """`signal`, `triage`, `referral`, `duty`, `delivery`, `exchange`, `report` (one that did not come), `calendar`."""
     holder: _builtins.str
     """Partner or role that must act next; always exactly one."""
     deadline_us: _builtins.int

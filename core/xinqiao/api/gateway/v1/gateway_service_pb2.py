@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xbb\x02\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xfe\x02\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xbb\x02\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"\x99\x02\n\x15\x42\x65ginShadowRunRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x39\n\x04pack\x18\x02 \x01(\tB+\xbaH(r&2$^[a-z0-9][a-z0-9-]{0,63}@[0-9]{1,9}$\x12%\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x19\n\x08since_us\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x04\xe8\xe0\x18\x01\"?\n\x16\x42\x65ginShadowRunResponse\x12\x10\n\x08until_us\x18\x01 \x01(\x03\x12\r\n\x05\x66orms\x18\x02 \x01(\x03:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xfe\x03\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0e\x42\x65ginShadowRun\x12-.xinqiao.api.gateway.v1.BeginShadowRunRequest\x1a..xinqiao.api.gateway.v1.BeginShadowRunResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE']._serialized_options = b'\350\340\030\001'
   _globals['_AGENCYSTATUS']._loaded_options = None
   _globals['_AGENCYSTATUS']._serialized_options = b'\350\340\030\001'
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['request_id']._serialized_options = b'\272Hf\272\001c\n\nkey_format\022,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\032\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')'
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['pack']._loaded_options = None
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['pack']._serialized_options = b'\272H(r&2$^[a-z0-9][a-z0-9-]{0,63}@[0-9]{1,9}$'
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['digest']._loaded_options = None
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['digest']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['since_us']._loaded_options = None
+  _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['since_us']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_BEGINSHADOWRUNREQUEST']._loaded_options = None
+  _globals['_BEGINSHADOWRUNREQUEST']._serialized_options = b'\350\340\030\001'
+  _globals['_BEGINSHADOWRUNRESPONSE']._loaded_options = None
+  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_options = b'\350\340\030\001'
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_LISTDELIVERIESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -67,12 +79,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \001'
   _globals['_GATEWAYSERVICE'].methods_by_name['ListDeliveries']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \001'
+  _globals['_GATEWAYSERVICE'].methods_by_name['BeginShadowRun']._loaded_options = None
+  _globals['_GATEWAYSERVICE'].methods_by_name['BeginShadowRun']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \002'
   _globals['_GATEWAYSERVICE'].methods_by_name['RetryDelivery']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \002'
-  _globals['_AGENCYSTATE']._serialized_start=1392
-  _globals['_AGENCYSTATE']._serialized_end=1568
-  _globals['_DELIVERYSTATE']._serialized_start=1571
-  _globals['_DELIVERYSTATE']._serialized_end=1759
+  _globals['_AGENCYSTATE']._serialized_start=1741
+  _globals['_AGENCYSTATE']._serialized_end=1917
+  _globals['_DELIVERYSTATE']._serialized_start=1920
+  _globals['_DELIVERYSTATE']._serialized_end=2108
   _globals['_GETSTATUSREQUEST']._serialized_start=138
   _globals['_GETSTATUSREQUEST']._serialized_end=162
   _globals['_GETSTATUSRESPONSE']._serialized_start=165
@@ -81,16 +95,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_end=474
   _globals['_AGENCYSTATUS']._serialized_start=482
   _globals['_AGENCYSTATUS']._serialized_end=604
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=606
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=715
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=717
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=826
-  _globals['_DELIVERY']._serialized_start=829
-  _globals['_DELIVERY']._serialized_end=1093
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1096
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1306
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1308
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1389
-  _globals['_GATEWAYSERVICE']._serialized_start=1762
-  _globals['_GATEWAYSERVICE']._serialized_end=2144
+  _globals['_BEGINSHADOWRUNREQUEST']._serialized_start=607
+  _globals['_BEGINSHADOWRUNREQUEST']._serialized_end=888
+  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_start=890
+  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_end=953
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=955
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1064
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1066
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1175
+  _globals['_DELIVERY']._serialized_start=1178
+  _globals['_DELIVERY']._serialized_end=1442
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1445
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1655
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1657
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1738
+  _globals['_GATEWAYSERVICE']._serialized_start=2111
+  _globals['_GATEWAYSERVICE']._serialized_end=2621
 # @@protoc_insertion_point(module_scope)

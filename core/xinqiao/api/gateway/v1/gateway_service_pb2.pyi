@@ -218,6 +218,66 @@ class AgencyStatus(_message.Message):
 Global___AgencyStatus: _TypeAlias = AgencyStatus  # noqa: Y015
 
 @_typing.final
+class BeginShadowRunRequest(_message.Message):
+    """What is tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PACK_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    pack: _builtins.str
+    """Id and version of the pack, such as `three-colours@1`."""
+    digest: _builtins.str
+    """SHA-256 of the pack's file, in hex."""
+    since_us: _builtins.int
+    """Only forms stored from then on, microseconds since 1970 UTC."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        pack: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "pack", b"pack", "request_id", b"request_id", "since_us", b"since_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginShadowRunRequest: _TypeAlias = BeginShadowRunRequest  # noqa: Y015
+
+@_typing.final
+class BeginShadowRunResponse(_message.Message):
+    """What will be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNTIL_US_FIELD_NUMBER: _builtins.int
+    FORMS_FIELD_NUMBER: _builtins.int
+    until_us: _builtins.int
+    """Forms stored until then are read, microseconds since 1970 UTC."""
+    forms: _builtins.int
+    """How many they are."""
+    def __init__(
+        self,
+        *,
+        until_us: _builtins.int = ...,
+        forms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forms", b"forms", "until_us", b"until_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginShadowRunResponse: _TypeAlias = BeginShadowRunResponse  # noqa: Y015
+
+@_typing.final
 class ListDeliveriesRequest(_message.Message):
     """Which page."""
 

@@ -46,6 +46,11 @@ class GatewayServiceStub:
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesResponse.FromString,
                 _registered_method=True)
+        self.BeginShadowRun = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/BeginShadowRun',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunResponse.FromString,
+                _registered_method=True)
         self.RetryDelivery = channel.unary_unary(
                 '/xinqiao.api.gateway.v1.GatewayService/RetryDelivery',
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RetryDeliveryRequest.SerializeToString,
@@ -72,6 +77,14 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginShadowRun(self, request, context):
+        """Puts on record that the operator's node is about to read stored forms to try a rule pack in shadow. Nothing is shown
+        and no tier changes; the reading goes on at the node itself, which has the keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryDelivery(self, request, context):
         """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE.
         """
@@ -91,6 +104,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListDeliveries,
                     request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'BeginShadowRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginShadowRun,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunResponse.SerializeToString,
             ),
             'RetryDelivery': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryDelivery,
@@ -154,6 +172,33 @@ class GatewayService:
             '/xinqiao.api.gateway.v1.GatewayService/ListDeliveries',
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesRequest.SerializeToString,
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginShadowRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/BeginShadowRun',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.BeginShadowRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

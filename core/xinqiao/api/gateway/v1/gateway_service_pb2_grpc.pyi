@@ -39,6 +39,10 @@ class GatewayServiceStub:
     """Says how the gateway, its adapters and its queues are."""
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDeliveriesRequest, _gateway_service_pb2.ListDeliveriesResponse]
     """Lists deliveries, newest first; never their content. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    BeginShadowRun: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.BeginShadowRunRequest, _gateway_service_pb2.BeginShadowRunResponse]
+    """Puts on record that the operator's node is about to read stored forms to try a rule pack in shadow. Nothing is shown
+    and no tier changes; the reading goes on at the node itself, which has the keys.
+    """
     RetryDelivery: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]
     """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
 
@@ -53,6 +57,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Says how the gateway, its adapters and its queues are."""
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDeliveriesRequest, _gateway_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """Lists deliveries, newest first; never their content. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    BeginShadowRun: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.BeginShadowRunRequest, _gateway_service_pb2.BeginShadowRunResponse]  # type: ignore[assignment]
+    """Puts on record that the operator's node is about to read stored forms to try a rule pack in shadow. Nothing is shown
+    and no tier changes; the reading goes on at the node itself, which has the keys.
+    """
     RetryDelivery: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]  # type: ignore[assignment]
     """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
 
@@ -76,6 +84,16 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.ListDeliveriesResponse, _abc.Awaitable[_gateway_service_pb2.ListDeliveriesResponse]]:
         """Lists deliveries, newest first; never their content. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def BeginShadowRun(
+        self,
+        request: _gateway_service_pb2.BeginShadowRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.BeginShadowRunResponse, _abc.Awaitable[_gateway_service_pb2.BeginShadowRunResponse]]:
+        """Puts on record that the operator's node is about to read stored forms to try a rule pack in shadow. Nothing is shown
+        and no tier changes; the reading goes on at the node itself, which has the keys.
+        """
 
     @_abc_1.abstractmethod
     def RetryDelivery(

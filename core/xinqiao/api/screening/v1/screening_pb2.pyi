@@ -78,9 +78,15 @@ class _SignalSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalSo
     """The student."""
     SIGNAL_SOURCE_SOCIAL_WORKER: _SignalSource.ValueType  # 13
     """Social worker."""
+    SIGNAL_SOURCE_GRADE_GROUP: _SignalSource.ValueType  # 14
+    """Grade group (年级组)."""
+    SIGNAL_SOURCE_ONLINE_MONITORING: _SignalSource.ValueType  # 15
+    """Online monitoring (网络舆情监测)."""
+    SIGNAL_SOURCE_MAILBOX: _SignalSource.ValueType  # 16
+    """Letter box (心灵信箱)."""
 
 class SignalSource(_SignalSource, metaclass=_SignalSourceEnumTypeWrapper):
-    """Who noticed."""
+    """Who noticed. How far each source is trusted is data: `config/policy/signals.yaml`."""
 
 SIGNAL_SOURCE_UNSPECIFIED: SignalSource.ValueType  # 0
 """Refused."""
@@ -110,6 +116,12 @@ SIGNAL_SOURCE_STUDENT: SignalSource.ValueType  # 12
 """The student."""
 SIGNAL_SOURCE_SOCIAL_WORKER: SignalSource.ValueType  # 13
 """Social worker."""
+SIGNAL_SOURCE_GRADE_GROUP: SignalSource.ValueType  # 14
+"""Grade group (年级组)."""
+SIGNAL_SOURCE_ONLINE_MONITORING: SignalSource.ValueType  # 15
+"""Online monitoring (网络舆情监测)."""
+SIGNAL_SOURCE_MAILBOX: SignalSource.ValueType  # 16
+"""Letter box (心灵信箱)."""
 Global___SignalSource: _TypeAlias = SignalSource  # noqa: Y015
 
 class _SignalKind:
@@ -129,7 +141,9 @@ class _SignalKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignalKind
     SIGNAL_KIND_ABUSE: _SignalKind.ValueType  # 4
     """Harm by others: mandatory report."""
     SIGNAL_KIND_OTHER: _SignalKind.ValueType  # 5
-    """Anything else."""
+    """Any other crisis."""
+    SIGNAL_KIND_CONCERN: _SignalKind.ValueType  # 6
+    """A worry that is no sign of crisis (关注): low mood, withdrawal, absence, conflict."""
 
 class SignalKind(_SignalKind, metaclass=_SignalKindEnumTypeWrapper):
     """What was noticed."""
@@ -145,7 +159,9 @@ SIGNAL_KIND_VIOLENCE: SignalKind.ValueType  # 3
 SIGNAL_KIND_ABUSE: SignalKind.ValueType  # 4
 """Harm by others: mandatory report."""
 SIGNAL_KIND_OTHER: SignalKind.ValueType  # 5
-"""Anything else."""
+"""Any other crisis."""
+SIGNAL_KIND_CONCERN: SignalKind.ValueType  # 6
+"""A worry that is no sign of crisis (关注): low mood, withdrawal, absence, conflict."""
 Global___SignalKind: _TypeAlias = SignalKind  # noqa: Y015
 
 class _SignalState:
@@ -175,6 +191,34 @@ SIGNAL_STATE_ACKNOWLEDGED: SignalState.ValueType  # 2
 SIGNAL_STATE_RESOLVED: SignalState.ValueType  # 3
 """Dealt with: a tier is confirmed or a referral made."""
 Global___SignalState: _TypeAlias = SignalState  # noqa: Y015
+
+class _ReportState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORT_STATE_UNSPECIFIED: _ReportState.ValueType  # 0
+    """Unknown."""
+    REPORT_STATE_DUE: _ReportState.ValueType  # 1
+    """It may still come in time."""
+    REPORT_STATE_MISSED: _ReportState.ValueType  # 2
+    """It did not come: somebody holds it and must find out why."""
+    REPORT_STATE_RECEIVED: _ReportState.ValueType  # 3
+    """It came, in time or late."""
+
+class ReportState(_ReportState, metaclass=_ReportStateEnumTypeWrapper):
+    """Where an expected report stands."""
+
+REPORT_STATE_UNSPECIFIED: ReportState.ValueType  # 0
+"""Unknown."""
+REPORT_STATE_DUE: ReportState.ValueType  # 1
+"""It may still come in time."""
+REPORT_STATE_MISSED: ReportState.ValueType  # 2
+"""It did not come: somebody holds it and must find out why."""
+REPORT_STATE_RECEIVED: ReportState.ValueType  # 3
+"""It came, in time or late."""
+Global___ReportState: _TypeAlias = ReportState  # noqa: Y015
 
 @_typing.final
 class Assessment(_message.Message):
@@ -309,6 +353,9 @@ class Triage(_message.Message):
     CONFIRMED_BY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SIGNALS_FIELD_NUMBER: _builtins.int
+    LEVEL_ZH_FIELD_NUMBER: _builtins.int
+    LEVEL_EN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`triages/{id}`."""
     student: _builtins.str
@@ -332,10 +379,18 @@ class Triage(_message.Message):
     note: _builtins.str
     """The confirmer's words."""
     etag: _builtins.str
-    """Version for optimistic updates."""
+    """Version for optimistic updates; a further report that joins the triage changes it."""
+    level_zh: _builtins.str
+    """The district's word for the tier that stands, the confirmed one or else the proposed one, in Chinese."""
+    level_en: _builtins.str
+    """The same in English."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What the rule looked at, such as `critical:suicidal_thoughts` = 2."""
+
+    @_builtins.property
+    def signals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The reports it decides about, `signals/{id}`, the first one first; empty for a form alone."""
 
     def __init__(
         self,
@@ -353,10 +408,13 @@ class Triage(_message.Message):
         confirmed_by: _builtins.str = ...,
         note: _builtins.str = ...,
         etag: _builtins.str = ...,
+        signals: _abc.Iterable[_builtins.str] | None = ...,
+        level_zh: _builtins.str = ...,
+        level_en: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "level_en", b"level_en", "level_zh", b"level_zh", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "signals", b"signals", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +436,13 @@ class Signal(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    OCCURRED_US_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    TRUST_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    DUPLICATE_OF_FIELD_NUMBER: _builtins.int
+    RELATED_FIELD_NUMBER: _builtins.int
+    TRIAGE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`signals/{id}`."""
     student: _builtins.str
@@ -398,6 +463,22 @@ class Signal(_message.Message):
     """When noticed, microseconds since 1970 UTC."""
     etag: _builtins.str
     """Version for optimistic updates."""
+    occurred_us: _builtins.int
+    """When it happened, microseconds since 1970 UTC; 0 = not known."""
+    location: _builtins.str
+    """Where it happened, or where the student is."""
+    trust: _builtins.str
+    """How far its source is trusted, a level of `config/policy/signals.yaml`: it orders and words, it never silences."""
+    tier: _types_pb2.Tier.ValueType
+    """What it was proposed as; red for every sign of crisis, whoever saw it."""
+    duplicate_of: _builtins.str
+    """The report of the same student and kind that it came after, `signals/{id}`; both stay."""
+    triage: _builtins.str
+    """The triage that decides about it, `triages/{id}`; empty where a form raised it."""
+    @_builtins.property
+    def related(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every other report of the same student and kind within the window, the earliest first."""
+
     def __init__(
         self,
         *,
@@ -411,11 +492,102 @@ class Signal(_message.Message):
         state: Global___SignalState.ValueType = ...,
         create_time_us: _builtins.int = ...,
         etag: _builtins.str = ...,
+        occurred_us: _builtins.int = ...,
+        location: _builtins.str = ...,
+        trust: _builtins.str = ...,
+        tier: _types_pb2.Tier.ValueType = ...,
+        duplicate_of: _builtins.str = ...,
+        related: _abc.Iterable[_builtins.str] | None = ...,
+        triage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "etag", b"etag", "facts", b"facts", "kind", b"kind", "name", b"name", "opinion", b"opinion", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "related", b"related", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Signal: _TypeAlias = Signal  # noqa: Y015
+
+@_typing.final
+class ExpectedReport(_message.Message):
+    """A report that is owed for a period (排查报告, 零报告): counts only, whatever concerns a student is a signal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    TITLE_ZH_FIELD_NUMBER: _builtins.int
+    TITLE_EN_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    DUE_US_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    RECEIVED_US_FIELD_NUMBER: _builtins.int
+    NIL_REPORT_FIELD_NUMBER: _builtins.int
+    STUDENTS_SEEN_FIELD_NUMBER: _builtins.int
+    CONCERNS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    CALENDAR_GUESSED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`reports/{id}`."""
+    cadence: _builtins.str
+    """Id of the cadence, such as `class-teacher-weekly`."""
+    title_zh: _builtins.str
+    """The cadence's name in Chinese."""
+    title_en: _builtins.str
+    """The cadence's name in English."""
+    subject: _builtins.str
+    """Who owes it: a school code, or a partner id where the cadence is not per school."""
+    unit: _builtins.str
+    """Part of the school it is about, such as a class; empty for all of it."""
+    period: _builtins.str
+    """The day, week, month, term or school year, such as `2026-W38` or `2026-autumn/1`."""
+    due_us: _builtins.int
+    """Until when, microseconds since 1970 UTC."""
+    state: Global___ReportState.ValueType
+    """Where it stands."""
+    holder: _builtins.str
+    """Partner that must act next: the reporter until it is missed, then who must find out why; empty once received."""
+    received_us: _builtins.int
+    """When it came, microseconds since 1970 UTC; 0 until then."""
+    nil_report: _builtins.bool
+    """It says that there was nothing to report."""
+    students_seen: _builtins.int
+    """Students looked at."""
+    concerns: _builtins.int
+    """Concerns found, each of which is a signal of its own."""
+    calendar_guessed: _builtins.bool
+    """The due day rests on a year whose holidays are not known yet: Monday to Friday were taken."""
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Intensified windows of the period, such as `exams`."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cadence: _builtins.str = ...,
+        title_zh: _builtins.str = ...,
+        title_en: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        period: _builtins.str = ...,
+        due_us: _builtins.int = ...,
+        state: Global___ReportState.ValueType = ...,
+        holder: _builtins.str = ...,
+        received_us: _builtins.int = ...,
+        nil_report: _builtins.bool = ...,
+        students_seen: _builtins.int = ...,
+        concerns: _builtins.int = ...,
+        windows: _abc.Iterable[_builtins.str] | None = ...,
+        calendar_guessed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "calendar_guessed", b"calendar_guessed", "concerns", b"concerns", "due_us", b"due_us", "holder", b"holder", "name", b"name", "nil_report", b"nil_report", "period", b"period", "received_us", b"received_us", "state", b"state", "students_seen", b"students_seen", "subject", b"subject", "title_en", b"title_en", "title_zh", b"title_zh", "unit", b"unit", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpectedReport: _TypeAlias = ExpectedReport  # noqa: Y015

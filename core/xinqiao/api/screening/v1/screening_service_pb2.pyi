@@ -381,6 +381,8 @@ class ReportSignalRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     OPINION_FIELD_NUMBER: _builtins.int
+    OCCURRED_US_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     source: _screening_pb2.SignalSource.ValueType
@@ -391,6 +393,10 @@ class ReportSignalRequest(_message.Message):
     """What was seen or heard; facts only."""
     opinion: _builtins.str
     """What the reporter makes of it."""
+    occurred_us: _builtins.int
+    """When it happened, microseconds since 1970 UTC; 0 = not known."""
+    location: _builtins.str
+    """Where it happened, or where the student is."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """About whom."""
@@ -404,10 +410,12 @@ class ReportSignalRequest(_message.Message):
         kind: _screening_pb2.SignalKind.ValueType = ...,
         facts: _builtins.str = ...,
         opinion: _builtins.str = ...,
+        occurred_us: _builtins.int = ...,
+        location: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "kind", b"kind", "opinion", b"opinion", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "kind", b"kind", "location", b"location", "occurred_us", b"occurred_us", "opinion", b"opinion", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,29 +423,35 @@ Global___ReportSignalRequest: _TypeAlias = ReportSignalRequest  # noqa: Y015
 
 @_typing.final
 class ReportSignalResponse(_message.Message):
-    """The signal and the triage it opened."""
+    """The signal and the triage that decides about it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIGNAL_FIELD_NUMBER: _builtins.int
     TRIAGE_FIELD_NUMBER: _builtins.int
+    DUTIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def signal(self) -> _screening_pb2.Signal:
         """As stored."""
 
     @_builtins.property
     def triage(self) -> _screening_pb2.Triage:
-        """Proposed red until a person confirms."""
+        """Proposed, red for a sign of crisis, until a person confirms; the first report's when this one joined it."""
+
+    @_builtins.property
+    def duties(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Duties to report that it opened, `duties/{id}`; shown to the student's school."""
 
     def __init__(
         self,
         *,
         signal: _screening_pb2.Signal | None = ...,
         triage: _screening_pb2.Triage | None = ...,
+        duties: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "triage", b"triage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "triage", b"triage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duties", b"duties", "signal", b"signal", "triage", b"triage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -670,3 +684,135 @@ class ConfirmTierResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConfirmTierResponse: _TypeAlias = ConfirmTierResponse  # noqa: Y015
+
+@_typing.final
+class SubmitReportRequest(_message.Message):
+    """A report that came."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    CADENCE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    SCHOOL_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    NIL_REPORT_FIELD_NUMBER: _builtins.int
+    STUDENTS_SEEN_FIELD_NUMBER: _builtins.int
+    CONCERNS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    cadence: _builtins.str
+    """Id of the cadence, such as `class-teacher-weekly`."""
+    period: _builtins.str
+    """The period, as the expected report has it."""
+    school: _builtins.str
+    """The school it is about; empty where the caller itself owes the report."""
+    unit: _builtins.str
+    """Part of the school, as the expected report has it."""
+    nil_report: _builtins.bool
+    """There was nothing to report (零报告): must be said, never left out."""
+    students_seen: _builtins.int
+    """Students looked at."""
+    concerns: _builtins.int
+    """Concerns found; report each with `ReportSignal`."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        cadence: _builtins.str = ...,
+        period: _builtins.str = ...,
+        school: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        nil_report: _builtins.bool = ...,
+        students_seen: _builtins.int = ...,
+        concerns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "concerns", b"concerns", "nil_report", b"nil_report", "period", b"period", "request_id", b"request_id", "school", b"school", "students_seen", b"students_seen", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitReportRequest: _TypeAlias = SubmitReportRequest  # noqa: Y015
+
+@_typing.final
+class SubmitReportResponse(_message.Message):
+    """The report as taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _screening_pb2.ExpectedReport:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        report: _screening_pb2.ExpectedReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitReportResponse: _TypeAlias = SubmitReportResponse  # noqa: Y015
+
+@_typing.final
+class ListExpectedReportsRequest(_message.Message):
+    """Which expected reports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    open_only: _builtins.bool
+    """Only those that have not come."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    def __init__(
+        self,
+        *,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExpectedReportsRequest: _TypeAlias = ListExpectedReportsRequest  # noqa: Y015
+
+@_typing.final
+class ListExpectedReportsResponse(_message.Message):
+    """A page of expected reports."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[_screening_pb2.ExpectedReport]:
+        """The earliest due first."""
+
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[_screening_pb2.ExpectedReport] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExpectedReportsResponse: _TypeAlias = ListExpectedReportsResponse  # noqa: Y015

@@ -83,6 +83,16 @@ class ScreeningServiceStub:
                 request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierResponse.FromString,
                 _registered_method=True)
+        self.SubmitReport = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/SubmitReport',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportResponse.FromString,
+                _registered_method=True)
+        self.ListExpectedReports = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/ListExpectedReports',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsResponse.FromString,
+                _registered_method=True)
 
 
 class ScreeningServiceServicer:
@@ -128,8 +138,11 @@ class ScreeningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportSignal(self, request, context):
-        """Reports a sign of crisis and opens a triage proposed red; the holder's clock starts at once.
-        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/FACTS_REQUIRED.
+        """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
+        the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
+        each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
+        attaches to the kind.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +156,8 @@ class ScreeningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSignals(self, request, context):
-        """Lists the signals of the caller's students, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+        """Lists the signals of the caller's students, newest first; an operator gets those of every school, without what was
+        seen, of what kind and by whom. Answers INVALID_ARGUMENT/PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +173,23 @@ class ScreeningServiceServicer:
     def ConfirmTier(self, request, context):
         """Confirms a tier; only a person may, and only a person may go below what was proposed, with a note.
         Answers NOT_FOUND/TRIAGE, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, NOTE_REQUIRED}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitReport(self, request, context):
+        """Takes a report that was expected, also late, also one that says that there was nothing (零报告). Ends its clock.
+        Answers NOT_FOUND/REPORT for one that is not expected of the caller, FAILED_PRECONDITION/STATE when it came before,
+        INVALID_ARGUMENT/NIL_REPORT unless exactly the report without concerns is marked nil.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExpectedReports(self, request, context):
+        """Lists the reports owed by the caller's schools and by the caller, the earliest due first; an operator gets all.
+        Answers INVALID_ARGUMENT/PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,6 +242,16 @@ def add_ScreeningServiceServicer_to_server(servicer, server):
                     servicer.ConfirmTier,
                     request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierResponse.SerializeToString,
+            ),
+            'SubmitReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitReport,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportResponse.SerializeToString,
+            ),
+            'ListExpectedReports': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExpectedReports,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -460,6 +501,60 @@ class ScreeningService:
             '/xinqiao.api.screening.v1.ScreeningService/ConfirmTier',
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierRequest.SerializeToString,
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ConfirmTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/SubmitReport',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.SubmitReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExpectedReports(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/ListExpectedReports',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListExpectedReportsResponse.FromString,
             options,
             channel_credentials,
             insecure,

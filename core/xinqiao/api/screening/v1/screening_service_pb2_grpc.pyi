@@ -55,18 +55,32 @@ class ScreeningServiceStub:
     ListAssessments: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListAssessmentsRequest, _screening_service_pb2.ListAssessmentsResponse]
     """Lists a student's forms, newest first. Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN."""
     ReportSignal: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ReportSignalRequest, _screening_service_pb2.ReportSignalResponse]
-    """Reports a sign of crisis and opens a triage proposed red; the holder's clock starts at once.
-    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/FACTS_REQUIRED.
+    """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
+    the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
+    each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
+    attaches to the kind.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
     """
     AcknowledgeSignal: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.AcknowledgeSignalRequest, _screening_service_pb2.AcknowledgeSignalResponse]
     """Takes a signal: the caller becomes its holder. Answers NOT_FOUND/SIGNAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE."""
     ListSignals: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListSignalsRequest, _screening_service_pb2.ListSignalsResponse]
-    """Lists the signals of the caller's students, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    """Lists the signals of the caller's students, newest first; an operator gets those of every school, without what was
+    seen, of what kind and by whom. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+    """
     ListTriages: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListTriagesRequest, _screening_service_pb2.ListTriagesResponse]
     """Lists triages of the caller's students, the open and most urgent first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     ConfirmTier: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ConfirmTierRequest, _screening_service_pb2.ConfirmTierResponse]
     """Confirms a tier; only a person may, and only a person may go below what was proposed, with a note.
     Answers NOT_FOUND/TRIAGE, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, NOTE_REQUIRED}.
+    """
+    SubmitReport: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.SubmitReportRequest, _screening_service_pb2.SubmitReportResponse]
+    """Takes a report that was expected, also late, also one that says that there was nothing (零报告). Ends its clock.
+    Answers NOT_FOUND/REPORT for one that is not expected of the caller, FAILED_PRECONDITION/STATE when it came before,
+    INVALID_ARGUMENT/NIL_REPORT unless exactly the report without concerns is marked nil.
+    """
+    ListExpectedReports: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListExpectedReportsRequest, _screening_service_pb2.ListExpectedReportsResponse]
+    """Lists the reports owed by the caller's schools and by the caller, the earliest due first; an operator gets all.
+    Answers INVALID_ARGUMENT/PAGE_TOKEN.
     """
 
 @_typing.type_check_only
@@ -96,18 +110,32 @@ class ScreeningServiceAsyncStub(ScreeningServiceStub):
     ListAssessments: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListAssessmentsRequest, _screening_service_pb2.ListAssessmentsResponse]  # type: ignore[assignment]
     """Lists a student's forms, newest first. Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN."""
     ReportSignal: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ReportSignalRequest, _screening_service_pb2.ReportSignalResponse]  # type: ignore[assignment]
-    """Reports a sign of crisis and opens a triage proposed red; the holder's clock starts at once.
-    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/FACTS_REQUIRED.
+    """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
+    the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
+    each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
+    attaches to the kind.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
     """
     AcknowledgeSignal: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.AcknowledgeSignalRequest, _screening_service_pb2.AcknowledgeSignalResponse]  # type: ignore[assignment]
     """Takes a signal: the caller becomes its holder. Answers NOT_FOUND/SIGNAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE."""
     ListSignals: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListSignalsRequest, _screening_service_pb2.ListSignalsResponse]  # type: ignore[assignment]
-    """Lists the signals of the caller's students, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    """Lists the signals of the caller's students, newest first; an operator gets those of every school, without what was
+    seen, of what kind and by whom. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+    """
     ListTriages: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListTriagesRequest, _screening_service_pb2.ListTriagesResponse]  # type: ignore[assignment]
     """Lists triages of the caller's students, the open and most urgent first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     ConfirmTier: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ConfirmTierRequest, _screening_service_pb2.ConfirmTierResponse]  # type: ignore[assignment]
     """Confirms a tier; only a person may, and only a person may go below what was proposed, with a note.
     Answers NOT_FOUND/TRIAGE, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, NOTE_REQUIRED}.
+    """
+    SubmitReport: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.SubmitReportRequest, _screening_service_pb2.SubmitReportResponse]  # type: ignore[assignment]
+    """Takes a report that was expected, also late, also one that says that there was nothing (零报告). Ends its clock.
+    Answers NOT_FOUND/REPORT for one that is not expected of the caller, FAILED_PRECONDITION/STATE when it came before,
+    INVALID_ARGUMENT/NIL_REPORT unless exactly the report without concerns is marked nil.
+    """
+    ListExpectedReports: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListExpectedReportsRequest, _screening_service_pb2.ListExpectedReportsResponse]  # type: ignore[assignment]
+    """Lists the reports owed by the caller's schools and by the caller, the earliest due first; an operator gets all.
+    Answers INVALID_ARGUMENT/PAGE_TOKEN.
     """
 
 class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -164,8 +192,11 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _screening_service_pb2.ReportSignalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_screening_service_pb2.ReportSignalResponse, _abc.Awaitable[_screening_service_pb2.ReportSignalResponse]]:
-        """Reports a sign of crisis and opens a triage proposed red; the holder's clock starts at once.
-        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/FACTS_REQUIRED.
+        """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
+        the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
+        each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
+        attaches to the kind.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -182,7 +213,9 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _screening_service_pb2.ListSignalsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_screening_service_pb2.ListSignalsResponse, _abc.Awaitable[_screening_service_pb2.ListSignalsResponse]]:
-        """Lists the signals of the caller's students, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+        """Lists the signals of the caller's students, newest first; an operator gets those of every school, without what was
+        seen, of what kind and by whom. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+        """
 
     @_abc_1.abstractmethod
     def ListTriages(
@@ -200,6 +233,27 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_screening_service_pb2.ConfirmTierResponse, _abc.Awaitable[_screening_service_pb2.ConfirmTierResponse]]:
         """Confirms a tier; only a person may, and only a person may go below what was proposed, with a note.
         Answers NOT_FOUND/TRIAGE, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, NOTE_REQUIRED}.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitReport(
+        self,
+        request: _screening_service_pb2.SubmitReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.SubmitReportResponse, _abc.Awaitable[_screening_service_pb2.SubmitReportResponse]]:
+        """Takes a report that was expected, also late, also one that says that there was nothing (零报告). Ends its clock.
+        Answers NOT_FOUND/REPORT for one that is not expected of the caller, FAILED_PRECONDITION/STATE when it came before,
+        INVALID_ARGUMENT/NIL_REPORT unless exactly the report without concerns is marked nil.
+        """
+
+    @_abc_1.abstractmethod
+    def ListExpectedReports(
+        self,
+        request: _screening_service_pb2.ListExpectedReportsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.ListExpectedReportsResponse, _abc.Awaitable[_screening_service_pb2.ListExpectedReportsResponse]]:
+        """Lists the reports owed by the caller's schools and by the caller, the earliest due first; an operator gets all.
+        Answers INVALID_ARGUMENT/PAGE_TOKEN.
         """
 
 def add_ScreeningServiceServicer_to_server(servicer: ScreeningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
