@@ -18,6 +18,7 @@ from pathlib import Path
 
 import bulk
 import deployment
+import redlane
 import startup
 from load import Client, Load
 from rich.console import Console
@@ -113,6 +114,25 @@ def ingest(folder: Path, port: int, pid: int, rounds: int, rows: int) -> list[Re
     ]  # fmt: skip
 
 
+def red(folder: Path, count: int) -> list[Result]:
+    """The crisis lane beside a bulk load: 100,000 rows going in and the monthly exchange running."""
+    with redlane.partners(folder), server("district", folder) as (port, _):
+        redlane.register(folder, port)
+        redlane.cases(folder, port, 5, 0)
+        idle = redlane.cases(folder, port, count, 5)
+        with redlane.load(folder, port, 100_000) as process:
+            busy = redlane.cases(folder, port, count, 5 + count)
+            if process.poll() is not None:
+                raise RuntimeError("the load ended before the measurement did")
+    return [
+        Result("red lane, p99 beside a bulk load", f"{busy.at(0.99) * 1e3:.0f} ms", f"{idle.at(0.99) * 1e3:.0f} ms",
+               busy.at(0.99) / idle.at(0.99), "<=", 3,
+               note=f"medians {busy.at(0.5) * 1e3:.0f} and {idle.at(0.5) * 1e3:.0f} ms; {count} cases each; "
+                    "baseline: the same, idle"),
+        Result("red lane, p99 absolute", f"{busy.at(0.99) * 1e3:.0f} ms", "", busy.at(0.99), "<=", 1, " s"),
+    ]  # fmt: skip
+
+
 def starts(folder: Path) -> list[Result]:
     """Start times and idle memory; the gateway's own command must be there."""
     xinqiao = startup.command()
@@ -155,7 +175,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="memory over 1,000,000 rows in place of 200,000")
     parser.add_argument("--rounds", type=int, default=5, help="turns each side takes (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (default 2)")
-    parser.add_argument("--only", choices=("submit", "upload", "start"), help="one part alone")
+    parser.add_argument("--cases", type=int, default=150, help="red cases, idle and beside the load (default 150)")
+    parser.add_argument("--only", choices=("submit", "upload", "red", "start"), help="one part alone")
     options = parser.parse_args()
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
@@ -169,6 +190,10 @@ def main() -> None:
             if options.only in (None, "upload"):
                 rows = 1_000_000 if options.full else 200_000
                 results += ingest(folder, port, process.pid, options.rounds, rows)
+        if options.only in (None, "red"):
+            district = folder / "district"
+            district.mkdir()
+            results += red(district, options.cases)
         if options.only in (None, "start"):
             found = starts(folder)
             results += found

@@ -1,4 +1,4 @@
-"""One server process of the measurements: ``serve.py gateway|echo FOLDER``. Prints its port; ends with its stdin."""
+"""One server process of the measurements: ``serve.py gateway|district|echo FOLDER``. Prints its port; ends with its stdin."""
 
 import asyncio
 import cProfile
@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 
-def _gateway(folder: Path) -> None:
+def _gateway(folder: Path, kinds: tuple[str, ...] = ()) -> None:
     from xinqiao.adapters.host import AdapterHost
     from xinqiao.cli.serving import tune_collector
     from xinqiao.server.runtime import Gateway
 
-    gateway = Gateway(folder / "gateway.yaml", host=AdapterHost.load([]))
+    gateway = Gateway(folder / "gateway.yaml", host=AdapterHost.load(kinds))
     gateway.start()
     tune_collector()
     print(gateway.port, flush=True)
     sys.stdin.read()
     gateway.stop()
+
+
+def _district(folder: Path) -> None:
+    """The gateway with a school and a hospital behind it."""
+    _gateway(folder, ("school", "hospital"))
 
 
 def _echo(folder: Path) -> None:
@@ -75,7 +80,7 @@ def _profiled(work: Any, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    start = {"gateway": _gateway, "echo": _echo}[sys.argv[1]]
+    start = {"gateway": _gateway, "district": _district, "echo": _echo}[sys.argv[1]]
     if os.environ.get("BENCH_PROFILE") and sys.argv[1] == "gateway":
         _profiled(start, Path(sys.argv[2]))
     else:

@@ -29,8 +29,17 @@ def _overlay(tmp_path: Path, text: str) -> Path:
     return tmp_path
 
 
-def test_phq9_and_gad7_are_the_instruments_in_use() -> None:
-    assert [instrument.id for instrument in load_instruments(SHIPPED).enabled()] == ["GAD-7", "PHQ-9"]
+def test_in_use_is_what_is_free_and_has_a_source_for_every_number() -> None:
+    enabled = load_instruments(SHIPPED).enabled()
+    assert [each.id for each in enabled] == ["ASQ", "C-SSRS", "GAD-7", "PHQ-9", "PSC-17", "WHO-5"]
+    assert not any(each.unconfirmed or each.licence.status == "licence_required" for each in enabled)
+
+
+def test_every_instrument_of_the_programme_has_a_file() -> None:
+    assert set(load_instruments(SHIPPED)) == {
+        "ASQ", "C-SSRS", "CES-D", "CES-DC", "GAD-7", "ISI", "K10", "K6", "MHT", "PHQ-9", "PHQ-A", "PSC-17", "RCADS-25",
+        "SCL-90", "SDQ", "SDQ-IMPACT", "SDQ-PARENT", "SDQ-TEACHER", "WHO-5",
+    }  # fmt: skip
 
 
 def test_every_shipped_file_loads_and_names_both_languages() -> None:
@@ -65,7 +74,8 @@ def test_a_band_gives_its_own_label_where_raised_is_lowered() -> None:
         (("category: severe}", "category: sever}"), "", "category sever is not in"),
         (("items: [9]", "items: [10]"), "", "item number is above items"),
         (("at_least: 1", "at_least: 4"), "", "at_least must lie"),
-        (("6, 7, 8, 9]}", "6, 7, 8]}"), "", "items [9] enter no score"),
+        (("6, 7, 8, 9]}", "6, 7, 8]}"), "bands.0", "must cover 0 to 24"),
+        (("items: 9\n", "items: 10\n"), "scores", "items [10] enter no score and no rule"),
         (("44260-8", "44260-9"), "loinc", "check digit is wrong"),
         (("44260-8]", "44260-8, 69722-7]"), "", "one per item"),
         (("max: 3}", "max: 255}"), "scale.max", "less than 255"),
@@ -106,10 +116,31 @@ def test_sdq_cannot_be_enabled_before_a_licence_is_recorded(tmp_path: Path) -> N
         load_instruments(SHIPPED, _overlay(tmp_path, "id: SDQ\nenabled: true\n"))
 
 
-def test_an_overlay_enables_sdq_with_the_operators_licence(tmp_path: Path) -> None:
-    text = "id: SDQ\nenabled: true\nlicence: {status: licence_required, text: Youthinmind, record: letter 2026-17}\n"
-    sdq = load_instruments(SHIPPED, _overlay(tmp_path, text))["SDQ"]
-    assert sdq.enabled and sdq.licence.record == "letter 2026-17" and sdq.items == 25
+def test_an_overlay_with_licence_and_checked_facts_enables_sdq(tmp_path: Path) -> None:
+    text = "id: SDQ\nenabled: true\nlicence: {record: letter 2026-17}\n"
+    with pytest.raises(InstrumentError, match=re.escape("rests on memory (bands)")):
+        load_instruments(SHIPPED, _overlay(tmp_path, text))
+    checked = text + "confirmed: {bands: Youthinmind scoring sheet of the licence}\n"
+    sdq = load_instruments(SHIPPED, _overlay(tmp_path, checked))["SDQ"]
+    assert sdq.enabled and sdq.licence.record == "letter 2026-17" and sdq.version == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [("licence: {status: free}", "licence.status"), ("version: 2\nfrom_memory: []", "from_memory")],
+)
+def test_an_overlay_cannot_talk_a_licence_or_a_doubt_away(tmp_path: Path, change: str, key: str) -> None:
+    with pytest.raises(InstrumentError) as caught:
+        load_instruments(SHIPPED, _overlay(tmp_path, f"id: SDQ\n{change}\n"))
+    assert caught.value.key == key
+
+
+def test_an_overlay_never_weakens_the_rule_that_voids_a_form(tmp_path: Path) -> None:
+    rule = yaml.safe_load(_shipped("mht"))["validity"][0]
+    for weaker in ([], [rule | {"at_least": 8}]):
+        text = yaml.safe_dump({"id": "MHT", "version": 2, "validity": weaker}, allow_unicode=True)
+        with pytest.raises(InstrumentError, match="never weakened"):
+            load_instruments(SHIPPED, _overlay(tmp_path, text))
 
 
 def test_an_overlay_that_changes_results_needs_another_version(tmp_path: Path) -> None:

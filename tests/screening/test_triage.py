@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.datafile import Label, parse, read_yaml
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, InstrumentLibrary, load_instruments
+from xinqiao.screening.plan import item_highs
 from xinqiao.screening.scoring import score, score_batch
 from xinqiao.screening.triage import (
     PackFile,
@@ -41,15 +42,23 @@ def _spread(total: int, items: int) -> Form:
     return [min(3, max(0, total - 3 * item)) for item in range(items)]
 
 
-def _usual(instrument: Instrument) -> st.SearchStrategy[int | None]:
-    return st.integers(instrument.scale.min, instrument.scale.max)
-
-
 def _forms(instrument: Instrument) -> st.SearchStrategy[Form]:
-    usual = _usual(instrument)
-    cell = st.one_of(usual, usual, usual, usual, st.none())
-    whole = st.lists(usual, min_size=instrument.items, max_size=instrument.items)
-    return st.one_of(whole, st.lists(cell, min_size=instrument.items, max_size=instrument.items))
+    """Whole forms and forms with gaps, each from one draw of bytes, which is quick."""
+    highs = item_highs(instrument)
+    drawn = st.tuples(st.binary(min_size=instrument.items, max_size=instrument.items), st.sampled_from([256, 215]))
+
+    def form(pair: tuple[bytes, int]) -> Form:
+        data, gaps_from = pair
+        low = instrument.scale.min
+        return [
+            None if byte >= gaps_from else low + byte % (high - low + 1) for byte, high in zip(data, highs, strict=True)
+        ]
+
+    return drawn.map(form)
+
+
+def _coding(instrument: Instrument) -> str:
+    return instrument.codings[0].id if instrument.codings else ""
 
 
 def _load_edited(tmp_path: Path, edit: Edit) -> None:
@@ -64,6 +73,13 @@ def _load_edited(tmp_path: Path, edit: Edit) -> None:
 def _without(prefix: str) -> Edit:
     """An edit which cuts out every rule whose id starts with ``prefix`` (they stand together in the file)."""
     found = re.search(rf"(?:  - id: {prefix}.*\n(?:    .*\n)+)+", DEFAULT.read_text(encoding="utf-8"))
+    assert found is not None
+    return found.group(), ""
+
+
+def _without_line(name: str) -> Edit:
+    """As ``_without`` for one rule written on two lines."""
+    found = re.search(rf"  - \{{id: {name},.*\n.*\n", DEFAULT.read_text(encoding="utf-8"))
     assert found is not None
     return found.group(), ""
 
@@ -104,6 +120,57 @@ def test_an_incomplete_form_without_a_total_proposes_a_retest_and_never_green() 
     assert (proposal.tier, proposal.rule, proposal.inputs) == (Tier.YELLOW, "phq9-retest", {"answered": 8})
 
 
+@pytest.mark.parametrize(
+    ("instrument", "answers", "tier", "rule"),
+    [
+        ("C-SSRS", [0, 0, None, None, None, 0, None], Tier.GREEN, "cssrs-routine"),
+        ("C-SSRS", [1, 0, None, None, None, 0, None], Tier.YELLOW, "cssrs-low"),
+        ("C-SSRS", [1, 1, 1, 0, 0, 0, None], Tier.ORANGE, "cssrs-moderate"),
+        ("C-SSRS", [0, 0, None, None, None, 1, 0], Tier.ORANGE, "cssrs-moderate"),
+        ("C-SSRS", [0, 0, None, None, None, 1, 1], Tier.RED, "cssrs-high"),
+        ("C-SSRS", [1, 1, 0, 1, 0, None, None], Tier.RED, "cssrs-high"),
+        ("C-SSRS", [1, 1, 1, 0, 0, None, None], Tier.ORANGE, "cssrs-moderate"),
+        ("C-SSRS", [0, 0, None, None, None, None, None], Tier.ORANGE, "cssrs-ask-again"),
+        ("ASQ", [0, 0, 0, 0, None], Tier.GREEN, "asq-routine"),
+        ("ASQ", [0, 0, 0, 1, 0], Tier.RED, "asq-positive"),
+        ("ASQ", [0, 2, 0, 0, 0], Tier.RED, "asq-positive"),
+        ("ASQ", [0, 1, 0, 0, 1], Tier.RED, "asq-acute"),
+        ("ASQ", [0, 1, 0, 0, 2], Tier.RED, "asq-acute"),
+        ("ASQ", [0, 0, 0, None, None], Tier.ORANGE, "asq-ask-again"),
+        ("PHQ-A", [0] * 9, Tier.GREEN, "phqa-routine"),
+        ("PHQ-A", [0] * 12 + [1], Tier.RED, "phqa-critical"),
+    ],
+)
+def test_answers_without_a_sum_propose_the_tier_of_their_risk(
+    instrument: str, answers: Form, tier: Tier, rule: str
+) -> None:
+    definition = LIBRARY[instrument]
+    proposal = propose(PACK, definition, score(definition, answers))
+    assert (proposal.tier, proposal.rule) == (tier, rule)
+    assert proposal.crisis == (tier == Tier.RED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(form=_forms(LIBRARY["MHT"]), flips=st.integers(7, 10))
+def test_a_void_mht_is_never_called_no_risk(form: Form, flips: int) -> None:
+    mht = LIBRARY["MHT"]
+    whole = [answer or 0 for answer in form]
+    for item in range(82, 82 + 2 * flips, 2):
+        whole[item - 1] = 1
+    result = score(mht, whole)
+    proposal = propose(PACK, mht, result)
+    assert (result.category, result.scores["total"]) == ("void", None)
+    assert (proposal.tier, proposal.rule) == (Tier.YELLOW, "mht-void")
+    assert "重测" in proposal.reason_zh and "test again" in proposal.reason_en
+
+
+def test_raw_sums_without_a_norm_are_never_green() -> None:
+    rcads = LIBRARY["RCADS-25"]
+    result = score(rcads, [0] * 25)
+    assert (result.scores["total"], result.category, result.complete) == (0, None, True)
+    assert propose(PACK, rcads, result).rule == "rcads25-read"
+
+
 def test_a_form_scored_by_prorating_is_not_sent_to_retest() -> None:
     k10 = LIBRARY["K10"]
     assert propose(PACK, k10, score(k10, [1] * 9 + [None])).rule == "k10-routine"
@@ -114,9 +181,10 @@ def test_a_form_scored_by_prorating_is_not_sent_to_retest() -> None:
 @given(data=st.data())
 def test_without_a_category_no_instrument_proposes_green(name: str, data: st.DataObject) -> None:
     instrument = LIBRARY[name]
-    result = score(instrument, data.draw(_forms(instrument)))
+    result = score(instrument, data.draw(_forms(instrument)), coding=_coding(instrument))
     proposal = propose(PACK, instrument, result)
-    assert result.category is not None or proposal.tier >= Tier.YELLOW
+    judged = result.category is not None and result.category not in instrument.void_ids
+    assert judged or proposal.tier >= Tier.YELLOW
 
 
 @settings(max_examples=200, deadline=None)
@@ -133,8 +201,9 @@ def test_a_batch_proposes_for_every_row_what_a_single_form_gets(name: str, data:
     instrument = LIBRARY[name]
     forms = data.draw(st.lists(_forms(instrument), min_size=1, max_size=10))
     rows = np.array([[NOT_ANSWERED if cell is None else cell for cell in form] for form in forms], np.uint8)
-    tiers, rules = propose_batch(PACK, instrument, score_batch(instrument, rows))
-    singles = [propose(PACK, instrument, score(instrument, form)) for form in forms]
+    coding = _coding(instrument)
+    tiers, rules = propose_batch(PACK, instrument, score_batch(instrument, rows, coding=coding))
+    singles = [propose(PACK, instrument, score(instrument, form, coding=coding)) for form in forms]
     assert tiers.tolist() == [one.tier for one in singles]
     assert [PACK.rules[int(index)].id for index in rules] == [one.rule for one in singles]
 
@@ -173,13 +242,24 @@ def test_adding_a_rule_never_lowers_a_tier(form: Form, tier: TierName, at_least:
         (_without("phq9-critical"), "critical rule item9 needs a RED rule with signal crisis"),
         (("    signal: crisis\n", ""), "needs a RED rule with signal crisis"),
         (("tier: RED", "tier: ORANGE"), "a crisis signal needs tier RED"),
-        (_without("phq9-retest"), "add a no_score rule above GREEN"),
+        (_without("phq9-retest"), "an unscored form is never GREEN"),
         (_without("phq9-routine"), "some results meet no rule"),
         (_without("gad7-"), "no rule is for GAD-7, which is enabled"),
         (
             ("{no_score: total}\n    tier: YELLOW", "{no_score: total}\n    tier: GREEN"),
-            "add a no_score rule above GREEN",
+            "an unscored form is never GREEN",
         ),
+        (_without_line("mht-void"), "a void form is never GREEN"),
+        (("[void]}, tier: YELLOW", "[void]}, tier: GREEN"), "a void form is never GREEN"),
+        (
+            ("category: [negative]}, tier: GREEN", "category: [non_acute_positive]}, tier: GREEN"),
+            "some results meet no",
+        ),
+        (
+            ("ASQ, when: {no_category: true}, tier: ORANGE", "ASQ, when: {no_category: true}, tier: GREEN"),
+            "never GREEN",
+        ),
+        (("RCADS-25, when: {no_score: total}", "RCADS-25, when: {no_category: true}"), "has no categories at all"),
         (("instrument: K10", "instrument: K11"), "no instrument file defines K11"),
         (("{score: total, at_least: 20}", "{score: sum, at_least: 20}"), "no score sum"),
         (("at_least: 20}", "at_least: 28}"), "no value of total (0 to 27) can meet it"),

@@ -134,7 +134,8 @@ def everything(wire, local):
     return sorted(found, key=repr)
 
 
-SHAPES = {"PHQ-9": (9, 3), "GAD-7": (7, 3)}  # the instruments that are switched on
+# The instruments that are switched on.
+SHAPES = {"PHQ-9": (9, 3), "GAD-7": (7, 3), "WHO-5": (5, 5), "PSC-17": (17, 2), "ASQ": (5, 2), "C-SSRS": (7, 1)}
 forms = st.sampled_from(sorted(SHAPES)).flatmap(
     lambda name: st.tuples(
         st.just(name),

@@ -84,7 +84,10 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
         signals = settings.policy / "signals.yaml"
         yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))
     if settings.instruments.exists() and settings.triage.exists():
-        yield "triage", lambda: load_triage(settings.triage, load_instruments(settings.instruments))
+        yield (
+            "triage",
+            lambda: load_triage(settings.triage, load_instruments(settings.instruments, settings.instruments_overlay)),
+        )
 
 
 def print_schema(*, district: bool) -> int:

@@ -132,6 +132,7 @@ def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
         (("server", "tls", "deny_list"), tls.deny_list),
         (("policy",), settings.policy),
         (("instruments",), settings.instruments),
+        (("instruments_overlay",), settings.instruments_overlay),
         (("triage",), settings.triage),
         (("legal_bases",), settings.legal_bases),
         (("district_overlay",), settings.district_overlay),

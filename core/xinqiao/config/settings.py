@@ -282,6 +282,9 @@ class Gateway(FileModel):
     journal: Journal = Field(description="The tamper-evident journal.")
     policy: ConfigPath = Field(description="Folder of the disclosure policy.")
     instruments: ConfigPath = Field(description="Folder of the screening instruments.")
+    instruments_overlay: ConfigPath | None = Field(
+        default=None, description="Folder of the district's instrument files: licences recorded, facts confirmed, more."
+    )
     triage: ConfigPath = Field(description="File of the triage rules.")
     legal_bases: ConfigPath = Field(description="File of the legal bases.")
     district_overlay: ConfigPath | None = Field(

@@ -56,7 +56,9 @@ def parse(path: Path, data: dict[str, object], model: type[ModelT], error: type[
         return model.model_validate_json(json.dumps(data))
     except ValidationError as failure:
         first = failure.errors(include_url=False, include_input=False)[0]
-        raise error(path, ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")) from None
+        # A fault of the whole file, found by comparing keys, carries the place of its key with it.
+        place = first["loc"] or first.get("ctx", {}).get("loc", ())
+        raise error(path, ".".join(map(str, place)), first["msg"].removeprefix("Value error, ")) from None
     except (TypeError, ValueError) as failure:
         raise error(path, "", f"holds something JSON cannot say, such as a date: quote it ({failure})") from None
 

@@ -13,6 +13,7 @@ from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
+from xinqiao.screening.coding import own_bytes
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.signals import Deadline, Signals
@@ -55,23 +56,25 @@ class Screening:
         known = self.door.students.resolve(call.tx, call.caller, request.student)
         instrument = self.instrument(request.instrument)
         check_date(request.taken_on, call.tx.now_us)
-        scored = score(instrument, [None if byte == _MISSING else byte for byte in request.answers])
+        answers = own_bytes(instrument, request.answers, request.coding)
+        form = [None if byte == _MISSING else byte for byte in answers]
+        scored = score(instrument, form, coding=instrument.own_coding)
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id
-        assessment = to_message(instrument, scored, request.answers, request.taken_on, call.tx.now_us)
+        assessment = to_message(instrument, scored, answers, request.taken_on, call.tx.now_us)
         identifier = new_id(call.tx.now_us)
         sealer = self.door.keys.sealer(known.id)
         record = assessment.SerializeToString()
         call.tx.insert(
             tables.assessments, identifier, known.id, known.school, instrument.id, request.taken_on, proposal.tier,
-            bool(scored.critical), call.caller.agency, None, call.tx.now_us,
+            proposal.crisis, call.caller.agency, None, call.tx.now_us,
             sealer.seal(record, table="assessments", key=identifier),
         )  # fmt: skip
         assessment.name = f"assessments/{identifier}"
         assessment.student = self.door.students.name(call.caller.agency, known.id)
         response = rpc.SubmitAssessmentResponse(assessment=assessment)
         if proposal.tier > types.TIER_GREEN:
-            triage, signal = self.follow_up(call.tx, known, assessment.name, proposal, bool(scored.critical))
+            triage, signal = self.follow_up(call.tx, known, assessment.name, proposal, proposal.crisis)
             triage.student = assessment.student
             response.triage.CopyFrom(triage)
             response.signal = signal

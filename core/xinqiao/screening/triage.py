@@ -47,7 +47,8 @@ class When(Strict):
 
     ``critical``: one of these critical rules of the instrument fired (``any`` for all of them). ``score`` with
     ``at_least`` and/or ``at_most``: the score exists and lies there. ``category``: the form's category is one of these.
-    ``no_score``: the named score could not be given because answers are missing.
+    ``no_score``: the named score could not be given because answers are missing or the form is void. ``no_category``:
+    the form has no category because answers are missing.
     """
 
     critical: Literal["any"] | Annotated[tuple[Word, ...], Field(min_length=1)] | None = None
@@ -56,13 +57,17 @@ class When(Strict):
     at_most: int | None = None
     category: Annotated[tuple[Word, ...], Field(min_length=1)] | None = None
     no_score: Word | None = None
+    no_category: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = [value is not None for value in (self.critical, self.score, self.category, self.no_score)]
+        given = (self.critical, self.score, self.category, self.no_score, self.no_category)
+        kinds = [value is not None for value in given]
         bounded = self.at_least is not None or self.at_most is not None
         if sum(kinds) != 1 or bounded != (self.score is not None):
-            raise ValueError("give one of critical, category, no_score, or score with at_least and/or at_most")
+            raise ValueError(
+                "give one of critical, category, no_score, no_category, or score with at_least and/or at_most"
+            )
         return self
 
 
@@ -292,6 +297,8 @@ def _matches(when: When, score: Score) -> bool:
         return value is not None and _inside(when, value)
     if when.category is not None:
         return score.category in when.category
+    if when.no_category is not None:
+        return score.category is None
     return when.no_score is not None and score.scores.get(when.no_score) is None
 
 
@@ -311,6 +318,8 @@ def _matches_batch(when: When, instrument: Instrument, batch: BatchScores) -> Fl
     if when.category is not None:
         known = [instrument.category_ids.index(name) for name in when.category]
         return np.isin(batch.category, np.array(known, np.int8))
+    if when.no_category is not None:
+        return batch.category < 0
     return batch.totals[str(when.no_score)] < 0
 
 
@@ -327,6 +336,8 @@ def _check_references(rule: Rule, instrument: Instrument) -> None:
     for category in when.category or ():
         if category not in instrument.category_ids:
             raise ValueError(f"{rule.id}: {instrument.id} has no category {category}")
+    if when.no_category is not None and not instrument.categories:
+        raise ValueError(f"{rule.id}: {instrument.id} has no categories at all")
     ids = {critical.id for critical in instrument.critical}
     if when.critical is not None and (not ids or (when.critical != "any" and not ids.issuperset(when.critical))):
         raise ValueError(f"{rule.id}: {instrument.id} has no such critical rule")
@@ -337,7 +348,10 @@ def _check_references(rule: Rule, instrument: Instrument) -> None:
 
 
 def _check_promises(instrument: Instrument, rules: list[Rule]) -> None:
-    """The three promises of the module docstring, for one instrument."""
+    """The three promises of the module docstring, for one instrument.
+
+    Where answers are not added up the category stands for the total; a void form counts as one without its total.
+    """
     for critical in instrument.critical:
         crisis = any(
             rule.signal == "crisis"
@@ -347,20 +361,34 @@ def _check_promises(instrument: Instrument, rules: list[Rule]) -> None:
         )
         if critical.severity == "crisis" and not crisis:
             raise ValueError(f"{instrument.id}: critical rule {critical.id} needs a RED rule with signal crisis")
-    guarded = {rule.when.no_score for rule in rules if rule.when.no_score is not None and rule.tier != "GREEN"}
-    if not guarded:
-        raise ValueError(f"{instrument.id}: add a no_score rule above GREEN, an unscored form is never GREEN")
+    above = [rule.when for rule in rules if rule.tier != "GREEN"]
+    guarded = {when.no_score for when in above if when.no_score is not None}
+    category_guarded = any(when.no_category for when in above)
+    if not guarded and not category_guarded:
+        raise ValueError(
+            f"{instrument.id}: add a no_score or no_category rule above GREEN, an unscored form is never GREEN"
+        )
     floors = {
         rule.when.score
         for rule in rules
         if rule.when.score in guarded and _inside(rule.when, instrument.extents[rule.when.score][0])
         and _inside(rule.when, instrument.extents[rule.when.score][1])
     }  # fmt: skip
-    if not floors:
-        raise ValueError(f"{instrument.id}: some results meet no rule; add one for every value of the guarded score")
+    met = {category for rule in rules for category in rule.when.category or ()}
+    if not floors and not (category_guarded and met.issuperset(instrument.category_ids)):
+        raise ValueError(
+            f"{instrument.id}: some results meet no rule; add one for every value of the guarded score, "
+            "or for every category"
+        )
+    for void in instrument.void_ids:
+        if not any(void in (when.category or ()) for when in above):
+            raise ValueError(f"{instrument.id}: add a rule above GREEN for category {void}, a void form is never GREEN")
     for rule in rules:
-        if rule.tier == "GREEN" and rule.when.score not in guarded:
-            raise ValueError(f"{rule.id}: GREEN may rest only on a score whose absence has a rule above GREEN")
+        resting = rule.when.score in guarded or (category_guarded and rule.when.category is not None)
+        if rule.tier == "GREEN" and (not resting or not instrument.void_ids.isdisjoint(rule.when.category or ())):
+            raise ValueError(
+                f"{rule.id}: GREEN may rest only on a score or a category whose absence has a rule above GREEN"
+            )
 
 
 def _no_rules(pack: RulePack, instrument: Instrument) -> Refusal:

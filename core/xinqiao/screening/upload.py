@@ -13,6 +13,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.cases import Row, signal_of, signal_rows, triage_of, triage_rows
+from xinqiao.screening.coding import check_coding, own_bytes
 from xinqiao.screening.instruments import Instrument
 from xinqiao.screening.scoring import BatchScores, Score, score_batch
 from xinqiao.screening.service import Screening, check_date
@@ -22,7 +23,6 @@ from xinqiao.store.ids import new_id, new_ids
 from xinqiao.store.sealing import Sealer
 from xinqiao.store.tx import ReadTx
 
-_ANSWERS_TAG = bytes([pb.Assessment.ANSWERS_FIELD_NUMBER << 3 | 2])
 _SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
 _ASSESSMENT_TAG = bytes([pb.Signal.ASSESSMENT_FIELD_NUMBER << 3 | 2])
 
@@ -37,6 +37,7 @@ class OpenUpload:
     instrument: Instrument
     taken_on: str
     digest: bytes
+    coding: str = ""
 
 
 @dataclass(slots=True)
@@ -61,11 +62,12 @@ class Uploads:
         self._door = screening.door
 
     def open(self, header: rpc.UploadHeader, caller: Partner) -> OpenUpload:
-        """Check a header. Raises Refusal NOT_FOUND/INSTRUMENT."""
+        """Check a header. Raises Refusal NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/CODING_REQUIRED or CODING_UNKNOWN."""
         instrument = self._screening.instrument(header.instrument)
         digest = hashlib.sha256(header.SerializeToString(deterministic=True)).digest()
         identifier = f"{caller.agency}.{header.upload_id}"
-        return OpenUpload(identifier, caller.id, caller.agency, instrument, header.taken_on, digest)
+        check_coding(instrument, header.coding)
+        return OpenUpload(identifier, caller.id, caller.agency, instrument, header.taken_on, digest, header.coding)
 
     def resume(self, upload: OpenUpload, call: Call) -> rpc.UploadAssessmentsResponse:
         """Begin the upload, or say how far it got. Raises Refusal ALREADY_EXISTS/KEY_REUSED, DATE_RANGE."""
@@ -87,17 +89,20 @@ class Uploads:
         rows, items = len(batch.local_ids), upload.instrument.items
         if len(batch.answers) != rows * items:
             raise Refusal("INVALID_ARGUMENT", "BATCH_SHAPE", f"answers needs {items} bytes for each of the local_ids")
-        answers = np.frombuffer(batch.answers, np.uint8).reshape(rows, items)
-        scored = score_batch(upload.instrument, answers)
+        own = own_bytes(upload.instrument, batch.answers, upload.coding)
+        answers = np.frombuffer(own, np.uint8).reshape(rows, items)
+        scored = score_batch(upload.instrument, answers, coding=upload.instrument.own_coding)
         known = self._door.students.resolve_all(reading, caller, batch.local_ids)
         verdicts = np.where(scored.verdict == 0, rpc.ROW_VERDICT_ACCEPTED, rpc.ROW_VERDICT_ANSWER_RANGE).astype(
             np.uint8
         )
-        verdicts[(scored.verdict == 0) & scored.critical.any(axis=1)] = rpc.ROW_VERDICT_ACCEPTED_CRITICAL
+        verdicts[(scored.verdict == 0) & scored.critical[:, upload.instrument.plan.crisis].any(axis=1)] = (
+            rpc.ROW_VERDICT_ACCEPTED_CRITICAL
+        )
         verdicts[[entry is None for entry in known]] = rpc.ROW_VERDICT_UNKNOWN_STUDENT
         digest = hashlib.sha256(batch.SerializeToString(deterministic=True)).digest()
         prepared = Prepared(batch.number, digest, verdicts.tobytes())
-        self._rows(upload, batch.answers, known, scored, verdicts, prepared, reading.now_us)
+        self._rows(upload, own, known, scored, verdicts, prepared, reading.now_us)
         return prepared
 
     def _rows(
@@ -117,7 +122,8 @@ class Uploads:
             instrument=instrument.id, instrument_version=instrument.version, taken_on=upload.taken_on,
             create_time_us=now_us,
         ).SerializeToString()  # fmt: skip
-        head = common + _ANSWERS_TAG + bytes([items])
+        # Field and length of the answers; the answers themselves follow, then the scores: protobuf messages concatenate.
+        head = common + pb.Assessment(answers=bytes(items)).SerializeToString()[:-items]
         results = _Results(self._screening, instrument, scored, rules, now_us)
         identifiers = new_ids(now_us, len(known))
         sealed_hash = hashlib.sha256()
@@ -129,22 +135,20 @@ class Uploads:
             if entry is None or verdict == rpc.ROW_VERDICT_ANSWER_RANGE:
                 continue
             sealer, identifier, tier = sealers[entry.id], identifiers[index], tier_of[index]
-            critical = verdict == rpc.ROW_VERDICT_ACCEPTED_CRITICAL
             result = results.of(index)
             record = head + answers[index * items : (index + 1) * items] + result.scores
             sealed = sealer.seal(record, table="assessments", key=identifier)
             sealed_hash.update(sealed)
             stored.append(
-                (identifier, entry.id, entry.school, instrument_id, taken_on, tier, critical, agency, upload_id,
+                (identifier, entry.id, entry.school, instrument_id, taken_on, tier, result.crisis, agency, upload_id,
                  now_us, sealed)
             )  # fmt: skip
             if tier > types.TIER_GREEN:
-                self._follow_up(prepared, entry, sealer, f"assessments/{identifier}", result, critical, now_us)
+                self._follow_up(prepared, entry, sealer, f"assessments/{identifier}", result, now_us)
         prepared.commitment = sealed_hash.digest()
 
     def _follow_up(
-        self, prepared: Prepared, known: Known, sealer: Sealer, subject: str, result: "_Result", critical: bool,
-        now_us: int,
+        self, prepared: Prepared, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
     ) -> None:  # fmt: skip
         """The triage, signal and holdings that :meth:`Screening.follow_up` opens for one form, as rows."""
         holder = self._door.registry.holder(known.school)
@@ -156,9 +160,9 @@ class Uploads:
         )  # fmt: skip
         prepared.triages.append(row)
         prepared.holdings.append(held)
-        if critical:
+        if result.crisis:
             row, held = signal_rows(
-                sealer, known, new_id(now_us), result.signal, result.crisis + _ASSESSMENT_TAG + length + text,
+                sealer, known, new_id(now_us), result.signal, result.crisis_record + _ASSESSMENT_TAG + length + text,
                 holder=holder, deadline_us=result.acknowledge_us, now_us=now_us,
             )  # fmt: skip
             prepared.signals.append(row)
@@ -202,8 +206,9 @@ class _Result:
     scores: bytes
     tier: int = 0
     triage: bytes = b""
+    crisis: bool = False
     signal: pb.Signal = field(default_factory=pb.Signal)
-    crisis: bytes = b""
+    crisis_record: bytes = b""
     confirm_us: int = 0
     acknowledge_us: int = 0
 
@@ -220,11 +225,12 @@ class _Results:
         self._now_us = now_us
         self._names = list(scored.totals)
         critical: list[list[bool]] = scored.critical.tolist()
+        columns = [column.tolist() for column in scored.totals.values()]
+        totals: list[tuple[int, ...]] = list(zip(*columns, strict=True)) if columns else [()] * len(critical)
         self._keys = list(
             zip(
                 rules.tolist(), scored.category.tolist(), scored.complete.tolist(), scored.answered.tolist(),
-                map(tuple, critical), zip(*(column.tolist() for column in scored.totals.values()), strict=True),
-                strict=True,
+                map(tuple, critical), totals, strict=True,
             )
         )  # fmt: skip
         self._known: dict[object, _Result] = {}
@@ -256,6 +262,7 @@ class _Results:
             return _Result(scores)
         deadline, signal = self._screening.deadline, signal_of(proposal)
         return _Result(
-            scores, proposal.tier, triage_of(proposal).SerializeToString(), signal, signal.SerializeToString(),
+            scores, proposal.tier, triage_of(proposal).SerializeToString(), proposal.crisis, signal,
+            signal.SerializeToString(),
             deadline(proposal.tier, "confirm", self._now_us), deadline(types.TIER_RED, "acknowledge", self._now_us),
         )  # fmt: skip

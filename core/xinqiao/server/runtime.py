@@ -88,7 +88,7 @@ class Gateway:
         bases = load_bases(Path(settings.legal_bases))
         self.door = Door(policy, bases, self.registry, Students(keys), keys)
         clocks = Clocks(self.bundle.district)
-        library = load_instruments(Path(settings.instruments))
+        library = load_instruments(settings.instruments, settings.instruments_overlay)
         pack = load_triage(Path(settings.triage), library)
         signal_policy = load_signal_policy(Path(settings.policy) / "signals.yaml", bases)
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)

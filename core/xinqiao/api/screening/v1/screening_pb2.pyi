@@ -248,7 +248,7 @@ class Assessment(_message.Message):
     taken_on: _builtins.str
     """ISO 8601 date on which the form was answered."""
     answers: _builtins.bytes
-    """One byte an item, in item order; 255 = not answered."""
+    """One byte an item, in item order, in the coding of the instrument's file; 255 = not answered."""
     category: _builtins.str
     """Band of the total, empty where there is no total."""
     complete: _builtins.bool

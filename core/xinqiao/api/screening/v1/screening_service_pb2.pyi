@@ -64,6 +64,7 @@ class SubmitAssessmentRequest(_message.Message):
     INSTRUMENT_FIELD_NUMBER: _builtins.int
     TAKEN_ON_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    CODING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     instrument: _builtins.str
@@ -72,6 +73,8 @@ class SubmitAssessmentRequest(_message.Message):
     """ISO 8601 date on which the form was answered."""
     answers: _builtins.bytes
     """One byte an item, in item order; 255 = not answered."""
+    coding: _builtins.str
+    """How the answers are coded, such as `1-5` or `0-4`, where the instrument has more than one coding; else empty."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """Who answered."""
@@ -84,10 +87,11 @@ class SubmitAssessmentRequest(_message.Message):
         instrument: _builtins.str = ...,
         taken_on: _builtins.str = ...,
         answers: _builtins.bytes = ...,
+        coding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "instrument", b"instrument", "request_id", b"request_id", "student", b"student", "taken_on", b"taken_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "coding", b"coding", "instrument", b"instrument", "request_id", b"request_id", "student", b"student", "taken_on", b"taken_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -168,22 +172,26 @@ class UploadHeader(_message.Message):
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
     INSTRUMENT_FIELD_NUMBER: _builtins.int
     TAKEN_ON_FIELD_NUMBER: _builtins.int
+    CODING_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """Names the upload for resuming, unique for the caller."""
     instrument: _builtins.str
     """Instrument id of every form."""
     taken_on: _builtins.str
     """ISO 8601 date on which every form was answered."""
+    coding: _builtins.str
+    """How the answers of every form are coded, such as `1-5` or `0-4`, where the instrument has more than one coding."""
     def __init__(
         self,
         *,
         upload_id: _builtins.str = ...,
         instrument: _builtins.str = ...,
         taken_on: _builtins.str = ...,
+        coding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument", "taken_on", b"taken_on", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coding", b"coding", "instrument", b"instrument", "taken_on", b"taken_on", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -105,7 +105,8 @@ class ScreeningServiceServicer:
     def SubmitAssessment(self, request, context):
         """Scores one form, stores it and proposes a tier. A critical item raises a crisis signal whatever the total, also on
         an incomplete form. Durable when answered.
-        Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE}.
+        Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE,
+        CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,7 +116,8 @@ class ScreeningServiceServicer:
         """Streams forms in columnar batches: one header, then batches numbered from 1, each answered with a verdict per row
         once it is durable. After a disconnect, open with the same `upload_id` and go on after `batches_stored`; a batch sent
         again is answered again and not stored again.
-        Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER}, ALREADY_EXISTS/KEY_REUSED.
+        Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER, CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH},
+        ALREADY_EXISTS/KEY_REUSED. One answer of another coding refuses its whole batch.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,13 +40,15 @@ class ScreeningServiceStub:
     SubmitAssessment: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.SubmitAssessmentRequest, _screening_service_pb2.SubmitAssessmentResponse]
     """Scores one form, stores it and proposes a tier. A critical item raises a crisis signal whatever the total, also on
     an incomplete form. Durable when answered.
-    Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE}.
+    Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE,
+    CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH}.
     """
     UploadAssessments: _grpc.StreamStreamMultiCallable[_screening_service_pb2.UploadAssessmentsRequest, _screening_service_pb2.UploadAssessmentsResponse]
     """Streams forms in columnar batches: one header, then batches numbered from 1, each answered with a verdict per row
     once it is durable. After a disconnect, open with the same `upload_id` and go on after `batches_stored`; a batch sent
     again is answered again and not stored again.
-    Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER}, ALREADY_EXISTS/KEY_REUSED.
+    Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER, CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH},
+    ALREADY_EXISTS/KEY_REUSED. One answer of another coding refuses its whole batch.
     """
     GetAssessment: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.GetAssessmentRequest, _screening_service_pb2.GetAssessmentResponse]
     """Returns a form. Answers NOT_FOUND/ASSESSMENT for an absent and for a foreign one alike."""
@@ -93,13 +95,15 @@ class ScreeningServiceAsyncStub(ScreeningServiceStub):
     SubmitAssessment: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.SubmitAssessmentRequest, _screening_service_pb2.SubmitAssessmentResponse]  # type: ignore[assignment]
     """Scores one form, stores it and proposes a tier. A critical item raises a crisis signal whatever the total, also on
     an incomplete form. Durable when answered.
-    Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE}.
+    Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE,
+    CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH}.
     """
     UploadAssessments: _aio.StreamStreamMultiCallable[_screening_service_pb2.UploadAssessmentsRequest, _screening_service_pb2.UploadAssessmentsResponse]  # type: ignore[assignment]
     """Streams forms in columnar batches: one header, then batches numbered from 1, each answered with a verdict per row
     once it is durable. After a disconnect, open with the same `upload_id` and go on after `batches_stored`; a batch sent
     again is answered again and not stored again.
-    Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER}, ALREADY_EXISTS/KEY_REUSED.
+    Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER, CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH},
+    ALREADY_EXISTS/KEY_REUSED. One answer of another coding refuses its whole batch.
     """
     GetAssessment: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.GetAssessmentRequest, _screening_service_pb2.GetAssessmentResponse]  # type: ignore[assignment]
     """Returns a form. Answers NOT_FOUND/ASSESSMENT for an absent and for a foreign one alike."""
@@ -149,7 +153,8 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_screening_service_pb2.SubmitAssessmentResponse, _abc.Awaitable[_screening_service_pb2.SubmitAssessmentResponse]]:
         """Scores one form, stores it and proposes a tier. A critical item raises a crisis signal whatever the total, also on
         an incomplete form. Durable when answered.
-        Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE}.
+        Answers NOT_FOUND/STUDENT, NOT_FOUND/INSTRUMENT, INVALID_ARGUMENT/{ANSWER_COUNT, ANSWER_RANGE, DATE_RANGE,
+        CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH}.
         """
 
     @_abc_1.abstractmethod
@@ -161,7 +166,8 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams forms in columnar batches: one header, then batches numbered from 1, each answered with a verdict per row
         once it is durable. After a disconnect, open with the same `upload_id` and go on after `batches_stored`; a batch sent
         again is answered again and not stored again.
-        Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER}, ALREADY_EXISTS/KEY_REUSED.
+        Answers INVALID_ARGUMENT/{HEADER, BATCH_SHAPE, BATCH_ORDER, CODING_REQUIRED, CODING_UNKNOWN, CODING_MISMATCH},
+        ALREADY_EXISTS/KEY_REUSED. One answer of another coding refuses its whole batch.
         """
 
     @_abc_1.abstractmethod
