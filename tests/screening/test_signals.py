@@ -1,6 +1,7 @@
 """What people notice: every source is kept, a crisis is red whoever saw it, one clock runs for the case."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,14 @@ def test_a_sign_that_the_youth_league_passes_on_is_owed_to_the_guardian_under_th
     report(town, local, source, as_="youth-league", name=pseudonym(town, local, "youth-league"))
     (row,) = town.rows(tables.duties, student=town.inside_id(local))
     assert (row["kind"], row["basis"]) == ("tell-guardian", "signs-are-passed-on")
+
+
+@pytest.mark.parametrize("term", [{"end": date(2026, 10, 11)}, {"start": date(2026, 10, 13)}], ids=["past", "to come"])
+def test_a_basis_that_is_not_in_force_makes_nobody_report(fresh_town, term):
+    bases = fresh_town.gate.gateway.door.bases
+    bases["mandatory-report"] = replace(bases["mandatory-report"], **term)
+    made = report(fresh_town, fresh_town.student(), TEACHER, ABUSE)
+    assert list(made.duties) == [] and made.triage.proposed == types.TIER_RED
 
 
 def test_the_draft_opens_no_door(town):

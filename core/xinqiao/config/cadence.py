@@ -50,6 +50,10 @@ class Cadence(Strict):
             raise refusal("CONFIG/CONFLICT", "intensified is as often as usual", "write day or half_week")
         if self.units and self.per == "partner":
             raise refusal("CONFIG/CONFLICT", "units belong to schools", "write per: school")
+        if self.per == "partner" and self.ask.startswith("SCHOOL_"):
+            raise refusal(
+                "CONFIG/CONFLICT", "no school asks for a report that is not a school's", "write ask: OPERATOR"
+            )
         return self
 
 

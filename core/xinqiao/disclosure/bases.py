@@ -28,10 +28,14 @@ class Basis:
     needs_facts: bool
     notice_hours: int
 
+    def in_force(self, now_us: int) -> bool:
+        """Whether it is law on this business date."""
+        today = local_date(now_us)
+        return self.start <= today and (self.end is None or today <= self.end)
+
     def state(self, purpose: int, roles: frozenset[int], now_us: int) -> str:
         """VALID, or what stands against it: EXPIRED, PURPOSE or RECIPIENT."""
-        today = local_date(now_us)
-        if today < self.start or (self.end is not None and today > self.end):
+        if not self.in_force(now_us):
             return "EXPIRED"
         if purpose not in self.purposes:
             return "PURPOSE"

@@ -233,6 +233,8 @@ class Signals:
         d = tables.duties.c
         names: list[str] = []
         for duty in self.policy.duties(int(signal.kind), int(signal.source), call.caller.roles):
+            if not self._door.bases[duty.basis].in_force(call.tx.now_us):
+                continue
             open_already = call.tx.one(
                 tables.duties.select().where((d.student == known.id) & (d.kind == duty.kind) & (d.state == _DUTY_OPEN))
             )
