@@ -47,6 +47,13 @@ class Bundle:
                 ("district",), "CONFIG/CONFLICT", "not the district of gateway.yaml", "use the overlay of that district"
             )
             raise ConfigError([district.problem(finding)])
+        unknown = [
+            district.problem(Finding(loc, "CONFIG/REFERENCE", "no such partner", "name one of gateway.yaml's partners"))
+            for loc, name in district.named()
+            if name not in self.gateway.partners
+        ]
+        if unknown:
+            raise ConfigError(unknown)
         return district
 
     def check(self, *, allow_repository: bool = False) -> None:
