@@ -142,6 +142,7 @@ class Delivery:
         )
         body = getattr(request, str(row["kind"]))
         body.ParseFromString(payload)
+        request.drill = bool(body.drill)
         if recipient is None:
             self._cancel(tx, row, owner, "NO_PARTNER")
             return None

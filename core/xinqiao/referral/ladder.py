@@ -8,6 +8,7 @@ from xinqiao.disclosure.registry import Registry
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
+from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import overdue
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
@@ -17,7 +18,8 @@ _MINUTE_US = 60_000_000
 
 
 class Ladder:
-    """Moves overdue items up the district's ladder, role by role; the operator at its end keeps them."""
+    """Moves overdue items up the district's ladder, one person after another; the operator at its end keeps them,
+    and from there on every list shows whom to telephone."""
 
     def __init__(
         self,
@@ -27,8 +29,11 @@ class Ladder:
         deadline: Callable[[int, str, int], int],
         operator: str,
         roles: Sequence[int],
+        unconfirmed: Callable[[Tx, str], bool],
     ) -> None:
-        """``roles`` is who is asked next, in order; of a role, the first partner that serves the item's school."""
+        """``roles`` is who is asked next, in order; of a role, everybody who serves the item's school, the one on duty
+        first. ``unconfirmed`` is what happens to an emergency that no hospital has confirmed; whether anything did."""
+        self._unconfirmed = unconfirmed
         self._store = store
         self._door = door
         self._registry = registry
@@ -46,6 +51,8 @@ class Ladder:
     def _climb(self, tx: Tx) -> int:
         rows = overdue(tx, _BATCH)
         for row in rows:
+            if row["step"] == "receive" and self._went_on(tx, str(row["item"])):
+                continue
             holder = self._next(row)
             tx.update(
                 tables.holdings, (row["item"],), holder=holder, escalations=int(row["escalations"]) + 1,
@@ -58,10 +65,19 @@ class Ladder:
             )  # fmt: skip
         return len(rows)
 
+    def _went_on(self, tx: Tx, item: str) -> bool:
+        try:
+            with tx.savepoint():
+                return self._unconfirmed(tx, item)
+        except (KeyGone, SealBroken):  # one unreadable record must not stop the ladder of everybody
+            return False
+
     def _next(self, row: RowMapping) -> str:
         school = str(row["school"])
         serving = [self._registry.with_role(role, school) for role in self._roles if school and role != ROLE_OPERATOR]
-        rungs = [found[0].id for found in serving if found] + [self._operator]
+        on_duty = [self._registry.holder(school)] if school else []
+        rungs = list(dict.fromkeys([*on_duty, *(each.id for found in serving for each in found)]))
+        rungs = [rung for rung in rungs if rung != self._operator] + [self._operator]
         holder = str(row["holder"])
         above = rungs.index(holder) + 1 if holder in rungs else 0
         return rungs[min(above, len(rungs) - 1)]

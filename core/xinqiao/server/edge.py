@@ -64,6 +64,7 @@ class Edge(grpc.GenericRpcHandler):
             "crisis": ThreadPoolExecutor(2, "reader-crisis"),
             "bulk": ThreadPoolExecutor(2, "bulk"),
             "partner": ThreadPoolExecutor(2, "partner"),
+            "question": ThreadPoolExecutor(4, "question"),
         }
         self._buckets: dict[str, tuple[float, float]] = {}
         self._answers: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
@@ -123,7 +124,12 @@ class Edge(grpc.GenericRpcHandler):
 
     async def _run(self, method: Method, caller: Partner, request: Message, data: bytes) -> bytes:
         if method.mutates and not self._pipeline.outside(method):
-            return await self._write(self._pipeline.mutation(method, caller, request, data), method.crisis)
+            question = self._pipeline.question(method, caller, request)
+            answers: object = None
+            if question is not None:
+                answers = await asyncio.get_running_loop().run_in_executor(self._readers["question"], question)
+            command = self._pipeline.mutation(method, caller, request, data, answers)
+            return await self._write(command, method.crisis)
         loop = asyncio.get_running_loop()
         kind = "partner" if self._pipeline.outside(method) else "crisis" if method.crisis else "routine"
         return await loop.run_in_executor(self._readers[kind], self._pipeline.read, method, caller, request)

@@ -66,7 +66,14 @@ class Pipeline:
         """The function calls a partner, so it must not run inside a write transaction."""
         return bool(getattr(self._functions[method.path], "outside_transaction", False))
 
-    def mutation(self, method: Method, caller: Partner, request: Message, data: bytes) -> Callable[[Tx], bytes]:
+    def question(self, method: Method, caller: Partner, request: Message) -> Callable[[], object] | None:
+        """What a mutation asks partners before its transaction; None where there is nothing to ask, as in a red case."""
+        name: str = getattr(self._functions[method.path], "asks_partners", "")
+        return getattr(self.rooms[method.service], name)(request, caller) if name else None
+
+    def mutation(
+        self, method: Method, caller: Partner, request: Message, data: bytes, answers: object = None
+    ) -> Callable[[Tx], bytes]:
         """The command that runs a mutation once per ``request_id`` and replays its answer afterwards."""
         function = self._functions[method.path]
         request_id = str(cast(Any, request).request_id)
@@ -76,7 +83,7 @@ class Pipeline:
             stored = tx.get(tables.requests, caller.id, request_id)
             if stored is not None:
                 return self._replay(tx, stored, digest, method, caller)
-            call = Call(caller, method, tx, self.door, request_id)
+            call = Call(caller, method, tx, self.door, request_id, answers=answers)
             response = function(request, call)
             answer = self._close(response, call, tx)
             if not call.rows:
@@ -184,7 +191,9 @@ class Pipeline:
             validate(request)
             if method.mutates and not self.outside(method):
                 data = request.SerializeToString(deterministic=True)
-                answer = self.store.run(self.mutation(method, caller, request, data), crisis=method.crisis)
+                question = self.question(method, caller, request)
+                command = self.mutation(method, caller, request, data, question() if question else None)
+                answer = self.store.run(command, crisis=method.crisis)
             else:
                 answer = self.read(method, caller, request)
         except Refusal as refusal:

@@ -14,11 +14,15 @@ from grpc_reflection.v1alpha import reflection
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.service import CaseFile
 from xinqiao.config.bundle import Bundle
 from xinqiao.config.clocks import Clocks
+from xinqiao.config.district import District
+from xinqiao.config.duty import PhoneEntry
 from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
@@ -31,6 +35,11 @@ from xinqiao.disclosure.students import Students
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.signing import load_signing_key
+from xinqiao.referral.capacity import Capacity
+from xinqiao.referral.crisis import Plan
+from xinqiao.referral.declines import Permitted, Refusals
+from xinqiao.referral.drills import Drills
+from xinqiao.referral.holdings import PhoneBook
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.service import Referrals
 from xinqiao.screening.instruments import load_instruments
@@ -48,6 +57,7 @@ from xinqiao.store.engine import Store, open_store
 from xinqiao.store.sql import func
 
 _SKEW_US = 300_000_000
+_US = timedelta(microseconds=1)
 _log = logging.getLogger("xinqiao.server")
 
 
@@ -60,7 +70,8 @@ class Gateway:
         self.host = host or AdapterHost.load(None)
         self.bundle = Bundle(config, self.host.settings_models())
         settings = self.settings = self.bundle.gateway
-        self.registry = Registry(_partners(settings))
+        clocks = self._clocks = Clocks(self.bundle.district)
+        self.registry = Registry(_partners(settings), lambda school: clocks.on_duty(school, self.clock.now_us()))
         operators = self.registry.with_role(options.ROLE_OPERATOR)
         self.operator = operators[0].id if operators else "operator"
         self.store: Store = open_store(
@@ -84,12 +95,16 @@ class Gateway:
         policy = load_policy(Path(settings.policy) / "disclosure.yaml")
         bases = load_bases(Path(settings.legal_bases))
         self.door = Door(policy, bases, self.registry, Students(keys), keys)
-        clocks = Clocks(self.bundle.district)
+        clocks, district = self._clocks, self.bundle.district
         library = load_instruments(Path(settings.instruments))
         pack = load_triage(Path(settings.triage), library)
         screening = Screening(self.door, library, pack, clocks.deadline)
         screening.uploads = Uploads(screening)
-        referrals = Referrals(self.door, clocks.deadline, self._declared)
+        plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
+        referrals = Referrals(
+            self.door, clocks.deadline, self._declared, Capacity(self._capacity, district.services), plan,
+            _refusals(district), _phones(district),
+        )  # fmt: skip
         signing_key = load_signing_key(Path(settings.journal.signing_key))
         self.checkpointer = Checkpointer(self.store, signing_key, settings.deployment)
         self.exchanges = Exchanges(
@@ -119,7 +134,15 @@ class Gateway:
             },
         )
         rungs = [int(options.Role.Value(f"ROLE_{role}")) for role in self.bundle.district.ladder]
-        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator, rungs)
+        self.ladder = Ladder(
+            self.store, self.door, self.registry, clocks.deadline, self.operator, rungs,
+            referrals.fallback.unconfirmed,
+        )  # fmt: skip
+        self.drills = Drills(
+            self.store, self.door, self.pipeline.call, referrals.book, referrals.post, plan,
+            district.crisis.drill_time // _US,
+        )  # fmt: skip
+        referrals.drills = self.drills
         pace = settings.delivery
         self.delivery = Delivery(
             self.store,
@@ -145,7 +168,9 @@ class Gateway:
         self.ticks = Ticks(
             {
                 "checkpoint": (settings.journal.checkpoint_seconds, self.checkpointer.run_once),
-                "ladder": (5.0, self.ladder.climb),
+                # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
+                "ladder": (1.0, self.ladder.climb),
+                "drills": (1.0, self.drills.end_due),
                 "intake": (2.0, self.read_all),
                 "exchanges": (30.0, self.run_due),
             }
@@ -229,6 +254,10 @@ class Gateway:
             mask |= 1 << int(field_class)
         return mask
 
+    def _capacity(self, agency: str, request: CapacityRequest) -> CapacityResponse | None:
+        handle = self.host.agencies.get(agency)
+        return handle.capacity(request, self.bundle.district.capacity_wait.total_seconds()) if handle else None
+
     def _listen(self, settings: Settings) -> None:
         ready: list[int | BaseException] = []
         started = threading.Event()
@@ -276,6 +305,28 @@ class Gateway:
 
 def _brings(handle: AgencyHandle) -> bool:
     return handle.manifest is not None and "read" in handle.manifest.capabilities
+
+
+def _refusals(district: District) -> Refusals:
+    declines = district.declines
+    return Refusals(
+        int(types.Tier.Value(f"TIER_{declines.suspected_from}")),
+        {each.code: Permitted((each.names.zh, each.names.en), each.suspected) for each in declines.reasons},
+    )
+
+
+def _phones(district: District) -> PhoneBook:
+    def phone(entry: PhoneEntry) -> types.Phone:
+        return types.Phone(
+            title_zh=entry.names.zh, title_en=entry.names.en, number=entry.phone, hours=str(entry.hours)
+        )
+
+    entries = district.phone_list
+    return PhoneBook(
+        tuple((str(entry.partner), phone(entry)) for entry in entries if entry.partner),
+        tuple(phone(entry) for entry in entries if not entry.partner),
+        district.crisis.channels,
+    )
 
 
 def _spec(name: str, settings: Settings) -> AgencySpec:
