@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from pydantic import BaseModel
 from sqlalchemy import create_engine, make_url
 
-from xinqiao.adapters.errors import PartnerUnavailable
+from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.adapters.protocols import AdapterKind
@@ -74,10 +74,11 @@ class NoSettings(BaseModel):
 
 @dataclass
 class Recorder:
-    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable."""
+    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable, ``refusing`` picky."""
 
     seen: list[tuple[str, DeliverRequest]] = field(default_factory=list)
     down: bool = False
+    refusing: bool = False
 
     def kinds(self, folder: Path) -> AdapterHost:
         recorder = self
@@ -92,6 +93,8 @@ class Recorder:
             def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
                 if recorder.down:
                     raise PartnerUnavailable("down")
+                if recorder.refusing:
+                    raise RecordRejected("DATA/REFUSED", "not this one")
                 recorder.seen.append((self.agency, request))
                 return DeliverResponse(receipt=f"r-{len(recorder.seen)}")
 

@@ -85,6 +85,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    drill = call(wire.OPERATOR, referral.StartDrillRequest()).drill
+    assert call(wire.OPERATOR, referral.GetDrillRequest(name=drill.name)).drill.school == drill.school
+    assert call(wire.OPERATOR, referral.FinishDrillRequest(name=drill.name)).drill.end_time_us
+    assert [d.name for d in call(wire.OPERATOR, referral.ListDrillsRequest()).drills] == [drill.name]
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

@@ -2,7 +2,12 @@
 
 from collections.abc import Callable
 
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION, PURPOSE_TREATMENT, ROLE_HOSPITAL
+from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_SCORES,
+    PURPOSE_EDUCATION,
+    PURPOSE_TREATMENT,
+    ROLE_HOSPITAL,
+)
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.screening.v1.screening_pb2 import Assessment
 from xinqiao.contract.errors import Refusal
@@ -57,13 +62,15 @@ class Post:
         reachable = [guardian for guardian in package.student.guardians if not guardian.in_conflict]
         del package.student.guardians[:]
         package.student.guardians.extend(reachable)
-        package.assessments.extend(self._forms(tx, known.id, recipient.agency))
+        basis = door.bases.get(referral.basis)
+        if basis is None or basis.classes >> FIELD_CLASS_SCORES & 1:
+            # Under a basis without scores not even their empty shells go: how many forms there are is a fact too.
+            package.assessments.extend(self._forms(tx, known.id, recipient.agency))
         consent = consented(tx, known.id, recipient.agency, PURPOSE_TREATMENT)
         if referral.basis:
-            found = door.bases.get(referral.basis)
-            if found is not None:
-                package.basis.id, package.basis.version = found.id, found.version
-                package.basis.citation = found.citation.get("zh", "")
+            if basis is not None:
+                package.basis.id, package.basis.version = basis.id, basis.version
+                package.basis.citation = basis.citation.get("zh", "")
         elif consent.consent:
             row = tx.get(tables.consents, consent.consent)
             if row is not None:
