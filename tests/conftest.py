@@ -94,7 +94,7 @@ class Recorder:
                 if recorder.down:
                     raise PartnerUnavailable("down")
                 if recorder.refusing:
-                    raise RecordRejected("DATA/REFUSED", "not this one")
+                    raise RecordRejected("DATA/REFUSED", "not this one", "referral")
                 recorder.seen.append((self.agency, request))
                 return DeliverResponse(receipt=f"r-{len(recorder.seen)}")
 

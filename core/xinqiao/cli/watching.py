@@ -1,13 +1,10 @@
-"""`xinqiao adapters list`, `deliveries ...`, `holdings`: what an operator watches on a running gateway."""
+"""`xinqiao adapters list`, `deliveries ...`: what an operator watches on a running gateway."""
 
 from pathlib import Path
 
 from xinqiao.api.common.v1.options_pb2 import Lane
-from xinqiao.api.common.v1.types_pb2 import Holding, Tier
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
-from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
 from xinqiao.cli.output import as_json, plain, say, table, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.texts import Texts
@@ -62,30 +59,6 @@ def retry(texts: Texts, config: Path, partner: str, address: str, *, names: list
     return 0
 
 
-def holdings(texts: Texts, config: Path, partner: str, address: str, *, limit: int, json: bool) -> int:
-    """Print open items, overdue first."""
-    with connect(texts, config, partner, address) as remote:
-        stub = ReferralServiceStub(remote.channel)
-
-        def ask(size: int, token: str) -> tuple[list[Holding], str]:
-            page = remote.call(stub.ListHoldings, ListHoldingsRequest(page_size=size, page_token=token))
-            return list(page.holdings), page.next_page_token
-
-        found = remote.pages(ask, limit)
-    if json:
-        as_json([plain(each) for each in found])
-    elif not found:
-        say(texts("nothing"))
-    else:
-        names = ("item", "kind", "holder", "deadline", "step", "tier", "escalations")
-        rows = [
-            (each.item, each.kind, each.holder, when(each.deadline_us), each.step, _tier(each), each.escalations)
-            for each in found
-        ]
-        table([texts(f"col.{name}") for name in names], rows, numbers=(6,))
-    return 0
-
-
 def _print_deliveries(texts: Texts, found: list[rpc.Delivery], *, json: bool) -> None:
     if json:
         as_json([plain(each) for each in found])
@@ -107,10 +80,6 @@ def _print_deliveries(texts: Texts, found: list[rpc.Delivery], *, json: bool) ->
 
 def _agency_state(each: rpc.AgencyStatus) -> str:
     return rpc.AgencyState.Name(each.state).removeprefix("AGENCY_STATE_").lower()
-
-
-def _tier(each: Holding) -> str:
-    return _short(Tier.Name(each.tier)) if each.tier else ""
 
 
 def _short(name: str) -> str:

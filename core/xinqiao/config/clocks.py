@@ -39,9 +39,8 @@ class Clocks:
         if step == "receive":  # the crisis lane's own clock, the same for every tier
             return now_us + self._crisis.next_after // _US
         clocks = getattr(self._clocks, _TIERS.get(tier, "YELLOW"))
-        limit: timedelta | None = getattr(clocks, step) if step in _OWN else None
-        if limit is None:
-            limit = getattr(clocks, _CLOCK_OF[step])
+        own: timedelta | None = getattr(clocks, step) if step in _OWN else None
+        limit: timedelta = getattr(clocks, _CLOCK_OF[step]) if own is None else own
         if isinstance(limit, WorkingTime):
             return self._calendar.add_working_time(now_us, limit)
         return now_us + limit // _US

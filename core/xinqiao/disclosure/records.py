@@ -11,7 +11,6 @@ from xinqiao.store import tables
 from xinqiao.store.drills import no_past_drill
 from xinqiao.store.sql import ColumnElement, RowMapping, Table
 
-
 _PRACTISED = (tables.signals, tables.triages, tables.referrals)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import NamedTuple
 
 from xinqiao.api.adapter.v1 import adapter_service_pb2 as adapter
@@ -49,7 +50,7 @@ class Capacity:
 
         def ask() -> Answers:
             with ThreadPoolExecutor(len(named)) as threads:
-                answers = list(threads.map(lambda each: self._ask(each, asked), named))
+                answers = list(threads.map(self._ask, named, repeat(asked)))
             return {each: answer.capacity if answer else 0 for each, answer in zip(named, answers, strict=True)}
 
         return ask

@@ -40,7 +40,7 @@ def list_holdings(request: rpc.ListHoldingsRequest, call: Call, phones: PhoneBoo
         after=position(request.page_token),
         limit=size + 1,
     )
-    response = rpc.ListHoldingsResponse()
+    response = rpc.ListHoldingsResponse(time_us=call.reading.now_us)
     for row in rows[:size]:
         holding = types.Holding(
             item=row["item"], kind=row["kind"], holder=row["holder"], deadline_us=row["deadline_us"],

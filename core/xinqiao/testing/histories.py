@@ -25,7 +25,9 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     DeliverRequest,
     DeliverResponse,
 )
+from xinqiao.api.casefile.v1 import casefile_pb2 as case
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
@@ -39,6 +41,7 @@ SCHOOL: Final = "kunshan-no1-middle"
 PSYCHOLOGIST: Final = "psych-chen"
 HOSPITALS: Final = ("kunshan-mental-health", "second-hospital")
 _CODE: Final = "3205830001"
+_CONSENTED: Final[tuple[Any, ...]] = (2, 3, 4, 5, 6, 7, 8, 11, 12, 14)
 _CLASSES: Final = (
     "CASE_REF, IDENTITY, CONTACT, SCHOOL, TIER, SCORES, REFERRAL_REASON, CRISIS_FACT, LOCATION, CONSENT_EVIDENCE"
 )
@@ -93,15 +96,15 @@ class Ward:
                 del request, timeout_s
                 if ward.mood == "down":
                     raise PartnerUnavailable("down")
-                answer = ward.luck.choice((0, 1, 1, 2, 3, 4))
-                return CapacityResponse(capacity=answer)  # type: ignore[arg-type]
+                answer: Any = ward.luck.choice((0, 1, 1, 2, 3, 4))
+                return CapacityResponse(capacity=answer)
 
             def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
                 del timeout_s
                 if ward.mood == "down":
                     raise PartnerUnavailable("down")
                 if ward.mood == "refusing":
-                    raise RecordRejected("DATA/REFUSED", "not this one")
+                    raise RecordRejected("DATA/REFUSED", "not this one", "referral")
                 ward.received[request.request_id] += 1
                 if ward.mood == "mute":
                     raise PartnerUnavailable("taken, but the answer was lost")
@@ -112,7 +115,8 @@ class Ward:
 
         path = folder / "ward.yaml"
         path.write_text(_MANIFEST, "utf-8")
-        kind = AdapterKind("ward", _None, Adapter, lambda settings: [], lambda folder: None)  # type: ignore[arg-type,return-value]
+        no_simulator: Any = None
+        kind = AdapterKind("ward", _None, Adapter, lambda settings: [], no_simulator)
         return AdapterHost({"ward": kind}, {"ward": load_manifest(path)}, {})
 
 
@@ -171,9 +175,9 @@ class Histories:
         """A new case: a signal, a person's word, and a referral of some kind, or a draft of one."""
         if len(self._students) < 40:
             self._students.append(self._student())
-        student = {"local_id": self.luck.choice(self._students)}
-        raised: Any = self._call(PSYCHOLOGIST, screening.ReportSignalRequest(
-            source=2, kind=1, facts="facts", student=student))  # fmt: skip
+        student: Any = {"local_id": self.luck.choice(self._students)}
+        words: Any = {"source": 2, "kind": 1, "facts": "facts", "student": student}
+        raised: Any = self._call(PSYCHOLOGIST, screening.ReportSignalRequest(**words))
         emergency = self.luck.random() < 0.3
         if not emergency or self.luck.random() < 0.5:
             tier: Any = self.luck.choice((_RED, _RED, _ORANGE, _YELLOW))
@@ -311,17 +315,17 @@ class Histories:
             if self.luck.random() < 0.8:
                 request = casefile.RecordConsentRequest()
                 request.student.local_id = local
-                request.consent.recipient, request.consent.purpose = hospital, 2
-                request.consent.classes.extend([2, 3, 4, 5, 6, 7, 8, 11, 12, 14])
+                request.consent.recipient, request.consent.purpose = hospital, PURPOSE_TREATMENT
+                request.consent.classes.extend(_CONSENTED)
                 request.consent.not_after_us = self.clock.now_us() + int(timedelta(days=360).total_seconds() * 1e6)
-                request.consent.signer, request.consent.state = 3, 1
+                request.consent.signer, request.consent.state = case.SIGNER_BOTH, case.CONSENT_STATE_GIVEN
                 request.consent.form_version, request.consent.evidence_sha256 = "1", bytes(32)
                 self._call(PSYCHOLOGIST, request)
         return local
 
     def _event_request(self, name: str, event: int) -> Message:
         if event == pb.REFERRAL_EVENT_REPORT_OUTCOME:
-            outcome = pb.Outcome(diagnosis="d", treatment="t", fitness=1, school_advice="a", care_advice="c")
+            outcome = pb.Outcome(diagnosis="d", treatment="t", fitness=pb.FITNESS_ATTEND, school_advice="a")
             return rpc.ReportOutcomeRequest(request_id=self._key(), name=name, outcome=outcome)
         code = self.luck.choice(("already-in-care", "already-in-care", "no-capacity", ""))
         return rpc.AdvanceReferralRequest(
@@ -383,6 +387,7 @@ def _settings(settings: dict[str, Any]) -> None:
     first = settings["partners"][HOSPITALS[0]]
     settings["partners"][HOSPITALS[1]] = {
         "kind": "hospital", "names": {"zh": "第二医院", "en": "Second hospital"}, "roles": ["HOSPITAL"],
-        "spiffe": f"spiffe://xinqiao.example/partner/{HOSPITALS[1]}", "agreement": {name: str(value) for name, value in first["agreement"].items()},
+        "spiffe": f"spiffe://xinqiao.example/partner/{HOSPITALS[1]}",
+        "agreement": {name: str(value) for name, value in first["agreement"].items()},
     }  # fmt: skip
     settings["adapters"] = {name: {"adapter": "ward", "settings": {}} for name in HOSPITALS}

@@ -457,8 +457,11 @@ class ListHoldingsResponse(_message.Message):
 
     HOLDINGS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page, empty at the end."""
+    time_us: _builtins.int
+    """Gateway time, microseconds since 1970 UTC: what is overdue is judged by it."""
     @_builtins.property
     def holdings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Holding]:
         """Overdue first."""
@@ -468,10 +471,11 @@ class ListHoldingsResponse(_message.Message):
         *,
         holdings: _abc.Iterable[_types_pb2.Holding] | None = ...,
         next_page_token: _builtins.str = ...,
+        time_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holdings", b"holdings", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holdings", b"holdings", "next_page_token", b"next_page_token", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
