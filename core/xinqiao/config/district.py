@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 from pydantic import Field, model_validator
 
 from xinqiao.config.duty import Crisis, Declines, PhoneEntry, Roster
-from xinqiao.config.fields import DistrictCode, Duration, Limit, Slug
+from xinqiao.config.fields import DistrictCode, Duration, Limit, Slug, WorkingTime
 from xinqiao.config.loader import FileModel, Strict
 from xinqiao.config.problems import Finding, refusal
 from xinqiao.config.settings import Names, Role
@@ -67,6 +67,8 @@ class Clocks(Strict):
             red, orange, yellow = (getattr(tier, step) for tier in (self.RED, self.ORANGE, self.YELLOW))
             if not red <= orange <= yellow:
                 raise refusal("CONFIG/CONFLICT", f"a sterner tier has a slower `{step}`", "RED <= ORANGE <= YELLOW")
+        if isinstance(self.RED.acknowledge, WorkingTime) or isinstance(self.RED.guardian, WorkingTime):
+            raise refusal("CONFIG/CONFLICT", "red does not wait for office hours", "leave ` working` out")
         return self
 
 

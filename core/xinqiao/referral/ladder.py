@@ -61,7 +61,7 @@ class Ladder:
         for row in rows:
             if row["step"] == "receive" and self._went_on(tx, str(row["item"])):
                 continue
-            holder = self._next(row)
+            holder = self._next(tx, row)
             tx.update(
                 tables.holdings, (row["item"],), holder=holder, escalations=int(row["escalations"]) + 1,
                 deadline_us=tx.now_us + max(30 * _MINUTE_US, self._span(row, tx.now_us)),
@@ -80,15 +80,22 @@ class Ladder:
         except (KeyGone, SealBroken):  # one unreadable record must not stop the ladder of everybody
             return False
 
-    def _next(self, row: RowMapping) -> str:
+    def _next(self, tx: Tx, row: RowMapping) -> str:
+        """Who is on duty now, then everybody else in order who has not had it yet, at last the operator.
+
+        Who has had it is asked of the journal, for who is on duty changes from day to day and nobody may be skipped.
+        """
         school = str(row["school"])
         serving = [self._registry.with_role(role, school) for role in self._roles if school and role != ROLE_OPERATOR]
         on_duty = [self._registry.holder(school)] if school else []
-        rungs = list(dict.fromkeys([*on_duty, *(each.id for found in serving for each in found)]))
-        rungs = [rung for rung in rungs if rung != self._operator] + [self._operator]
-        holder = str(row["holder"])
-        above = rungs.index(holder) + 1 if holder in rungs else 0
-        return rungs[min(above, len(rungs) - 1)]
+        rungs = dict.fromkeys([*on_duty, *(each.id for found in serving for each in found)])
+        had = {str(row["holder"])}
+        if row["escalations"]:
+            j = tables.journal.c
+            told = tables.journal.select().where((j.resource == row["item"]) & (j.kind == "escalated"))
+            newest = told.order_by(j.at_us.desc(), j.seq.desc()).limit(int(row["escalations"]))
+            had |= {str(each["partner"]) for each in tx.all(newest)}
+        return next((rung for rung in rungs if rung not in had and rung != self._operator), self._operator)
 
     def _span(self, row: RowMapping, now_us: int) -> int:
         try:
