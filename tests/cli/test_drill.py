@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.cli.test_serving import Served
+
 from xinqiao.adapters.host import AdapterHost
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.gateway.v1.gateway_service_pb2 import GetStatusRequest
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.contract.fields import present
@@ -103,6 +104,8 @@ def test_after_a_minute_without_any_confirmation_a_person_holds_the_telephone_wi
     assert [each["partner"] for each in town.journal(kind="crisis.phone")] == [town.PSYCH]
     listed = {h.item: h for h in town.call(town.PSYCH, rpc.ListHoldingsRequest()).holdings}
     numbers = [phone.number for phone in listed[second].phones]
+    status = town.call(town.OPERATOR, GetStatusRequest())
+    assert (status.to_telephone, [phone.number for phone in status.phones]) == (1, numbers)
     assert numbers[:2] == ["051200000001", "051200000002"]
     assert {"110", "120", "12356"} <= set(numbers)
     after(town, 1801)

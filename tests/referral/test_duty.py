@@ -4,8 +4,8 @@ import threading
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-
 from tests.referral.conftest import second_channel
+
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
@@ -53,7 +53,9 @@ def test_the_shipped_clocks_are_the_ones_of_the_district(tier, step, span):
 
 
 def test_a_working_time_clock_skips_nights_that_are_no_office_hours_and_holidays(tmp_path):
-    overlay = district(tmp_path, "clocks: {ORANGE: {acknowledge: PT4H working, guardian: PT24H, accept: PT48H, outcome: P14D}}")
+    overlay = district(
+        tmp_path, "clocks: {ORANGE: {acknowledge: PT4H working, guardian: PT24H, accept: PT48H, outcome: P14D}}"
+    )
     offices = WorkCalendar(hours=((datetime(1, 1, 1, 8, 30).time(), datetime(1, 1, 1, 17, 30).time()),))
     clocks = Clocks(overlay, offices)
     # 2026-09-30 is a Wednesday before the National Day holiday of 1 to 7 October.

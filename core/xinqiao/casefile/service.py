@@ -218,7 +218,9 @@ class CaseFile:
         if request.told and duty.kind == "tell-guardian":
             guardians = self.door.students.load(call.tx, student, call.caller.agency).guardians
             if any(each.in_conflict and each.full_name == request.told for each in guardians):
-                raise Refusal("FAILED_PRECONDITION", "GUARDIAN_IN_CONFLICT", "this guardian must not be told; tell another")
+                raise Refusal(
+                    "FAILED_PRECONDITION", "GUARDIAN_IN_CONFLICT", "this guardian must not be told; tell another"
+                )
         duty.state, duty.how = pb.DUTY_STATE_DISCHARGED, request.how
         record = duty.SerializeToString()
         call.tx.update(

@@ -387,4 +387,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "演练 {name} 进行中；查看报告：xinqiao drill show {name}",
     ),
     "drill.mark": ("DRILL", "演练"),
+    "telephone": (
+        "TELEPHONE NOW: {count} emergencies that no hospital has confirmed. {numbers}",
+        "立即电话：{count} 件紧急转介尚无医院确认。{numbers}",
+    ),
 }

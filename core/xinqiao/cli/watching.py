@@ -23,6 +23,9 @@ def list_adapters(texts: Texts, config: Path, partner: str, address: str, *, jso
             holdings=status.holdings, overdue=status.overdue,
         )
     )  # fmt: skip
+    if status.to_telephone:
+        numbers = ", ".join(f"{p.title_zh if texts.language == 'zh' else p.title_en} {p.number}" for p in status.phones)
+        say(texts("telephone", count=status.to_telephone, numbers=numbers))
     headings = [texts(f"col.{name}") for name in ("agency", "adapter", "state", "message")]
     rows = [(each.agency, each.adapter, _agency_state(each), each.message) for each in status.agencies]
     table(headings, rows)

@@ -125,7 +125,9 @@ class Drills:
     # -- the play ---------------------------------------------------------------------------------------------------
 
     def _school(self, asked: str) -> str:
-        served = [school for p in self._door.registry.with_role(options.ROLE_SCHOOL_PSYCHOLOGIST) for school in p.schools]
+        served = [
+            school for p in self._door.registry.with_role(options.ROLE_SCHOOL_PSYCHOLOGIST) for school in p.schools
+        ]
         school = asked or min(served, default="")
         if school not in served:
             raise Refusal("INVALID_ARGUMENT", "SCHOOL", "no psychologist serves a school of this code")
@@ -204,7 +206,9 @@ class Drills:
             if each["state"] in FINAL:
                 continue
             referral = self._book.load(each)
-            change(referral, pb.REFERRAL_EVENT_CANCEL, pb.REFERRAL_STATE_CANCELLED, ACTOR, tx.now_us, f"{MARK} 结束 over")
+            change(
+                referral, pb.REFERRAL_EVENT_CANCEL, pb.REFERRAL_STATE_CANCELLED, ACTOR, tx.now_us, f"{MARK} 结束 over"
+            )
             self._book.store(tx, each, referral)
             self._post.tell_other_side(tx, each, "sender", referral, ACTOR)
             self._book.journal(tx, each, pb.REFERRAL_EVENT_CANCEL, "DRILL_OVER")

@@ -20,13 +20,18 @@ class PhoneBook:
     public: tuple[types.Phone, ...] = ()
     channels: Sequence[str] = ()
 
+    @property
+    def emergency(self) -> list[types.Phone]:
+        """The hospitals of the crisis lane in order, then the public numbers."""
+        hospitals = [phone for channel in self.channels for partner, phone in self.own if partner == channel]
+        return [*hospitals, *self.public]
+
     def of(self, row: RowMapping) -> list[types.Phone]:
         """Whom to telephone about a holding: its holder; at step ``phone`` the hospitals in order, then everybody."""
         if row["step"] != "phone":
             found = [phone for partner, phone in self.own if partner == row["holder"]]
             return found or (list(self.public) if row["escalations"] > 1 else [])
-        hospitals = [phone for channel in self.channels for partner, phone in self.own if partner == channel]
-        return [*hospitals, *self.public]
+        return self.emergency
 
 
 def list_holdings(request: rpc.ListHoldingsRequest, call: Call, phones: PhoneBook) -> rpc.ListHoldingsResponse:

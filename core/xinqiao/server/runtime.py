@@ -100,10 +100,11 @@ class Gateway:
         pack = load_triage(Path(settings.triage), library)
         screening = Screening(self.door, library, pack, clocks.deadline)
         screening.uploads = Uploads(screening)
+        phones = _phones(district)
         plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
         referrals = Referrals(
             self.door, clocks.deadline, self._declared, Capacity(self._capacity, district.services), plan,
-            _refusals(district), _phones(district),
+            _refusals(district), phones,
         )  # fmt: skip
         signing_key = load_signing_key(Path(settings.journal.signing_key))
         self.checkpointer = Checkpointer(self.store, signing_key, settings.deployment)
@@ -129,7 +130,7 @@ class Gateway:
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
-                    settings.deployment, policy.version, self.host.agencies
+                    settings.deployment, policy.version, self.host.agencies, phones.emergency
                 ),
             },
         )
@@ -317,9 +318,7 @@ def _refusals(district: District) -> Refusals:
 
 def _phones(district: District) -> PhoneBook:
     def phone(entry: PhoneEntry) -> types.Phone:
-        return types.Phone(
-            title_zh=entry.names.zh, title_en=entry.names.en, number=entry.phone, hours=str(entry.hours)
-        )
+        return types.Phone(title_zh=entry.names.zh, title_en=entry.names.en, number=entry.phone, hours=str(entry.hours))
 
     entries = district.phone_list
     return PhoneBook(

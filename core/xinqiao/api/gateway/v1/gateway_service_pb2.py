@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
+from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xbb\x02\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xfe\x02\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xff\x02\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x12\x14\n\x0cto_telephone\x18\t \x01(\x05\x12,\n\x06phones\x18\n \x03(\x0b\x32\x1c.xinqiao.api.common.v1.Phone\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xfe\x02\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,28 +70,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \001'
   _globals['_GATEWAYSERVICE'].methods_by_name['RetryDelivery']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \002'
-  _globals['_AGENCYSTATE']._serialized_start=1392
-  _globals['_AGENCYSTATE']._serialized_end=1568
-  _globals['_DELIVERYSTATE']._serialized_start=1571
-  _globals['_DELIVERYSTATE']._serialized_end=1759
-  _globals['_GETSTATUSREQUEST']._serialized_start=138
-  _globals['_GETSTATUSREQUEST']._serialized_end=162
-  _globals['_GETSTATUSRESPONSE']._serialized_start=165
-  _globals['_GETSTATUSRESPONSE']._serialized_end=480
-  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_start=428
-  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_end=474
-  _globals['_AGENCYSTATUS']._serialized_start=482
-  _globals['_AGENCYSTATUS']._serialized_end=604
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=606
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=715
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=717
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=826
-  _globals['_DELIVERY']._serialized_start=829
-  _globals['_DELIVERY']._serialized_end=1093
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1096
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1306
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1308
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1389
-  _globals['_GATEWAYSERVICE']._serialized_start=1762
-  _globals['_GATEWAYSERVICE']._serialized_end=2144
+  _globals['_AGENCYSTATE']._serialized_start=1495
+  _globals['_AGENCYSTATE']._serialized_end=1671
+  _globals['_DELIVERYSTATE']._serialized_start=1674
+  _globals['_DELIVERYSTATE']._serialized_end=1862
+  _globals['_GETSTATUSREQUEST']._serialized_start=173
+  _globals['_GETSTATUSREQUEST']._serialized_end=197
+  _globals['_GETSTATUSRESPONSE']._serialized_start=200
+  _globals['_GETSTATUSRESPONSE']._serialized_end=583
+  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_start=531
+  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_end=577
+  _globals['_AGENCYSTATUS']._serialized_start=585
+  _globals['_AGENCYSTATUS']._serialized_end=707
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=709
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=818
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=820
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=929
+  _globals['_DELIVERY']._serialized_start=932
+  _globals['_DELIVERY']._serialized_end=1196
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1199
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1409
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1411
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1492
+  _globals['_GATEWAYSERVICE']._serialized_start=1865
+  _globals['_GATEWAYSERVICE']._serialized_end=2247
 # @@protoc_insertion_point(module_scope)
