@@ -63,7 +63,7 @@ class Fallback:
             # This channel may not be told; that it was not, and why, is on record, and the next one is tried.
             self._record(tx, row, "refused", "deny", channel, refusal.reason)
             return False
-        if passed_on.basis and not self._book.load(row).basis:
+        if passed_on.basis:  # each disclosure without consent owes its own notice
             open_duty(
                 tx, self._book.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
                 item=passed_on.name, holder=self._book.door.registry.holder(str(row["school"])), tier=int(row["tier"]),
