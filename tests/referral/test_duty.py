@@ -185,6 +185,17 @@ def test_what_is_overdue_goes_to_who_is_on_duty_then_to_the_next_person_and_at_l
     assert seen == ["worker-lu", "psych-chen", town.SCHOOL, town.OPERATOR, town.OPERATOR]
 
 
+def test_what_began_with_the_psychologist_never_comes_back_to_her(resident):
+    town = resident
+    signal = town.submit(town.student()).signal
+    seen = [held(town, signal)["holder"]]
+    for _ in range(5):
+        town.clock.advance(timedelta(days=1))
+        town.gate.gateway.ladder.climb()
+        seen.append(held(town, signal)["holder"])
+    assert seen == ["psych-chen", "worker-lu", town.SCHOOL, town.OPERATOR, town.OPERATOR, town.OPERATOR]
+
+
 def test_at_the_end_of_the_ladder_the_list_shows_whom_to_telephone(resident):
     town = resident
     local = town.student()

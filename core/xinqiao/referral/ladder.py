@@ -68,7 +68,7 @@ class Ladder:
             )  # fmt: skip
             append(
                 tx, kind="escalated", decision="permit", actor="gateway", partner=holder, purpose=PURPOSE_OPERATION,
-                student=row["student"], resource=str(row["item"]), reason=f"{row['step']}:overdue",
+                student=row["student"], resource=str(row["item"]), reason=f"{row['step']}:overdue:{row['holder']}",
                 policy_version=self._door.policy.version,
             )  # fmt: skip
         return len(rows)
@@ -85,6 +85,8 @@ class Ladder:
 
         Who has had it is asked of the journal, for who is on duty changes from day to day and nobody may be skipped.
         """
+        if row["holder"] == self._operator:
+            return self._operator
         school = str(row["school"])
         serving = [self._registry.with_role(role, school) for role in self._roles if school and role != ROLE_OPERATOR]
         on_duty = [self._registry.holder(school)] if school else []
@@ -94,7 +96,8 @@ class Ladder:
             j = tables.journal.c
             told = tables.journal.select().where((j.resource == row["item"]) & (j.kind == "escalated"))
             newest = told.order_by(j.at_us.desc(), j.seq.desc()).limit(int(row["escalations"]))
-            had |= {str(each["partner"]) for each in tx.all(newest)}
+            for each in tx.all(newest):  # from whom it went to whom
+                had |= {str(each["partner"]), str(each["reason"]).rpartition(":")[2]}
         return next((rung for rung in rungs if rung not in had and rung != self._operator), self._operator)
 
     def _span(self, row: RowMapping, now_us: int) -> int:
