@@ -3,6 +3,7 @@
 #   make run ROSTER=roster.zip SCORES=sheet.csv    use other files
 #   make run STAY=1                                leave the gateway up afterwards
 #   make test ARGS="-k door -x"                    hand arguments to pytest
+#   make replay ARGS="--seed 7 --days 365"         play a random year of referrals with crashes
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +15,7 @@ PROJECTS := pyproject.toml plugins/school/pyproject.toml plugins/hospital/pyproj
 AGAINST ?= main
 
 .DELETE_ON_ERROR:
-.PHONY: install run test lint bench generate check requirements clean
+.PHONY: install run test lint bench replay generate check requirements clean
 
 install: $(VENV)/.installed
 
@@ -59,6 +60,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench $(ARGS)
+
+replay: $(VENV)/.dev
+	$(BIN)/python tests/tools/replay.py $(ARGS)
 
 generate: $(VENV)/.dev
 	$(BIN)/buf format -w

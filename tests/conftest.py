@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from pydantic import BaseModel
 from sqlalchemy import create_engine, make_url
 
-from xinqiao.adapters.errors import PartnerUnavailable
+from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.adapters.protocols import AdapterKind
@@ -89,10 +89,12 @@ class NoSettings(BaseModel):
 
 @dataclass
 class Recorder:
-    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable, ``before`` acts first."""
+    """The partner side of every agency: what arrived, in order; ``down`` makes it unreachable, ``refusing`` picky,
+    ``before`` acts first."""
 
     seen: list[tuple[str, DeliverRequest]] = field(default_factory=list)
     down: bool = False
+    refusing: bool = False
     before: Callable[[DeliverRequest], None] | None = None
 
     def kinds(self, folder: Path) -> AdapterHost:
@@ -110,6 +112,8 @@ class Recorder:
                     raise PartnerUnavailable("down")
                 if recorder.before is not None:
                     recorder.before(request)
+                if recorder.refusing:
+                    raise RecordRejected("DATA/REFUSED", "not this one", "referral")
                 recorder.seen.append((self.agency, request))
                 return DeliverResponse(receipt=f"r-{len(recorder.seen)}")
 

@@ -94,7 +94,9 @@ def play(town):
         student=student, recipient=town.HOSPITAL, triage=triage.name, urgency=3, reason="QZXREASON",
         crisis_facts="QZXFACTS 想不开", location="QZXLOCATION 三号楼", note="QZXNOTE",
     )  # fmt: skip
+    refer.urgency = 2  # without a consent; an emergency would go under the law
     call(town.PSYCH, refer, fails=True)
+    refer.urgency = 3
     consent = call(town.PSYCH, town.consent_request(LOCAL)).consent
     refer.request_id = ""
     name = call(town.PSYCH, refer).referral.name

@@ -184,6 +184,22 @@ def test_an_overlay_of_another_district_is_refused(tmp_path: Path) -> None:
         _ = Bundle(path, MODELS).district
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("channels: [kunshan-mental-health]", "channels: [nobody]", "crisis.channels"),
+        ("rosters: []", 'rosters: [{school: "1", week: {MON: nobody}, stand_in: psych-chen}]', "rosters"),
+        ("child-psychiatry: [kunshan-mental-health]", "child-psychiatry: [nobody]", "services"),
+    ],
+)
+def test_an_overlay_that_names_a_partner_there_is_not_is_refused(tmp_path: Path, old: str, new: str, key: str) -> None:
+    path = _node(tmp_path)
+    overlay = tmp_path / "districts" / "320583.yaml"
+    overlay.write_text(overlay.read_text("utf-8").replace(old, new), "utf-8")
+    with pytest.raises(ConfigError, match=rf"{key}.*no such partner.*CONFIG/REFERENCE"):
+        Bundle(path, MODELS).check()
+
+
 def test_without_an_overlay_the_default_clocks_hold(tmp_path: Path) -> None:
     path = _node(tmp_path)
     path.write_text(path.read_text().replace("district_overlay: districts/320583.yaml", "district_overlay: null"))

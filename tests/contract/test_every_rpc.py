@@ -95,6 +95,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     owed = call(wire.PSYCH, scr.ListExpectedReportsRequest(open_only=True)).reports[0]
     came = scr.SubmitReportRequest(cadence=owed.cadence, period=owed.period, school=owed.subject, nil_report=True)
     assert call(wire.SCHOOL, came).report.state == 3
+    drill = call(wire.OPERATOR, referral.StartDrillRequest()).drill
+    assert call(wire.OPERATOR, referral.GetDrillRequest(name=drill.name)).drill.school == drill.school
+    assert call(wire.OPERATOR, referral.FinishDrillRequest(name=drill.name)).drill.end_time_us
+    assert [d.name for d in call(wire.OPERATOR, referral.ListDrillsRequest()).drills] == [drill.name]
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

@@ -14,7 +14,15 @@ from xinqiao.adapters import hookspecs
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
 from xinqiao.adapters.manifest import Manifest, manifest_of
-from xinqiao.adapters.protocols import Adapter, AdapterKind, AgencyContext, Exchanger, Recipient, Source
+from xinqiao.adapters.protocols import (
+    Adapter,
+    AdapterKind,
+    AgencyContext,
+    CapacityAware,
+    Exchanger,
+    Recipient,
+    Source,
+)
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
 from xinqiao.config.problems import ConfigError, render_key
@@ -29,7 +37,7 @@ GROUP: Final = "xinqiao"
 
 _CLOSE_S: Final = 5.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-_ROLES: Final = (("deliver", Recipient), ("read", Source), ("exchange", Exchanger))
+_ROLES: Final = (("capacity", CapacityAware), ("deliver", Recipient), ("read", Source), ("exchange", Exchanger))
 
 
 def installed_entry_points() -> Iterable[metadata.EntryPoint]:

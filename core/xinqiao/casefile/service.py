@@ -222,6 +222,12 @@ class CaseFile:
         call.student = student
         sealer = self.door.keys.sealer(student)
         duty = pb.Duty.FromString(sealer.open(bytes(row["sealed"]), table="duties", key=identifier))
+        if request.told and duty.kind == "tell-guardian":
+            guardians = self.door.students.load(call.tx, student, call.caller.agency).guardians
+            if any(each.in_conflict and each.full_name == request.told for each in guardians):
+                raise Refusal(
+                    "FAILED_PRECONDITION", "GUARDIAN_IN_CONFLICT", "this guardian must not be told; tell another"
+                )
         duty.state, duty.how = pb.DUTY_STATE_DISCHARGED, request.how
         record = duty.SerializeToString()
         call.tx.update(

@@ -358,9 +358,51 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
     ) -> int:
         if context.invoked_subcommand:
             return 0
-        from xinqiao.cli import watching
+        from xinqiao.cli import holding
 
-        return watching.holdings(texts, config, as_, address, limit=limit, json=json)
+        return holding.holdings(texts, config, as_, address, limit=limit, json=json)
+
+    drill = _below(app, texts, "drill")
+
+    @_command(drill, texts, "drill.run")
+    def run_drill(
+        school: Annotated[str, typer.Option(help=texts("opt.school"), metavar="CODE", show_default=False)] = "",
+        hospital: Annotated[str, typer.Option(help=texts("opt.hospital"), metavar="PARTNER", show_default=False)] = "",
+        people: Annotated[bool, typer.Option("--people", help=texts("opt.people"))] = False,
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import drilling
+
+        return drilling.run(
+            texts, config, as_, address, school=school, hospital=hospital, people=people, json=json
+        )  # fmt: skip
+
+    @_command(drill, texts, "drill.list")
+    def list_drills(
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import drilling
+
+        return drilling.list_drills(texts, config, as_, address, limit=limit, json=json)
+
+    @_command(drill, texts, "drill.show")
+    def show_drill(
+        name: Annotated[str, typer.Argument(help=texts("arg.drill"), metavar="NAME")],
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import drilling
+
+        return drilling.show(texts, config, as_, address, name=name, json=json)
 
     @_command(held, texts, "holdings.close")
     def close(
@@ -371,9 +413,9 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
         address: Annotated[str, address] = "",
         json: Annotated[bool, as_json] = False,
     ) -> int:
-        from xinqiao.cli import watching
+        from xinqiao.cli import holding
 
-        return watching.close(texts, config, as_, address, item=item, reason=reason, json=json)
+        return holding.close(texts, config, as_, address, item=item, reason=reason, json=json)
 
 
 def _early(app: typer.Typer, texts: Texts) -> None:

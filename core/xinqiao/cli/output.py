@@ -35,13 +35,18 @@ def warn(text: str) -> None:
         print(clean(line), file=sys.stderr)
 
 
+def coloured(text: str, style: str) -> Text:
+    """A cell with a colour, for a terminal; plain text anywhere else."""
+    return Text(clean(text), style)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[int] = ()) -> None:
     """A table on stdout; ``numbers`` are the columns aligned right."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
         shown.add_column(heading, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(clean(str(cell))) for cell in row))
+        shown.add_row(*(cell if isinstance(cell, Text) else Text(clean(str(cell))) for cell in row))
     console().print(shown)
 
 

@@ -1,13 +1,10 @@
-"""`xinqiao adapters list`, `deliveries ...`, `holdings`: what an operator watches on a running gateway."""
+"""`xinqiao adapters list`, `deliveries ...`: what an operator watches on a running gateway."""
 
 from pathlib import Path
 
 from xinqiao.api.common.v1.options_pb2 import Lane
-from xinqiao.api.common.v1.types_pb2 import Holding, Tier
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
-from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
 from xinqiao.cli.output import as_json, plain, say, table, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.texts import Texts
@@ -26,6 +23,9 @@ def list_adapters(texts: Texts, config: Path, partner: str, address: str, *, jso
             holdings=status.holdings, overdue=status.overdue,
         )
     )  # fmt: skip
+    if status.to_telephone:
+        numbers = ", ".join(f"{p.title_zh if texts.language == 'zh' else p.title_en} {p.number}" for p in status.phones)
+        say(texts("telephone", count=status.to_telephone, numbers=numbers))
     headings = [texts(f"col.{name}") for name in ("agency", "adapter", "state", "message")]
     rows = [(each.agency, each.adapter, _agency_state(each), each.message) for each in status.agencies]
     table(headings, rows)
@@ -62,43 +62,6 @@ def retry(texts: Texts, config: Path, partner: str, address: str, *, names: list
     return 0
 
 
-def holdings(texts: Texts, config: Path, partner: str, address: str, *, limit: int, json: bool) -> int:
-    """Print open items, overdue first."""
-    with connect(texts, config, partner, address) as remote:
-        stub = ReferralServiceStub(remote.channel)
-
-        def ask(size: int, token: str) -> tuple[list[Holding], str]:
-            page = remote.call(stub.ListHoldings, ListHoldingsRequest(page_size=size, page_token=token))
-            return list(page.holdings), page.next_page_token
-
-        found = remote.pages(ask, limit)
-    _print_holdings(texts, found, json=json)
-    return 0
-
-
-def close(texts: Texts, config: Path, partner: str, address: str, *, item: str, reason: str, json: bool) -> int:
-    """Close one open item by hand and print it as it stood."""
-    with connect(texts, config, partner, address) as remote:
-        request = rpc.CloseHoldingRequest(request_id=request_id(), item=item, reason=reason)
-        closed = remote.call(GatewayServiceStub(remote.channel).CloseHolding, request).holding
-    _print_holdings(texts, [closed], json=json)
-    return 0
-
-
-def _print_holdings(texts: Texts, found: list[Holding], *, json: bool) -> None:
-    if json:
-        as_json([plain(each) for each in found])
-    elif not found:
-        say(texts("nothing"))
-    else:
-        names = ("item", "kind", "holder", "deadline", "step", "tier", "escalations")
-        rows = [
-            (each.item, each.kind, each.holder, when(each.deadline_us), each.step, _tier(each), each.escalations)
-            for each in found
-        ]
-        table([texts(f"col.{name}") for name in names], rows, numbers=(6,))
-
-
 def _print_deliveries(texts: Texts, found: list[rpc.Delivery], *, json: bool) -> None:
     if json:
         as_json([plain(each) for each in found])
@@ -120,10 +83,6 @@ def _print_deliveries(texts: Texts, found: list[rpc.Delivery], *, json: bool) ->
 
 def _agency_state(each: rpc.AgencyStatus) -> str:
     return rpc.AgencyState.Name(each.state).removeprefix("AGENCY_STATE_").lower()
-
-
-def _tier(each: Holding) -> str:
-    return _short(Tier.Name(each.tier)) if each.tier else ""
 
 
 def _short(name: str) -> str:

@@ -37,6 +37,13 @@ def district_of(settings: Gateway) -> District:
             ("district",), "CONFIG/CONFLICT", "not the district of gateway.yaml", "use the overlay of that district"
         )
         raise ConfigError([district.problem(finding)])
+    unknown = [
+        district.problem(Finding(loc, "CONFIG/REFERENCE", "no such partner", "name one of gateway.yaml's partners"))
+        for loc, name in district.named()
+        if name not in settings.partners
+    ]
+    if unknown:
+        raise ConfigError(unknown)
     return district
 
 

@@ -2,25 +2,31 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Self, cast
+from typing import Any, Self, cast
 
 from pydantic import Field, model_validator
 
-from xinqiao.config.fields import ConfigPath, DistrictCode, Duration, matching
+from xinqiao.config.duty import Crisis, Declines, PhoneEntry, Roster
+from xinqiao.config.fields import ConfigPath, DistrictCode, Duration, Limit, Slug, WorkingTime
 from xinqiao.config.loader import FileModel, Strict
 from xinqiao.config.problems import Finding, refusal
-from xinqiao.config.settings import Names, Role, Text
-
-Phone = Annotated[str, matching(r"\+?[0-9]{3,15}", "digits only, in quotes")]
+from xinqiao.config.settings import Names, Role
 
 
 class TierClocks(Strict):
-    """The longest time each step may take for a student of one tier, counted from the step before it was due."""
+    """The longest time each step may take for a student of one tier, counted from the step before it was due.
 
-    acknowledge: Duration = Field(description="From the signal until its holder acknowledges it.")
-    guardian: Duration = Field(description="From the signal until a guardian is told.")
-    accept: Duration = Field(description="From the referral until the receiving agency accepts or refuses it.")
-    outcome: Duration = Field(description="From acceptance until the first outcome is reported.")
+    Wall-clock time, or working time where the duration says so: `PT4H working`.
+    """
+
+    acknowledge: Limit = Field(description="From the signal until its holder acknowledges it.")
+    guardian: Limit = Field(description="From the signal until a guardian is told.")
+    accept: Limit = Field(description="From the referral until the receiving agency accepts or refuses it.")
+    outcome: Limit = Field(description="From acceptance until the first outcome is reported.")
+    confirm: Limit | None = Field(default=None, description="Until a person confirms the tier; as guardian if unset.")
+    refer: Limit | None = Field(default=None, description="Until a confirmed case is referred; as accept if unset.")
+    close: Limit | None = Field(default=None, description="Until the sender closes it; as outcome if unset.")
+    phone: Limit | None = Field(default=None, description="Until somebody was reached; as acknowledge if unset.")
 
     @model_validator(mode="after")
     def _acknowledged_first(self) -> Self:
@@ -61,15 +67,9 @@ class Clocks(Strict):
             red, orange, yellow = (getattr(tier, step) for tier in (self.RED, self.ORANGE, self.YELLOW))
             if not red <= orange <= yellow:
                 raise refusal("CONFIG/CONFLICT", f"a sterner tier has a slower `{step}`", "RED <= ORANGE <= YELLOW")
+        if isinstance(self.RED.acknowledge, WorkingTime) or isinstance(self.RED.guardian, WorkingTime):
+            raise refusal("CONFIG/CONFLICT", "red does not wait for office hours", "leave ` working` out")
         return self
-
-
-class PhoneEntry(Strict):
-    """A public number people are given."""
-
-    names: Names = Field(description="Whose number it is.")
-    phone: Phone = Field(description="The number, digits only.")
-    hours: Text = Field(default="24h", description="When it is answered.")
 
 
 class District(FileModel):
@@ -94,6 +94,15 @@ class District(FileModel):
     phone_list: tuple[PhoneEntry, ...] = Field(
         default=(), description="Numbers given to students, families and holders."
     )
+    crisis: Crisis = Field(default=Crisis(), description="The crisis lane.")
+    declines: Declines = Field(default=Declines(), description="What a hospital may decline for.")
+    services: dict[Slug, tuple[Slug, ...]] = Field(
+        default={}, description="Hospitals of each service, in order of preference."
+    )
+    capacity_wait: Duration = Field(
+        default=timedelta(seconds=3), description="How long a hospital is waited for when it is asked for capacity."
+    )
+    rosters: tuple[Roster, ...] = Field(default=(), description="Who is on duty, one roster a school.")
 
     @classmethod
     def findings(cls, raw: Mapping[str, Any]) -> Iterable[Finding]:
@@ -102,3 +111,17 @@ class District(FileModel):
         for index, role in enumerate(roles):
             if role in roles[:index]:
                 yield Finding(("ladder", index), "CONFIG/CONFLICT", "this role is on the ladder twice", "keep one")
+
+    def named(self) -> Iterable[tuple[tuple[str | int, ...], str]]:
+        """Every partner id in this file with its place, to be compared with the partners there are."""
+        for index, entry in enumerate(self.phone_list):
+            if entry.partner is not None:
+                yield ("phone_list", index, "partner"), entry.partner
+        for index, channel in enumerate(self.crisis.channels):
+            yield ("crisis", "channels", index), channel
+        for service, hospitals in self.services.items():
+            for index, hospital in enumerate(hospitals):
+                yield ("services", service, index), hospital
+        for index, roster in enumerate(self.rosters):
+            for holder in roster.holders:
+                yield ("rosters", index), holder

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Annotated, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from xinqiao.config.loader import FOLDER
 from xinqiao.config.problems import Reason, refusal
@@ -69,6 +77,21 @@ def _duration(value: object) -> object:
     if length <= timedelta(0):
         raise refusal("CONFIG/DURATION", "a duration must be longer than nothing")
     return length
+
+
+class WorkingTime(timedelta):
+    """A duration of which only working time counts."""
+
+
+def _limit(value: object) -> object:
+    if isinstance(value, str) and value.endswith(" working"):
+        length = _duration(value.removesuffix(" working"))
+        return WorkingTime(seconds=length.total_seconds()) if isinstance(length, timedelta) else length
+    return _duration(value)
+
+
+def _written(limit: timedelta) -> str:
+    return f"PT{int(limit.total_seconds())}S" + (" working" if isinstance(limit, WorkingTime) else "")
 
 
 def parse_duration(text: str) -> timedelta:
@@ -162,6 +185,11 @@ Slug = Annotated[
 
 Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "format": "duration"})]
 """ISO 8601 duration of days, hours, minutes, seconds; longer than nothing."""
+
+Limit = Annotated[
+    timedelta, PlainValidator(_limit), PlainSerializer(_written, return_type=str), WithJsonSchema({"type": "string"})
+]
+"""A duration as above; followed by `` working`` (``PT4H working``) only working time counts."""
 
 ConfigPath = Annotated[Path, AfterValidator(_rebased)]
 """A path, relative to the folder of the file it is written in."""

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from google.protobuf.message import DecodeError, Message
 
@@ -177,6 +177,7 @@ class Delivery:
         except (AttributeError, DecodeError):  # written by another version of this program
             self._bury(tx, row, owner, "UNREADABLE")
             return None
+        request.drill = bool(cast("Any", body).drill)
         if recipient is None:
             self._cancel(tx, row, owner, "NO_PARTNER")
             return None

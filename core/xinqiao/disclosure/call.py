@@ -26,6 +26,19 @@ def outside_transaction(function: F) -> F:
     return function
 
 
+def asks_partners(question: str) -> Callable[[F], F]:
+    """Mark a mutation that asks partners something first: before its transaction the pipeline calls the room's function
+    named ``question`` with (request, caller), and, if that returns something to call, calls it on a worker thread.
+    What comes back is ``Call.answers``: a write transaction never waits for a partner.
+    """
+
+    def mark(function: F) -> F:
+        function.__dict__["asks_partners"] = question
+        return function
+
+    return mark
+
+
 View = tuple[str, str, int, str, int]
 """What a part of an answer was shown under: (student, relation, purpose, basis, classes)."""
 
@@ -38,6 +51,7 @@ class Call:
     collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
     journal rows a mutation wrote: an answer without any is not sent. ``purposes`` are the ones it was viewed under.
     ``kept`` has, per student, the reason why something was kept back.
+    ``answers`` is what partners answered before the transaction (``asks_partners``).
     """
 
     caller: Partner
@@ -51,6 +65,7 @@ class Call:
     rows: int = 0
     purposes: set[int] = field(default_factory=set[int])
     views: list[View] = field(default_factory=list[View])
+    answers: object = None
 
     @property
     def tx(self) -> Tx:

@@ -23,6 +23,7 @@ from xinqiao.disclosure.students import Students
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.drills import is_drill
 from xinqiao.store.ids import new_id
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import bindparam
@@ -116,6 +117,8 @@ class Door:
             tx, recipient=caller, purpose=purpose, student=student, relation=relation, basis=basis
         )
         kept = redact(message, mask)
+        if student is not None and is_drill(tx, student):
+            mark_drill(message)
         return _withheld(kept, denials), present(message)
 
     def release(
@@ -155,6 +158,8 @@ class Door:
                 decision = denials.get(lost.field_class)
                 reason = decision.reason if decision else "NOT_DECLARED"
                 raise denial(reason, recipient, purpose, student, basis)
+        if is_drill(tx, student) and not mark_drill(projected):
+            raise Refusal("FAILED_PRECONDITION", "DRILL_UNMARKED", "this record cannot say that it is a drill")
         sealer = self.keys.sealer(student)
         payload = projected.SerializeToString(deterministic=True)
         delivery = new_id(tx.now_us)
@@ -186,6 +191,23 @@ class Door:
             sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
         return Released(delivery, _withheld(kept, denials), classes)
+
+
+def mark_drill(message: Message) -> bool:
+    """Say in a record, and in every record within it, that it is a drill; whether it can say so itself.
+
+    Set here, in the one door, so that no room can forget it: nobody may take a drill for a child in danger.
+    """
+    marked = False
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "drill":
+            setattr(message, field.name, True)
+            marked = True
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            value = getattr(message, field.name)
+            for part in value if field.is_repeated else [value] if message.HasField(field.name) else []:
+                mark_drill(part)
+    return marked
 
 
 def denial(reason: str, recipient: Partner, purpose: int, student: str | None, basis: str = "") -> Refusal:

@@ -1,5 +1,7 @@
-"""What the law makes somebody tell: guardians after a disclosure without consent (PIPL art. 18), police after abuse."""
+"""Who must be told, with a holder and a deadline: guardians of a disclosure (PIPL art. 18) and of a red case, police
+after abuse."""
 
+import hashlib
 import secrets
 
 from xinqiao.api.casefile.v1.casefile_pb2 import DUTY_STATE_OPEN, Duty
@@ -10,6 +12,35 @@ from xinqiao.store.holdings import hold
 from xinqiao.store.tx import Tx
 
 _HOUR_US = 3_600_000_000
+
+
+def tell_guardian(
+    tx: Tx, door: Door, *, student: str, school: str, triage: str, holder: str, deadline_us: int, tier: int
+) -> None:
+    """Open the step of telling a guardian of a red case, once a triage, with its own holder and deadline.
+
+    A guardian in conflict with the student is never among those to be told; with nobody left the step is held all the
+    same, and a person finds another way, such as the women's federation.
+    """
+    identifier = hashlib.sha256(f"tell-guardian/{triage}".encode()).hexdigest()[:32]
+    contacts = [g for g in door.students.load(tx, student, "").guardians if not g.in_conflict]
+    duty = Duty(
+        kind="tell-guardian", item=triage, due_us=deadline_us, state=DUTY_STATE_OPEN, contacts=contacts, tell="GUARDIAN"
+    )
+    sealed = door.keys.sealer(student).seal(duty.SerializeToString(), table="duties", key=identifier)
+    if not tx.insert_if_absent(
+        tables.duties, identifier, student, school, duty.kind, int(duty.state), "", tx.now_us, tx.now_us, 1, sealed
+    ):
+        return
+    name = f"duties/{identifier}"
+    hold(
+        tx, name, kind="duty", school=school, holder=holder, deadline_us=deadline_us, step="guardian", tier=tier,
+        student=student,
+    )  # fmt: skip
+    append(
+        tx, kind="duty.opened", decision="permit", actor=holder, student=student, resource=name, reason=duty.kind,
+        policy_version=door.policy.version,
+    )  # fmt: skip
 
 
 def open_duty(

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from xinqiao.api.referral.v1.referral_pb2 import Referral
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call
+from xinqiao.store import tables
+from xinqiao.store.drills import no_past_drill
 from xinqiao.store.sql import ColumnElement, RowMapping, Table
+
+_PRACTISED = (tables.signals, tables.triages, tables.referrals)
 
 
 class Paged(Protocol):
@@ -33,9 +38,17 @@ def check_version(row: RowMapping, etag: str) -> None:
         raise Refusal("ABORTED", "VERSION", "the record has changed since; read it again")
 
 
+def hide_chain(referral: Referral) -> None:
+    """Whom else the sender asks is the sender's: a shared id would let two hospitals join what each knows."""
+    del referral.recipients[:]
+    referral.redirected_to = referral.redirected_from = ""
+
+
 def newest(call: Call, table: Table, request: Paged, wanted: ColumnElement[bool]) -> tuple[Sequence[RowMapping], str]:
     """A page of the rows that match ``wanted``, newest first, and the token of the next."""
     c = table.c
+    if table in _PRACTISED:
+        wanted = wanted & no_past_drill(c.student)
     size = page_size(request.page_size)
     after = position(request.page_token)
     statement = table.select().where(wanted)

@@ -1,6 +1,6 @@
 """Who the partners are: ids, roles, schools served and the confidentiality agreement that lets them receive anything."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PSYCHOLOGIST
@@ -32,7 +32,9 @@ class Partner:
 class Registry:
     """Partners by id and by SPIFFE id."""
 
-    def __init__(self, partners: Iterable[Partner]) -> None:
+    def __init__(self, partners: Iterable[Partner], on_duty: Callable[[str], str] = lambda school: "") -> None:
+        """``on_duty`` says by the district's rosters who is on duty at a school now; empty where it has none."""
+        self._on_duty = on_duty
         self._by_id = {partner.id: partner for partner in partners}
         self._by_spiffe = {partner.spiffe: partner for partner in self._by_id.values() if partner.spiffe}
 
@@ -49,10 +51,11 @@ class Registry:
         return [p for p in self._by_id.values() if role in p.roles and (not school or school in p.schools)]
 
     def holder(self, school: str) -> str:
-        """Who holds a school's cases first: its psychologist, else whoever serves it, else the operator.
-
-        What belongs to no school is the operator's, never some school's psychologist's.
-        """
+        """Who holds a school's cases first: who is on duty, else its psychologist, else whoever serves it, else the
+        operator. What belongs to no school is the operator's, never some school's psychologist's."""
+        duty = self._on_duty(school) if school else ""
+        if duty in self._by_id:
+            return duty
         found = self.with_role(ROLE_SCHOOL_PSYCHOLOGIST, school) if school else []
         found = found or [p for p in self.all() if school in p.schools] or self.with_role(ROLE_OPERATOR)
         return found[0].id if found else "operator"

@@ -18,9 +18,11 @@ from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_REPORT_OUTCOME, 
 from xinqiao.contract.fields import present, redact
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation
+from xinqiao.disclosure.records import hide_chain
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange.periods import Span
 from xinqiao.store import tables
+from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.sealing import Sealer
@@ -66,7 +68,7 @@ def select_items(store: Store, door: Door, parties: Sequence[str], period: Span)
     wanted = (
         select(tables.referrals)
         .where(((c.sender == one) & (c.recipient == other)) | ((c.sender == other) & (c.recipient == one)))
-        .where(c.created_us < period.to_us, c.updated_us >= period.from_us)
+        .where(c.created_us < period.to_us, c.updated_us >= period.from_us, not_drill(c.student))
         .order_by(c.created_us, c.id)
         .limit(PAGE)
     )
@@ -107,6 +109,7 @@ def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: 
     if not mask >> FIELD_CLASS_CASE_REF & 1:
         return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason)
     _as_of(referral, period)
+    hide_chain(referral)
     referral.name = member.item
     referral.student = door.students.name(recipient.agency, member.student)
     item = PackageItem(ordinal=ordinal, referral=referral)

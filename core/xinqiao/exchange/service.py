@@ -19,6 +19,7 @@ from xinqiao.exchange.periods import current_period as period_of
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
 from xinqiao.exchange.steps import Driver, Sender
 from xinqiao.store import tables
+from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, Select, func, select
 from xinqiao.store.tx import ReadTx
@@ -227,7 +228,8 @@ class Exchanges:
             r = tables.referrals.c
             created = tx.scalar(
                 select(func.min(r.created_us)).where(
-                    ((r.sender == one) & (r.recipient == other)) | ((r.sender == other) & (r.recipient == one))
+                    ((r.sender == one) & (r.recipient == other)) | ((r.sender == other) & (r.recipient == one)),
+                    not_drill(r.student),
                 )
             )
             first = newest if created is None else min(newest, period_of(int(created), length))

@@ -1,99 +1,112 @@
 """The referral contract: created under consent or law, delivered by its lane, held by exactly one side until closed."""
 
-from collections.abc import Callable
+from typing import Protocol, cast
 
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.common.v1.options_pb2 import (
-    PURPOSE_EDUCATION,
-    PURPOSE_TREATMENT,
-    ROLE_HOSPITAL,
-    ROLE_OPERATOR,
-)
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
-from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED, Assessment
+from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED
 from xinqiao.contract.errors import Refusal
-from xinqiao.contract.paging import page_size, position, token
-from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.door import Door, Released, consented
-from xinqiao.disclosure.duties import open_duty
+from xinqiao.disclosure.call import Call, asks_partners, outside_transaction
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.duties import open_duty, tell_guardian
 from xinqiao.disclosure.policy import Relation
-from xinqiao.disclosure.records import check_version, newest, own_row
+from xinqiao.disclosure.records import check_version, hide_chain, newest, own_row
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
-from xinqiao.journal.append import append
-from xinqiao.referral.states import FINAL, HOLDS, Side, advance
+from xinqiao.referral.book import CRISIS, Book, Deadline, before_hold, change, known_of
+from xinqiao.referral.capacity import Answers, Capacity, said
+from xinqiao.referral.crisis import Fallback, Plan, pass_on
+from xinqiao.referral.declines import Refusals
+from xinqiao.referral.holdings import PhoneBook, list_holdings
+from xinqiao.referral.post import Post, Reader
+from xinqiao.referral.states import FINAL, Side, advance
 from xinqiao.store import tables
+from xinqiao.store.drills import is_drill
 from xinqiao.store.errors import KeyGone, SealBroken
-from xinqiao.store.holdings import drop, hold, page
-from xinqiao.store.ids import new_id
+from xinqiao.store.holdings import drop
 from xinqiao.store.sql import RowMapping
-from xinqiao.store.tx import ReadTx, Tx
+from xinqiao.store.tx import Tx
 
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
+_PERSON_DECIDES = frozenset({"WITHDRAWN", "DISPUTED", "REFUSED", "SHREDDED"})
+"""Why a red delivery may end without the machine looking for another hospital: somebody has said no."""
 
-Reader = Callable[[str, str], int | None]
-"""(agency, contract) -> mask of the classes its adapter declares that it reads, None where it has no adapter."""
 
-_FORMS = 10  # the newest forms travel with a referral; a clinician wants the course, not the archive
+class DrillRoom(Protocol):
+    """The functions behind the RPCs of drills."""
+
+    def start(self, request: rpc.StartDrillRequest, call: Call) -> rpc.StartDrillResponse: ...
+    def finish(self, request: rpc.FinishDrillRequest, call: Call) -> rpc.FinishDrillResponse: ...
+    def get(self, request: rpc.GetDrillRequest, call: Call) -> rpc.GetDrillResponse: ...
+    def page(self, request: rpc.ListDrillsRequest, call: Call) -> rpc.ListDrillsResponse: ...
 
 
 class Referrals:
     """The functions behind ``ReferralService``."""
 
-    def __init__(self, door: Door, deadline: Deadline, reads: Reader) -> None:
-        self.door = door
-        self.deadline = deadline
-        self.reads = reads
+    drills: DrillRoom
+    """Set once there is a pipeline, for a drill goes the way of every call."""
 
+    def __init__(
+        self, door: Door, deadline: Deadline, reads: Reader, capacity: Capacity, plan: Plan, refusals: Refusals,
+        phones: PhoneBook,
+    ) -> None:  # fmt: skip
+        self.door = door
+        self.book = Book(door, deadline)
+        self.post = Post(door, reads)
+        self.fallback = Fallback(self.book, self.post, plan)
+        self._capacity = capacity
+        self._refusals = refusals
+        self._phones = phones
+
+    # -- a new referral ---------------------------------------------------------------------------------------------
+
+    def ask_capacity(self, request: rpc.CreateReferralRequest, caller: Partner) -> object:
+        """What to ask hospitals before the transaction, if anything."""
+        del caller
+        return self._capacity.question(request)
+
+    @asks_partners("ask_capacity")
     def create_referral(self, request: rpc.CreateReferralRequest, call: Call) -> rpc.CreateReferralResponse:
         """Create, release to the recipient and hold; on a legal basis also open the duty to notify."""
-        known = self.door.students.resolve(call.tx, call.caller, request.student)
-        recipient = self.door.registry.find(request.recipient)
-        if recipient is None or recipient.agency != recipient.id or ROLE_HOSPITAL not in recipient.roles:
-            raise Refusal("NOT_FOUND", "RECIPIENT", "no such partner takes referrals")
+        tx = call.tx
+        known = self.door.students.resolve(tx, call.caller, request.student)
+        named = self._capacity.candidates(request)
+        for each in named:
+            self.post.recipient(each)
         tier, confirmed = self._tier(call, known, request)
         self._check_facts(request)
         call.student = known.id
-        identifier = new_id(call.tx.now_us)
+        answers = cast("Answers", call.answers or {})
+        choice = self._capacity.choose(named, answers, red=tier >= types.TIER_RED)
         referral = pb.Referral(
             sender=call.caller.agency,
-            recipient=recipient.id,
-            state=pb.REFERRAL_STATE_SENT,
+            recipient=choice.recipient,
+            state=pb.REFERRAL_STATE_DRAFT,
             tier=types.Tier.ValueType(tier),
             urgency=request.urgency,
             reason=request.reason,
             crisis_facts=request.crisis_facts,
             location=request.location,
             triage=request.triage,
-            basis=request.basis,
-            create_time_us=call.tx.now_us,
+            basis=request.basis or self._crisis_basis(tx, known.id, request.urgency, choice.recipient),
+            create_time_us=tx.now_us,
             note=request.note,
+            recipients=choice.others,
         )
-        referral.history.add(
-            event=pb.REFERRAL_EVENT_SEND, state=referral.state, actor=call.caller.id, time_us=call.tx.now_us
-        )
-        record = self._seal(identifier, known.id, referral)
-        crisis = request.urgency == pb.URGENCY_EMERGENCY
-        call.tx.insert(
-            tables.referrals, identifier, known.id, known.school, referral.sender, referral.recipient,
-            int(referral.state), tier, 2 if crisis else 1, call.tx.now_us, call.tx.now_us, 1, record,
-        )  # fmt: skip
-        referral.name, referral.etag = f"referrals/{identifier}", "1"
-        released = self._send(call, known, recipient, referral, crisis)
-        self._hold(call.tx, identifier, known.id, known.school, referral)
-        if confirmed:  # an unconfirmed triage still waits for its person, crisis or not
-            drop(call.tx, request.triage)
-        response = rpc.CreateReferralResponse(referral=referral, withheld=released.withheld)
-        if request.basis:
-            response.duty = open_duty(
-                call.tx, self.door, student=known.id, school=known.school, basis=request.basis, item=referral.name,
-                holder=call.caller.id, tier=tier,
-            )  # fmt: skip
+        if not request.draft:
+            change(referral, pb.REFERRAL_EVENT_SEND, pb.REFERRAL_STATE_SENT, call.caller.id, tx.now_us)
+        record = self.book.insert(tx, known, referral)
+        response = rpc.CreateReferralResponse(referral=referral)
+        response.asked.extend(rpc.CapacityAnswer(recipient=k, answer=said(v)) for k, v in answers.items())
+        if not request.draft:
+            response.withheld.extend(self.post.send(tx, known, referral, call.caller.id).withheld)
+            response.duty = self._after_sending(call, known, referral, confirmed)
         response.referral.student = self.door.students.name(call.caller.agency, known.id)
         call.view(response, student=known.id)
-        call.journal("referral.created", resource=referral.name, student=known.id, basis=request.basis, payload=record)
+        kind = "referral.drafted" if request.draft else "referral.created"
+        call.journal(kind, resource=referral.name, student=known.id, basis=referral.basis, payload=record)
         return response
 
     def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> tuple[int, bool]:
@@ -113,48 +126,31 @@ class Referrals:
         if owed and not request.crisis_facts.strip():
             raise Refusal("INVALID_ARGUMENT", "FACTS_REQUIRED", "an emergency or a legal basis needs crisis_facts")
 
-    def _send(self, call: Call, known: Known, recipient: Partner, referral: pb.Referral, crisis: bool) -> Released:
-        tx, door = call.tx, self.door
-        package = pb.ReferralPackage(referral=referral, sender_title=call.caller.names.get("zh", ""))
-        package.referral.student = door.students.name(recipient.agency, known.id)
-        package.student.CopyFrom(door.students.load(tx, known.id, recipient.agency))
-        package.student.local_id = ""
-        # A guardian in conflict with the child must not be called by anyone who got the number from us.
-        reachable = [guardian for guardian in package.student.guardians if not guardian.in_conflict]
-        del package.student.guardians[:]
-        package.student.guardians.extend(reachable)
-        package.assessments.extend(self._forms(tx, known.id, recipient.agency))
-        consent = consented(tx, known.id, recipient.agency, PURPOSE_TREATMENT)
-        if referral.basis:
-            found = door.bases.get(referral.basis)
-            if found is not None:
-                package.basis.id, package.basis.version = found.id, found.version
-                package.basis.citation = found.citation.get("zh", "")
-        elif consent.consent:
-            row = tx.get(tables.consents, consent.consent)
-            if row is not None:
-                package.consent.consent = f"consents/{consent.consent}"
-                package.consent.given_us, package.consent.expires_us = row["created_us"], row["not_after_us"]
-        declared = self.reads(recipient.agency, "referral")
-        return door.release(
-            tx, package, recipient=recipient, purpose=PURPOSE_TREATMENT, student=known.id, relation="PARTY",
-            kind="referral", item=referral.name, actor=call.caller.id, key=f"{referral.name.replace('/', '.')}.v{referral.etag}",
-            basis=referral.basis, declared=-1 if declared is None else declared,
-            lane="crisis" if crisis else "routine", enqueue=declared is not None,
+    def _crisis_basis(self, tx: Tx, student: str, urgency: int, recipient: str) -> str:
+        """Privacy fails closed, the crisis lane does not: an emergency without a consent goes under the law."""
+        if urgency != pb.URGENCY_EMERGENCY or self.post.consented(tx, student, recipient):
+            return ""
+        basis = self.fallback.plan.basis
+        return basis if basis in self.door.bases else ""
+
+    def _after_sending(self, call: Call, known: Known, referral: pb.Referral, confirmed: bool) -> str:
+        """What a first sending settles and opens; the duty to notify, if there is one."""
+        if confirmed:  # an unconfirmed triage still waits for its person, crisis or not
+            drop(call.tx, referral.triage)
+        if referral.urgency == pb.URGENCY_EMERGENCY:
+            tell_guardian(
+                call.tx, self.door, student=known.id, school=known.school, triage=referral.triage,
+                holder=self.door.registry.holder(known.school), tier=types.TIER_RED,
+                deadline_us=self.book.deadline(types.TIER_RED, "guardian", call.tx.now_us),
+            )  # fmt: skip
+        if not referral.basis:
+            return ""
+        return open_duty(
+            call.tx, self.door, student=known.id, school=known.school, basis=referral.basis, item=referral.name,
+            holder=call.caller.id, tier=int(referral.tier),
         )  # fmt: skip
 
-    def _forms(self, tx: ReadTx, student: str, agency: str) -> list[Assessment]:
-        c = tables.assessments.c
-        rows = tx.all(
-            tables.assessments.select().where(c.student == student).order_by(c.created_us.desc(), c.id).limit(_FORMS)
-        )
-        sealer = self.door.keys.sealer(student)
-        forms: list[Assessment] = []
-        for row in rows:
-            form = Assessment.FromString(sealer.open(bytes(row["sealed"]), table="assessments", key=str(row["id"])))
-            form.name, form.student = f"assessments/{row['id']}", self.door.students.name(agency, student)
-            forms.append(form)
-        return forms
+    # -- reading ----------------------------------------------------------------------------------------------------
 
     def get_referral(self, request: rpc.GetReferralRequest, call: Call) -> rpc.GetReferralResponse:
         """The referral as its sender or recipient may see it."""
@@ -176,17 +172,25 @@ class Referrals:
                 shown.append(pb.Referral(name=f"referrals/{row['id']}", state=row["state"], etag=str(row["version"])))
         return rpc.ListReferralsResponse(referrals=shown, next_page_token=following)
 
+    # -- events -----------------------------------------------------------------------------------------------------
+
     def advance_referral(self, request: rpc.AdvanceReferralRequest, call: Call) -> rpc.AdvanceReferralResponse:
         """Apply one event, and tell the other side."""
         if request.event == pb.REFERRAL_EVENT_REPORT_OUTCOME:
             raise Refusal("FAILED_PRECONDITION", "OUTCOME_REQUIRED", "use ReportOutcome, which carries the outcome")
         row, side = self._find(call, request.name, request.etag)
-        referral = self._apply(call, row, side, request.event, request.reason, request.appointment_us)
-        if request.event == pb.REFERRAL_EVENT_SEND:
-            self._send_again(call, row, referral)
+        call.student = str(row["student"])
+        if self._over(call, row):
+            referral = self.book.load(row)
+        elif request.event == pb.REFERRAL_EVENT_REDIRECT:
+            referral = self._redirect(call, row, side, request)
         else:
-            self._tell_other_side(call, row, side, referral)
-        call.student, record = str(row["student"]), referral.SerializeToString()
+            referral = self._apply(call, row, side, request)
+            if request.event == pb.REFERRAL_EVENT_SEND:
+                self._send_again(call, row, referral)
+            else:
+                self.post.tell_other_side(call.tx, row, side, referral, call.caller.id)
+        record = referral.SerializeToString()
         shown = self._view(call, referral, row, side)
         call.journal(
             "referral.advanced", resource=request.name, student=call.student,
@@ -197,129 +201,136 @@ class Referrals:
     def report_outcome(self, request: rpc.ReportOutcomeRequest, call: Call) -> rpc.ReportOutcomeResponse:
         """Store the outcome and send the school what it may see of it."""
         row, side = self._find(call, request.name, request.etag)
-        referral = self._apply(call, row, side, pb.REFERRAL_EVENT_REPORT_OUTCOME, "", 0, outcome=request.outcome)
-        self._tell_other_side(call, row, side, referral)
-        call.student, record = str(row["student"]), referral.SerializeToString()
+        call.student = str(row["student"])
+        if self._over(call, row):
+            referral = self.book.load(row)
+        else:
+            event = rpc.AdvanceReferralRequest(event=pb.REFERRAL_EVENT_REPORT_OUTCOME)
+            referral = self._apply(call, row, side, event, outcome=request.outcome)
+            self.post.tell_other_side(call.tx, row, side, referral, call.caller.id)
+        record = referral.SerializeToString()
         shown = self._view(call, referral, row, side)
         call.journal("referral.outcome", resource=request.name, student=call.student, payload=record)
         return rpc.ReportOutcomeResponse(referral=shown)
 
-    def list_holdings(self, request: rpc.ListHoldingsRequest, call: Call) -> rpc.ListHoldingsResponse:
-        """Everything open that the caller may watch, by deadline."""
-        size = page_size(request.page_size)
-        everything = ROLE_OPERATOR in call.caller.roles
-        rows = page(
-            call.reading,
-            schools=None if everything else call.caller.schools,
-            holders=None if everything else [call.caller.id, call.caller.agency],
-            after=position(request.page_token),
-            limit=size + 1,
-        )
-        response = rpc.ListHoldingsResponse()
-        for row in rows[:size]:
-            holding = types.Holding(
-                item=row["item"], kind=row["kind"], holder=row["holder"], deadline_us=row["deadline_us"],
-                step=row["step"], tier=row["tier"], escalations=row["escalations"], opened_us=row["opened_us"],
+    def _over(self, call: Call, row: RowMapping) -> bool:
+        """What comes late for a drill that is over changes nothing, and is nobody's fault."""
+        return row["state"] in FINAL and is_drill(call.tx, str(row["student"]))
+
+    def _apply(
+        self, call: Call, row: RowMapping, side: Side, request: rpc.AdvanceReferralRequest,
+        outcome: pb.Outcome | None = None,
+    ) -> pb.Referral:  # fmt: skip
+        referral = self.book.load(row)
+        target = advance(int(row["state"]), request.event, side, reason=request.reason)
+        if request.event == pb.REFERRAL_EVENT_RESUME:
+            target = before_hold(referral)
+        if target == pb.REFERRAL_STATE_DECLINED and not is_drill(call.tx, str(row["student"])):
+            referral.reason_code = self._refusals.code(int(referral.tier), request.reason_code, request.reason)
+        change(referral, request.event, target, call.caller.id, call.tx.now_us, request.reason)
+        if request.appointment_us:
+            referral.appointment_us = request.appointment_us
+        if outcome is not None:
+            referral.outcome.CopyFrom(outcome)
+        self.book.store(call.tx, row, referral)
+        return referral
+
+    def _send_again(self, call: Call, row: RowMapping, referral: pb.Referral) -> None:
+        """Send a draft for the first time, or once more what was declined or never answered."""
+        known = known_of(row)
+        self.post.send(call.tx, known, referral, call.caller.id)
+        if row["state"] == pb.REFERRAL_STATE_DRAFT:
+            triage = call.tx.get(tables.triages, referral.triage.removeprefix("triages/"))
+            confirmed = triage is not None and triage["state"] == TRIAGE_STATE_CONFIRMED
+            self._after_sending(call, known, referral, confirmed)
+
+    def _redirect(
+        self, call: Call, row: RowMapping, side: Side, request: rpc.AdvanceReferralRequest
+    ) -> pb.Referral:  # fmt: skip
+        """Hand over to another recipient under a disclosure decision of its own; the chain is kept."""
+        advance(int(row["state"]), request.event, side, reason=request.reason)
+        referral, tx = self.book.load(row), call.tx
+        tried = {self.book.load(each).recipient for each in self.book.chain(tx, row)}
+        recipient = request.recipient or next((each for each in referral.recipients if each not in tried), "")
+        if not recipient or recipient == referral.recipient:
+            raise Refusal("INVALID_ARGUMENT", "RECIPIENT", "name the next recipient; the referral's own list has none")
+        self.post.recipient(recipient)
+        if not referral.basis:
+            referral.basis = self._crisis_basis(tx, str(row["student"]), referral.urgency, recipient)
+        passed_on = pass_on(tx, self.book, self.post, row, referral, recipient, call.caller.id, request.reason)
+        if passed_on.basis:
+            open_duty(
+                tx, self.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
+                item=passed_on.name, holder=call.caller.id, tier=int(row["tier"]),
             )  # fmt: skip
-            if row["student"]:
-                own = str(row["school"]) in call.caller.schools
-                call.view(holding, student=str(row["student"]), relation="OWN" if own else "PARTY")
-            response.holdings.append(holding)
-        if len(rows) > size:
-            response.next_page_token = token(int(rows[size - 1]["deadline_us"]), str(rows[size - 1]["item"]))
-        return response
+        return referral
+
+    # -- what the delivery workers report ---------------------------------------------------------------------------
 
     def delivered(self, tx: Tx, delivery: RowMapping, receipt: str) -> None:
         """The recipient's system has the referral: that closes the delivery, not the referral."""
-        item, recipient = str(delivery["item"]), str(delivery["recipient"])
-        self._settle(tx, item, pb.REFERRAL_EVENT_RECEIVE, pb.REFERRAL_STATE_RECEIVED, recipient)
-
-    def undelivered(self, tx: Tx, item: str, reason: str) -> None:
-        """The recipient never got it: back to the sender, who can send it again, elsewhere, or withdraw it."""
-        self._settle(tx, item, pb.REFERRAL_EVENT_TIME_OUT, pb.REFERRAL_STATE_TIMED_OUT, "gateway", reason)
-
-    def _settle(
-        self, tx: Tx, item: str, event: pb.ReferralEvent.ValueType, state: pb.ReferralState.ValueType, actor: str,
-        reason: str = "",
-    ) -> None:  # fmt: skip
-        row = tx.get(tables.referrals, item.removeprefix("referrals/"))
+        del receipt
+        row = self.book.row(tx, str(delivery["item"]))
         if row is None or row["state"] != pb.REFERRAL_STATE_SENT:
             return
-        try:
-            referral = self._load(row)
-            referral.state, referral.state_reason = state, reason or referral.state_reason
-            referral.history.add(event=event, state=state, actor=actor, time_us=tx.now_us)
-            self._store(tx, row, referral)
-        except (KeyGone, SealBroken):  # what nobody can read moves in its plain columns: it must not block its lane
-            self._move_unread(tx, row, state)
-        append(
-            tx, kind="referral.advanced", decision="permit", actor="gateway", partner=str(row["recipient"]),
-            purpose=PURPOSE_TREATMENT, student=str(row["student"]), resource=item,
-            reason=pb.ReferralEvent.Name(event) + (f":{reason}" if reason else ""),
-            policy_version=self.door.policy.version,
-        )  # fmt: skip
+        self._move(tx, row, pb.REFERRAL_EVENT_RECEIVE, pb.REFERRAL_STATE_RECEIVED, str(delivery["recipient"]), "")
 
-    def _move_unread(self, tx: Tx, row: RowMapping, state: pb.ReferralState.ValueType) -> None:
-        tx.update(
-            tables.referrals, (row["id"],), state=int(state), updated_us=tx.now_us, version=int(row["version"]) + 1
-        )
-        known = pb.Referral(state=state, recipient=str(row["recipient"]), tier=types.Tier.ValueType(int(row["tier"])))
-        self._hold(tx, str(row["id"]), str(row["student"]), str(row["school"]), known)
+    def undelivered(self, tx: Tx, item: str, reason: str) -> None:
+        """The recipient never got it: back to the sender, who can send it again, elsewhere, or withdraw it.
 
-    def _send_again(self, call: Call, row: RowMapping, referral: pb.Referral) -> None:
-        recipient = self.door.registry.find(referral.recipient)
-        if recipient is None:
-            raise Refusal("NOT_FOUND", "RECIPIENT", "the recipient is no longer a partner; redirect the referral")
-        self._send(call, Known(str(row["student"]), str(row["school"])), recipient, referral, row["lane"] == 2)
-
-    def _apply(
-        self, call: Call, row: RowMapping, side: Side, event: int, reason: str, appointment_us: int,
-        outcome: pb.Outcome | None = None,
-    ) -> pb.Referral:  # fmt: skip
-        referral = self._load(row)
-        target = advance(int(row["state"]), event, side, reason=reason)
-        if event == pb.REFERRAL_EVENT_RESUME:
-            target = _before_hold(referral)
-        referral.state = pb.ReferralState.ValueType(target)
-        referral.state_reason = reason
-        if appointment_us:
-            referral.appointment_us = appointment_us
-        if outcome is not None:
-            referral.outcome.CopyFrom(outcome)
-        referral.history.add(
-            event=pb.ReferralEvent.ValueType(event), state=referral.state, actor=call.caller.id,
-            time_us=call.tx.now_us,
-        )  # fmt: skip
-        self._store(call.tx, row, referral)
-        return referral
-
-    def _tell_other_side(self, call: Call, row: RowMapping, side: Side, referral: pb.Referral) -> None:
-        other = self.door.registry.find(referral.recipient if side == "sender" else referral.sender)
-        declared = self.reads(other.agency, "referral_update") if other else None
-        if other is None or declared is None:
+        An emergency does not wait for that: the next channel is told at once, unless somebody has said no.
+        """
+        row = self.book.row(tx, item)
+        if row is None or row["state"] != pb.REFERRAL_STATE_SENT:
             return
-        update = pb.Referral()
-        update.CopyFrom(referral)
-        update.student = self.door.students.name(other.agency, str(row["student"]))
+        readable = self._move(tx, row, pb.REFERRAL_EVENT_TIME_OUT, pb.REFERRAL_STATE_TIMED_OUT, "gateway", reason)
+        if row["lane"] != CRISIS or reason in _PERSON_DECIDES:
+            return
+        if readable:
+            self.fallback.unconfirmed(tx, item)
+        else:
+            self.fallback.telephone(tx, row)
+
+    def _move(self, tx: Tx, row: RowMapping, event: int, state: int, actor: str, reason: str) -> bool:
+        """Put a referral in its next state; False when nobody can read it any more, and it moved all the same."""
+        readable = True
         try:
-            self.door.release(
-                call.tx, update, recipient=other,
-                purpose=PURPOSE_TREATMENT if side == "sender" else PURPOSE_EDUCATION,
-                student=str(row["student"]), relation="PARTY" if side == "sender" else "OWN", kind="referral_update",
-                item=referral.name, actor=call.caller.id, key=f"{referral.name.replace('/', '.')}.v{referral.etag}",
-                basis=referral.basis if side == "sender" else "", declared=declared,
-                lane="crisis" if row["lane"] == 2 else "routine",
-            )  # fmt: skip
-        except Refusal as refusal:
-            # The event stands although the other side may not be told; that it was not told is on record.
-            append(
-                call.tx, kind="refused", decision="deny", actor=call.caller.id, partner=other.agency,
-                purpose=call.method.purpose, student=str(row["student"]), resource=referral.name,
-                reason=refusal.reason, policy_version=self.door.policy.version,
-            )  # fmt: skip
+            referral = self.book.load(row)
+            change(referral, event, state, actor, tx.now_us, reason)
+            self.book.store(tx, row, referral)
+        except (KeyGone, SealBroken):
+            readable = False
+            self.book.move_unread(tx, row, state)
+        self.book.journal(tx, row, event, reason)
+        return readable
+
+    # -- holdings and drills ----------------------------------------------------------------------------------------
+
+    def list_holdings(self, request: rpc.ListHoldingsRequest, call: Call) -> rpc.ListHoldingsResponse:
+        """Everything open that the caller may watch, by deadline."""
+        return list_holdings(request, call, self._phones)
+
+    @outside_transaction
+    def start_drill(self, request: rpc.StartDrillRequest, call: Call) -> rpc.StartDrillResponse:
+        """Play a red case that is none."""
+        return self.drills.start(request, call)
+
+    def finish_drill(self, request: rpc.FinishDrillRequest, call: Call) -> rpc.FinishDrillResponse:
+        """End a drill and close what it left open."""
+        return self.drills.finish(request, call)
+
+    def get_drill(self, request: rpc.GetDrillRequest, call: Call) -> rpc.GetDrillResponse:
+        """A drill and the times of its steps."""
+        return self.drills.get(request, call)
+
+    def list_drills(self, request: rpc.ListDrillsRequest, call: Call) -> rpc.ListDrillsResponse:
+        """Drills, newest first."""
+        return self.drills.page(request, call)
+
+    # -- shared -----------------------------------------------------------------------------------------------------
 
     def _find(self, call: Call, name: str, etag: str) -> tuple[RowMapping, Side]:
-        row = call.reading.get(tables.referrals, name.removeprefix("referrals/"))
+        row = self.book.row(call.reading, name)
         side = self._side(call.caller, row) if row is not None else "gateway"
         if row is None or side == "gateway":
             raise Refusal("NOT_FOUND", "REFERRAL", "no such referral for this caller")
@@ -333,12 +344,14 @@ class Referrals:
         return "sender" if caller.agency == row["sender"] and str(row["school"]) in caller.schools else "gateway"
 
     def _shown(self, call: Call, row: RowMapping, side: Side) -> pb.Referral:
-        return self._view(call, self._load(row), row, side)
+        return self._view(call, self.book.load(row), row, side)
 
     def _view(self, call: Call, referral: pb.Referral, row: RowMapping, side: Side) -> pb.Referral:
         student = str(row["student"])
         referral.student = self.door.students.name(call.caller.agency, student)
         relation: Relation = "PARTY" if side == "recipient" else "OWN"
+        if side == "recipient":
+            hide_chain(referral)
         outcome = pb.Outcome()
         if side == "sender" and referral.HasField("outcome"):
             # What a hospital found is not the school's own record: the school sees of it what EDUCATION allows.
@@ -349,51 +362,3 @@ class Referrals:
         if outcome.ByteSize():
             referral.outcome.CopyFrom(outcome)
         return referral
-
-    def _load(self, row: RowMapping) -> pb.Referral:
-        identifier, student = str(row["id"]), str(row["student"])
-        sealer = self.door.keys.sealer(student)
-        referral = pb.Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=identifier))
-        referral.name, referral.etag = f"referrals/{identifier}", str(row["version"])
-        return referral
-
-    def _store(self, tx: Tx, row: RowMapping, referral: pb.Referral) -> None:
-        identifier, student, version = str(row["id"]), str(row["student"]), int(row["version"]) + 1
-        tx.update(
-            tables.referrals, (identifier,), state=int(referral.state), updated_us=tx.now_us, version=version,
-            sealed=self._seal(identifier, student, referral),
-        )  # fmt: skip
-        referral.etag = str(version)
-        self._hold(tx, identifier, student, str(row["school"]), referral)
-
-    def _seal(self, identifier: str, student: str, referral: pb.Referral) -> bytes:
-        stored = pb.Referral()
-        stored.CopyFrom(referral)
-        stored.name = stored.etag = stored.student = ""
-        return self.door.keys.sealer(student).seal(stored.SerializeToString(), table="referrals", key=identifier)
-
-    def _hold(self, tx: Tx, identifier: str, student: str, school: str, referral: pb.Referral) -> None:
-        """Exactly one holder and deadline while the referral is open, none once it is final."""
-        if referral.state in FINAL:
-            drop(tx, f"referrals/{identifier}")
-            if referral.state != pb.REFERRAL_STATE_CLOSED and referral.tier >= types.TIER_ORANGE:
-                # Withdrawn without an outcome: the case is as serious as before, so somebody still holds it.
-                hold(
-                    tx, referral.triage, kind="triage", school=school, student=student, step="refer",
-                    holder=self.door.registry.holder(school), tier=int(referral.tier),
-                    deadline_us=self.deadline(int(referral.tier), "refer", tx.now_us),
-                )  # fmt: skip
-            return
-        side, step = HOLDS[referral.state]
-        hold(
-            tx, f"referrals/{identifier}", kind="referral", school=school, student=student, step=step,
-            holder=referral.recipient if side == "recipient" else self.door.registry.holder(school),
-            deadline_us=self.deadline(int(referral.tier), step, tx.now_us), tier=int(referral.tier),
-        )  # fmt: skip
-
-
-def _before_hold(referral: pb.Referral) -> int:
-    """The state a pause interrupted: going on wins nothing and forges nothing."""
-    states = [change.state for change in referral.history]
-    paused = len(states) - 1 - states[::-1].index(pb.REFERRAL_STATE_ON_HOLD)
-    return states[paused - 1]

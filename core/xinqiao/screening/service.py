@@ -9,6 +9,7 @@ from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.duties import tell_guardian
 from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.cadence import Reports
@@ -150,6 +151,12 @@ class Screening:
             )  # fmt: skip
         else:
             drop(call.tx, request.name)
+        if request.tier == types.TIER_RED:
+            tell_guardian(
+                call.tx, self.door, student=student, school=str(row["school"]), triage=request.name,
+                holder=call.caller.id, deadline_us=self.deadline(types.TIER_RED, "guardian", call.tx.now_us),
+                tier=types.TIER_RED,
+            )  # fmt: skip
         self._resolve_signals(call, student, {triage.subject, *triage.signals})
         triage.name, triage.etag = request.name, str(version)
         triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed))

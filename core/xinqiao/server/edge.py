@@ -66,6 +66,7 @@ class Edge(grpc.GenericRpcHandler):
             "crisis": ThreadPoolExecutor(2, "reader-crisis"),
             "bulk": ThreadPoolExecutor(2, "bulk"),
             "partner": ThreadPoolExecutor(2, "partner"),
+            "question": ThreadPoolExecutor(4, "question"),
         }
         self._buckets: dict[str, tuple[float, float]] = {}
         self._handing: list[Job] = []
@@ -129,7 +130,10 @@ class Edge(grpc.GenericRpcHandler):
         loop = asyncio.get_running_loop()
         outside = self._pipeline.outside(method)
         if method.mutates and not outside:
-            mutation = self._pipeline.mutation(method, caller, request, data)
+            question, answers = self._pipeline.question(method, caller, request), None
+            if question is not None:
+                answers = await loop.run_in_executor(self._readers["question"], question)
+            mutation = self._pipeline.mutation(method, caller, request, data, answers)
             answer = self._write(mutation, method.crisis, mutation.probe)
             # The command cannot be taken back; only the waiting for it ends. A timer of the loop is all it takes.
             timer = loop.call_later(timeout, _late, answer)

@@ -158,7 +158,7 @@ class Intake:
                     f"{_REFERRAL}/AdvanceReferral",
                     referral_service_pb2.AdvanceReferralRequest(
                         request_id=key, name=update.referral, event=update.event, reason=update.reason,
-                        appointment_us=update.appointment_us,
+                        appointment_us=update.appointment_us, reason_code=update.reason_code,
                     ),
                     self._partner,
                 )  # fmt: skip

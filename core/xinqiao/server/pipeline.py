@@ -32,15 +32,19 @@ _ON_RECORD = frozenset({"PERMISSION_DENIED", "FAILED_PRECONDITION", "NOT_FOUND"}
 
 
 class Mutation:
-    """A decoded mutation as a command. ``probe`` is where its answer stands if it was given before."""
+    """A decoded mutation as a command. ``probe`` is where its answer stands if it was given before, ``answers`` what
+    partners said to its question."""
 
-    __slots__ = ("_pipeline", "caller", "digest", "method", "probe", "request", "request_id")
+    __slots__ = ("_pipeline", "answers", "caller", "digest", "method", "probe", "request", "request_id")
 
-    def __init__(self, pipeline: "Pipeline", method: Method, caller: Partner, request: Message, data: bytes) -> None:
+    def __init__(
+        self, pipeline: "Pipeline", method: Method, caller: Partner, request: Message, data: bytes, answers: object
+    ) -> None:
         self._pipeline = pipeline
         self.method = method
         self.caller = caller
         self.request = request
+        self.answers = answers
         self.request_id = str(cast(Any, request).request_id)
         self.digest = hashlib.sha256(method.path.encode() + b"\0" + data).digest()
         self.probe: Probe = (tables.requests, (caller.id, self.request_id))
@@ -85,9 +89,16 @@ class Pipeline:
         """The function calls a partner, so it must not run inside a write transaction."""
         return bool(getattr(self._functions[method.path], "outside_transaction", False))
 
-    def mutation(self, method: Method, caller: Partner, request: Message, data: bytes) -> "Mutation":
+    def question(self, method: Method, caller: Partner, request: Message) -> Callable[[], object] | None:
+        """What a mutation asks partners before its transaction; None where there is nothing to ask, as in a red case."""
+        name: str = getattr(self._functions[method.path], "asks_partners", "")
+        return getattr(self.rooms[method.service], name)(request, caller) if name else None
+
+    def mutation(
+        self, method: Method, caller: Partner, request: Message, data: bytes, answers: object = None
+    ) -> "Mutation":
         """The command that runs a mutation once per ``request_id`` and replays its answer afterwards."""
-        return Mutation(self, method, caller, request, data)
+        return Mutation(self, method, caller, request, data, answers)
 
     def run(self, mutation: "Mutation", tx: Tx) -> bytes:
         """One mutation in its transaction: the room's function, its journal row, and the answer kept for a repeat."""
@@ -95,7 +106,7 @@ class Pipeline:
         stored = tx.get(tables.requests, caller.id, request_id)
         if stored is not None:
             return self._replay(tx, stored, mutation.digest, method, caller)
-        call = Call(caller, method, tx, self.door, request_id)
+        call = Call(caller, method, tx, self.door, request_id, answers=mutation.answers)
         response = self._functions[method.path](mutation.request, call)
         answer = self._close(response, call, tx)
         if not call.rows:
@@ -195,7 +206,9 @@ class Pipeline:
             validate(request)
             if method.mutates and not self.outside(method):
                 data = request.SerializeToString(deterministic=True)
-                answer = self.store.run(self.mutation(method, caller, request, data), crisis=method.crisis)
+                question = self.question(method, caller, request)
+                command = self.mutation(method, caller, request, data, question() if question else None)
+                answer = self.store.run(command, crisis=method.crisis)
             else:
                 answer = self.read(method, caller, request)
         except Refusal as refusal:

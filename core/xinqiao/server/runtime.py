@@ -14,11 +14,15 @@ from grpc_reflection.v1alpha import reflection
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.service import CaseFile
 from xinqiao.config.bundle import Bundle
 from xinqiao.config.clocks import Clocks
+from xinqiao.config.district import District
+from xinqiao.config.duty import PhoneEntry
 from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
@@ -29,6 +33,11 @@ from xinqiao.disclosure.students import Students
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.signing import load_signing_key
+from xinqiao.referral.capacity import Capacity
+from xinqiao.referral.crisis import Plan
+from xinqiao.referral.declines import Permitted, Refusals
+from xinqiao.referral.drills import Drills
+from xinqiao.referral.holdings import PhoneBook
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
@@ -47,6 +56,7 @@ from xinqiao.store.engine import Store, open_store
 from xinqiao.store.sql import func
 
 _SKEW_US = 300_000_000
+_US = timedelta(microseconds=1)
 _log = logging.getLogger("xinqiao.server")
 
 
@@ -59,7 +69,8 @@ class Gateway:
         self.host = host or AdapterHost.load(None)
         self.bundle = Bundle(config, self.host.settings_models())
         settings = self.settings = self.bundle.gateway
-        self.registry = Registry(_partners(settings))
+        clocks = self._clocks = Clocks(self.bundle.district, self.bundle.calendar)
+        self.registry = Registry(_partners(settings), lambda school: clocks.on_duty(school, self.clock.now_us()))
         operators = self.registry.with_role(options.ROLE_OPERATOR)
         self.operator = operators[0].id if operators else "operator"
         self.store: Store = open_store(
@@ -82,12 +93,17 @@ class Gateway:
         keys = self.store.keys
         rules = load_rules(settings, self.bundle.district)
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
-        clocks = Clocks(rules.district)
+        clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
         signals = Signals(self.door, rules.signals, clocks.deadline)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         screening.uploads = Uploads(screening)
-        referrals = Referrals(self.door, clocks.deadline, self._declared)
+        phones = _phones(district)
+        plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
+        referrals = Referrals(
+            self.door, clocks.deadline, self._declared, Capacity(self._capacity, district.services), plan,
+            _refusals(district), phones,
+        )  # fmt: skip
         signing_key = load_signing_key(Path(settings.journal.signing_key))
         self.checkpointer = Checkpointer(self.store, signing_key, settings.deployment)
         self.exchanges = Exchanges(
@@ -111,11 +127,21 @@ class Gateway:
                 "xinqiao.api.referral.v1.ReferralService": referrals,
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
-                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(settings.deployment, self.host.agencies),
+                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
+                    settings.deployment, self.host.agencies, phones.emergency
+                ),
             },
         )
-        self.ladder = Ladder(self.store, self.door, self.registry, clocks.deadline, self.operator, rules.ladder)
+        self.ladder = Ladder(
+            self.store, self.door, self.registry, clocks.deadline, self.operator, rules.ladder,
+            referrals.fallback.unconfirmed,
+        )  # fmt: skip
         self._reloading = Reloading(self.store, self.door, screening, signals, clocks, self.ladder, self.operator)
+        self.drills = Drills(
+            self.store, self.door, self.pipeline.call, referrals.book, referrals.post, plan,
+            district.crisis.drill_time // _US,
+        )  # fmt: skip
+        referrals.drills = self.drills
         pace = settings.delivery
         self.delivery = Delivery(
             self.store,
@@ -142,7 +168,9 @@ class Gateway:
         self.ticks = Ticks(
             {
                 "checkpoint": (settings.journal.checkpoint_seconds, self.checkpointer.run_once),
-                "ladder": (5.0, self.ladder.climb),
+                # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
+                "ladder": (1.0, self.ladder.climb),
+                "drills": (1.0, self.drills.end_due),
                 "intake": (2.0, self.read_all),
                 "exchanges": (30.0, self.run_due),
                 "reports": (60.0, lambda: self.reports.tick(self.store)),
@@ -232,6 +260,10 @@ class Gateway:
             mask |= 1 << int(field_class)
         return mask
 
+    def _capacity(self, agency: str, request: CapacityRequest) -> CapacityResponse | None:
+        handle = self.host.agencies.get(agency)
+        return handle.capacity(request, self.bundle.district.capacity_wait.total_seconds()) if handle else None
+
     def _listen(self, settings: Settings) -> None:
         ready: list[int | BaseException] = []
         started = threading.Event()
@@ -279,6 +311,26 @@ class Gateway:
 
 def _brings(handle: AgencyHandle) -> bool:
     return handle.manifest is not None and "read" in handle.manifest.capabilities
+
+
+def _refusals(district: District) -> Refusals:
+    declines = district.declines
+    return Refusals(
+        int(types.Tier.Value(f"TIER_{declines.suspected_from}")),
+        {each.code: Permitted((each.names.zh, each.names.en), each.suspected) for each in declines.reasons},
+    )
+
+
+def _phones(district: District) -> PhoneBook:
+    def phone(entry: PhoneEntry) -> types.Phone:
+        return types.Phone(title_zh=entry.names.zh, title_en=entry.names.en, number=entry.phone, hours=str(entry.hours))
+
+    entries = district.phone_list
+    return PhoneBook(
+        tuple((str(entry.partner), phone(entry)) for entry in entries if entry.partner),
+        tuple(phone(entry) for entry in entries if not entry.partner),
+        district.crisis.channels,
+    )
 
 
 def _spec(name: str, settings: Settings) -> AgencySpec:

@@ -1,11 +1,11 @@
 """The gateway contract: what an operator watches, and the dead letters an operator puts back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xinqiao import __version__
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.api.common.v1.options_pb2 import Lane
-from xinqiao.api.common.v1.types_pb2 import Holding
+from xinqiao.api.common.v1.types_pb2 import Holding, Phone
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import close_dead, retry_dead
@@ -22,7 +22,9 @@ from xinqiao.store.sql import RowMapping, func
 class GatewayRoom:
     """The functions behind ``GatewayService``."""
 
-    def __init__(self, deployment: str, agencies: Mapping[str, AgencyHandle]) -> None:
+    def __init__(self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone]) -> None:
+        """``phones`` are the numbers for an emergency that no hospital has confirmed, in order."""
+        self._phones = phones
         self._deployment = deployment
         self._agencies = agencies
 
@@ -39,7 +41,13 @@ class GatewayRoom:
             )
             or 0,
             time_us=call.reading.now_us,
+            to_telephone=call.reading.scalar(
+                h.select().with_only_columns(func.count(h.c.item)).where(h.c.step == "phone")
+            )
+            or 0,
         )
+        if response.to_telephone:
+            response.phones.extend(self._phones)
         for agency, handle in sorted(self._agencies.items()):
             response.agencies.add(agency=agency, adapter=handle.kind, state=handle.state, message=handle.message)
         open_states = [int(DeliveryState.PENDING), int(DeliveryState.RUNNING)]

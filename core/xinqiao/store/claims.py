@@ -90,6 +90,25 @@ def finish(tx: Tx, delivery: str, owner: str, attempt: int, **values: object) ->
     return changed == 1
 
 
+def never_left(tx: Tx, item: str, recipient: str) -> bool:
+    """Cancel deliveries of a withdrawn item that nobody has tried yet; whether ``recipient`` surely has none of it.
+
+    A try without an answer may have arrived: then the recipient must be told as well.
+    """
+    table = deliveries
+    here = (table.c.item == item, table.c.recipient == recipient, table.c.kind == "referral")
+    untried = (table.c.state == DeliveryState.PENDING) & (table.c.attempt == 0)
+    tx.execute(
+        update(table)
+        .where(*here, untried)
+        .values(state=DeliveryState.CANCELLED, last_reason="WITHDRAWN", payload=None, updated_us=tx.now_us)
+    )
+    refused = (table.c.state == DeliveryState.DEAD) & (table.c.last_reason != "PARTNER_UNAVAILABLE")
+    may_be_there = select(table.c.id).where(*here, table.c.state != DeliveryState.CANCELLED, not_(refused)).limit(1)
+    known = select(table.c.id).where(*here).limit(1)
+    return tx.scalar(known) is not None and tx.scalar(may_be_there) is None
+
+
 def _due(now_us: int) -> ColumnElement[bool]:
     table = deliveries
     return or_(

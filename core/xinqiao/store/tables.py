@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -340,6 +340,23 @@ cursors = Table(
     Column("value", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
     info={"doc": "How far a partner's stream was read."},
+)
+drills = Table(
+    "drills",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("school", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("people", Boolean, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("finished_us", BigInteger, nullable=False),
+    Column("report", LargeBinary, nullable=True),
+    UniqueConstraint("student", name="uq_drills_student"),
+    Index("ix_drills_state", "state"),
+    info={"doc": "Drills of the crisis lane and their reports; nothing of a person, the student is an invention."},
 )
 meta = Table(
     "meta",

@@ -198,12 +198,15 @@ class Duty(_message.Message):
     TELL_FIELD_NUMBER: _builtins.int
     CITATION_ZH_FIELD_NUMBER: _builtins.int
     CITATION_EN_FIELD_NUMBER: _builtins.int
+    CONTACTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`duties/{id}`."""
     student: _builtins.str
     """The caller's `students/{pseudonym}`."""
     kind: _builtins.str
-    """`notify-guardian`, or a duty to report of `config/policy/signals.yaml`, such as `mandatory-report`."""
+    """`notify-guardian` of a disclosure, `tell-guardian` of a crisis, or a duty to report of `config/policy/signals.yaml`,
+    such as `mandatory-report`.
+    """
     basis: _builtins.str
     """The legal basis that opened it."""
     item: _builtins.str
@@ -220,6 +223,10 @@ class Duty(_message.Message):
     """The articles of the basis as they stood when the duty was opened, in Chinese."""
     citation_en: _builtins.str
     """The same in English."""
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Guardian]:
+        """With `tell-guardian`: whom to tell, first to last; a guardian in conflict with the student is never among them."""
+
     def __init__(
         self,
         *,
@@ -234,10 +241,11 @@ class Duty(_message.Message):
         tell: _builtins.str = ...,
         citation_zh: _builtins.str = ...,
         citation_en: _builtins.str = ...,
+        contacts: _abc.Iterable[_types_pb2.Guardian] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "citation_en", b"citation_en", "citation_zh", b"citation_zh", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student", "tell", b"tell"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "citation_en", b"citation_en", "citation_zh", b"citation_zh", "contacts", b"contacts", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student", "tell", b"tell"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

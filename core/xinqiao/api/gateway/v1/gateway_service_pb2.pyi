@@ -144,6 +144,8 @@ class GetStatusResponse(_message.Message):
     HOLDINGS_FIELD_NUMBER: _builtins.int
     OVERDUE_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
+    TO_TELEPHONE_FIELD_NUMBER: _builtins.int
+    PHONES_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """Deployment."""
     version: _builtins.str
@@ -156,6 +158,8 @@ class GetStatusResponse(_message.Message):
     """Of them overdue."""
     time_us: _builtins.int
     """Gateway time, microseconds since 1970 UTC."""
+    to_telephone: _builtins.int
+    """Emergencies that no hospital has confirmed: a person must telephone now."""
     @_builtins.property
     def agencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgencyStatus]:
         """One an agency."""
@@ -163,6 +167,10 @@ class GetStatusResponse(_message.Message):
     @_builtins.property
     def waiting(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Deliveries waiting, by lane name."""
+
+    @_builtins.property
+    def phones(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Phone]:
+        """Whom to telephone then, in order; empty where nobody has to."""
 
     def __init__(
         self,
@@ -175,10 +183,12 @@ class GetStatusResponse(_message.Message):
         holdings: _builtins.int = ...,
         overdue: _builtins.int = ...,
         time_us: _builtins.int = ...,
+        to_telephone: _builtins.int = ...,
+        phones: _abc.Iterable[_types_pb2.Phone] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agencies", b"agencies", "deployment", b"deployment", "holdings", b"holdings", "overdue", b"overdue", "policy_version", b"policy_version", "time_us", b"time_us", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agencies", b"agencies", "deployment", b"deployment", "holdings", b"holdings", "overdue", b"overdue", "phones", b"phones", "policy_version", b"policy_version", "time_us", b"time_us", "to_telephone", b"to_telephone", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

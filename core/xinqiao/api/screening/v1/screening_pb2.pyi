@@ -356,6 +356,7 @@ class Triage(_message.Message):
     SIGNALS_FIELD_NUMBER: _builtins.int
     LEVEL_ZH_FIELD_NUMBER: _builtins.int
     LEVEL_EN_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`triages/{id}`."""
     student: _builtins.str
@@ -384,6 +385,8 @@ class Triage(_message.Message):
     """The district's word for the tier that stands, the confirmed one or else the proposed one, in Chinese."""
     level_en: _builtins.str
     """The same in English."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What the rule looked at, such as `critical:suicidal_thoughts` = 2."""
@@ -411,10 +414,11 @@ class Triage(_message.Message):
         signals: _abc.Iterable[_builtins.str] | None = ...,
         level_zh: _builtins.str = ...,
         level_en: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "level_en", b"level_en", "level_zh", b"level_zh", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "signals", b"signals", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "drill", b"drill", "etag", b"etag", "inputs", b"inputs", "level_en", b"level_en", "level_zh", b"level_zh", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "signals", b"signals", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -530,6 +534,7 @@ class ExpectedReport(_message.Message):
     CONCERNS_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
     CALENDAR_GUESSED_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reports/{id}`."""
     cadence: _builtins.str
@@ -560,6 +565,8 @@ class ExpectedReport(_message.Message):
     """Concerns found, each of which is a signal of its own."""
     calendar_guessed: _builtins.bool
     """The due day rests on a year whose holidays are not known yet: Monday to Friday were taken."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def windows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Intensified windows of the period, such as `exams`."""
@@ -583,10 +590,11 @@ class ExpectedReport(_message.Message):
         concerns: _builtins.int = ...,
         windows: _abc.Iterable[_builtins.str] | None = ...,
         calendar_guessed: _builtins.bool = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "calendar_guessed", b"calendar_guessed", "concerns", b"concerns", "due_us", b"due_us", "holder", b"holder", "name", b"name", "nil_report", b"nil_report", "period", b"period", "received_us", b"received_us", "state", b"state", "students_seen", b"students_seen", "subject", b"subject", "title_en", b"title_en", "title_zh", b"title_zh", "unit", b"unit", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "calendar_guessed", b"calendar_guessed", "concerns", b"concerns", "drill", b"drill", "due_us", b"due_us", "holder", b"holder", "name", b"name", "nil_report", b"nil_report", "period", b"period", "received_us", b"received_us", "state", b"state", "students_seen", b"students_seen", "subject", b"subject", "title_en", b"title_en", "title_zh", b"title_zh", "unit", b"unit", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

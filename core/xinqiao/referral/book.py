@@ -1,0 +1,148 @@
+"""The referrals as stored: sealed records, the chain of redirects, and the one holder and deadline of each open one."""
+
+from collections.abc import Callable
+
+from xinqiao.api.common.v1 import types_pb2 as types
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
+from xinqiao.api.referral.v1 import referral_pb2 as pb
+from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.students import Known
+from xinqiao.journal.append import append
+from xinqiao.referral.states import FINAL, HOLDS
+from xinqiao.store import tables
+from xinqiao.store.holdings import drop, hold
+from xinqiao.store.ids import new_id
+from xinqiao.store.sql import RowMapping
+from xinqiao.store.tx import ReadTx, Tx
+
+Deadline = Callable[[int, str, int], int]
+"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
+
+CRISIS = 2
+"""``referrals.lane`` of an emergency."""
+
+
+class Book:
+    """Reads and writes referrals; every write leaves exactly one holding on an open one and none on a final one."""
+
+    def __init__(self, door: Door, deadline: Deadline) -> None:
+        self.door = door
+        self.deadline = deadline
+
+    def load(self, row: RowMapping) -> pb.Referral:
+        """The record of a row, without the student's name, which depends on who reads."""
+        identifier, student = str(row["id"]), str(row["student"])
+        sealer = self.door.keys.sealer(student)
+        referral = pb.Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=identifier))
+        referral.name, referral.etag = f"referrals/{identifier}", str(row["version"])
+        return referral
+
+    def row(self, tx: ReadTx, name: str) -> RowMapping | None:
+        """The row behind ``referrals/{id}``."""
+        return tx.get(tables.referrals, name.removeprefix("referrals/"))
+
+    def insert(self, tx: Tx, known: Known, referral: pb.Referral) -> bytes:
+        """Store a new referral and hold it; the sealed record. A draft has no recipient yet: nobody else can find it."""
+        identifier = new_id(tx.now_us)
+        record = self._seal(identifier, known.id, referral)
+        draft = referral.state == pb.REFERRAL_STATE_DRAFT
+        tx.insert(
+            tables.referrals, identifier, known.id, known.school, referral.sender, "" if draft else referral.recipient,
+            int(referral.state), int(referral.tier), lane(referral), tx.now_us, tx.now_us, 1, record,
+        )  # fmt: skip
+        referral.name, referral.etag = f"referrals/{identifier}", "1"
+        self.hold(tx, known, referral)
+        return record
+
+    def store(self, tx: Tx, row: RowMapping, referral: pb.Referral) -> None:
+        """Store a change and hand the referral to its next holder."""
+        identifier, student, version = str(row["id"]), str(row["student"]), int(row["version"]) + 1
+        draft = referral.state == pb.REFERRAL_STATE_DRAFT or (not row["recipient"] and referral.state in FINAL)
+        tx.update(
+            tables.referrals, (identifier,), state=int(referral.state), updated_us=tx.now_us, version=version,
+            recipient="" if draft else referral.recipient, sealed=self._seal(identifier, student, referral),
+        )  # fmt: skip
+        referral.etag = str(version)
+        self.hold(tx, known_of(row), referral)
+
+    def move_unread(self, tx: Tx, row: RowMapping, state: int) -> None:
+        """What nobody can read any more moves in its plain columns: it must not block its lane."""
+        tx.update(tables.referrals, (row["id"],), state=state, updated_us=tx.now_us, version=int(row["version"]) + 1)
+        known = pb.Referral(
+            name=f"referrals/{row['id']}", state=pb.ReferralState.ValueType(state), recipient=str(row["recipient"]),
+            tier=types.Tier.ValueType(int(row["tier"])),
+        )  # fmt: skip
+        self.hold(tx, known_of(row), known)
+
+    def hold(self, tx: Tx, known: Known, referral: pb.Referral) -> None:
+        """Exactly one holder and deadline while the referral is open, none once it is final."""
+        tier = int(referral.tier)
+        if referral.state in FINAL:
+            drop(tx, referral.name)
+            if referral.state == pb.REFERRAL_STATE_CANCELLED and tier >= types.TIER_ORANGE:
+                # Withdrawn without an outcome: the case is as serious as before, so somebody still holds it.
+                hold(
+                    tx, referral.triage, kind="triage", school=known.school, student=known.id, step="refer",
+                    holder=self.door.registry.holder(known.school), tier=tier,
+                    deadline_us=self.deadline(tier, "refer", tx.now_us),
+                )  # fmt: skip
+            return
+        side, step = HOLDS[referral.state]
+        if referral.state == pb.REFERRAL_STATE_SENT and lane(referral) == CRISIS:
+            step = "receive"  # an emergency that nobody has confirmed yet runs on the crisis lane's own clock
+        hold(
+            tx, referral.name, kind="referral", school=known.school, student=known.id, step=step,
+            holder=referral.recipient if side == "recipient" else self.door.registry.holder(known.school),
+            deadline_us=self.deadline(tier, step, tx.now_us), tier=tier,
+        )  # fmt: skip
+
+    def chain(self, tx: ReadTx, row: RowMapping) -> list[RowMapping]:
+        """The referral and those it was passed on from, newest first."""
+        found = [row]
+        while origin := self.load(found[-1]).redirected_from:
+            before = self.row(tx, origin)
+            if before is None or len(found) > 100:
+                break
+            found.append(before)
+        return found
+
+    def journal(self, tx: Tx, row: RowMapping, event: int, reason: str) -> None:
+        """The journal row of what the gateway itself does to a referral."""
+        word = pb.ReferralEvent.Name(pb.ReferralEvent.ValueType(event))
+        append(
+            tx, kind="referral.advanced", decision="permit", actor="gateway", partner=str(row["recipient"]),
+            purpose=PURPOSE_TREATMENT, student=str(row["student"]), resource=f"referrals/{row['id']}",
+            reason=f"{word}:{reason}" if reason else word, policy_version=self.door.policy.version,
+        )  # fmt: skip
+
+    def _seal(self, identifier: str, student: str, referral: pb.Referral) -> bytes:
+        stored = pb.Referral()
+        stored.CopyFrom(referral)
+        stored.name = stored.etag = stored.student = ""
+        return self.door.keys.sealer(student).seal(stored.SerializeToString(), table="referrals", key=identifier)
+
+
+def known_of(row: RowMapping) -> Known:
+    """The student of a row."""
+    return Known(str(row["student"]), str(row["school"]))
+
+
+def lane(referral: pb.Referral) -> int:
+    """The lane a referral travels on."""
+    return CRISIS if referral.urgency == pb.URGENCY_EMERGENCY else 1
+
+
+def change(referral: pb.Referral, event: int, state: int, actor: str, now_us: int, reason: str = "") -> None:
+    """Put a referral in its next state and say so in its history."""
+    referral.state = pb.ReferralState.ValueType(state)
+    referral.state_reason = reason
+    referral.history.add(
+        event=pb.ReferralEvent.ValueType(event), state=referral.state, actor=actor, time_us=now_us, reason=reason
+    )
+
+
+def before_hold(referral: pb.Referral) -> int:
+    """The state a pause interrupted: going on wins nothing and forges nothing."""
+    states = [each.state for each in referral.history]
+    paused = len(states) - 1 - states[::-1].index(pb.REFERRAL_STATE_ON_HOLD)
+    return states[paused - 1]

@@ -1,0 +1,131 @@
+"""What leaves of a referral: the package for its recipient, and updates for the other side; all through the door."""
+
+from collections.abc import Callable
+
+from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_SCORES,
+    PURPOSE_EDUCATION,
+    PURPOSE_TREATMENT,
+    ROLE_HOSPITAL,
+)
+from xinqiao.api.referral.v1 import referral_pb2 as pb
+from xinqiao.api.screening.v1.screening_pb2 import Assessment
+from xinqiao.contract.errors import Refusal
+from xinqiao.disclosure.door import Door, Released, consented
+from xinqiao.disclosure.records import hide_chain
+from xinqiao.disclosure.registry import Partner
+from xinqiao.disclosure.students import Known
+from xinqiao.journal.append import append
+from xinqiao.referral.book import CRISIS, lane
+from xinqiao.referral.states import Side
+from xinqiao.store import tables
+from xinqiao.store.claims import never_left
+from xinqiao.store.sql import RowMapping
+from xinqiao.store.tx import ReadTx, Tx
+
+Reader = Callable[[str, str], int | None]
+"""(agency, contract) -> mask of the classes its adapter declares that it reads, None where it has no adapter."""
+
+_TAKEN_BACK = (pb.REFERRAL_STATE_CANCELLED, pb.REFERRAL_STATE_REDIRECTED)
+_FORMS = 10  # the newest forms travel with a referral; a clinician wants the course, not the archive
+
+
+class Post:
+    """Sends referrals and their changes."""
+
+    def __init__(self, door: Door, reads: Reader) -> None:
+        self.door = door
+        self.reads = reads
+
+    def recipient(self, name: str) -> Partner:
+        """The hospital of this name. Raises Refusal NOT_FOUND/RECIPIENT."""
+        found = self.door.registry.find(name)
+        if found is None or found.agency != found.id or ROLE_HOSPITAL not in found.roles:
+            raise Refusal("NOT_FOUND", "RECIPIENT", "no such partner takes referrals")
+        return found
+
+    def consented(self, tx: ReadTx, student: str, recipient: str) -> bool:
+        """Whether a consent in force lets a referral go to ``recipient``."""
+        return consented(tx, student, recipient, PURPOSE_TREATMENT).word == "GIVEN"
+
+    def send(self, tx: Tx, known: Known, referral: pb.Referral, actor: str) -> Released:
+        """Release the whole package to the referral's recipient. Raises what the door and ``recipient`` raise."""
+        door, recipient = self.door, self.recipient(referral.recipient)
+        package = pb.ReferralPackage(referral=referral)
+        sender = door.registry.find(actor) or door.registry.find(referral.sender)
+        package.sender_title = sender.names.get("zh", "") if sender is not None else ""
+        hide_chain(package.referral)
+        package.referral.student = door.students.name(recipient.agency, known.id)
+        package.student.CopyFrom(door.students.load(tx, known.id, recipient.agency))
+        package.student.local_id = ""
+        # A guardian in conflict with the child must not be called by anyone who got the number from us.
+        reachable = [guardian for guardian in package.student.guardians if not guardian.in_conflict]
+        del package.student.guardians[:]
+        package.student.guardians.extend(reachable)
+        basis = door.bases.get(referral.basis)
+        if basis is None or basis.classes >> FIELD_CLASS_SCORES & 1:
+            # Under a basis without scores not even their empty shells go: how many forms there are is a fact too.
+            package.assessments.extend(self._forms(tx, known.id, recipient.agency))
+        consent = consented(tx, known.id, recipient.agency, PURPOSE_TREATMENT)
+        if referral.basis:
+            if basis is not None:
+                package.basis.id, package.basis.version = basis.id, basis.version
+                package.basis.citation = basis.citation.get("zh", "")
+        elif consent.consent:
+            row = tx.get(tables.consents, consent.consent)
+            if row is not None:
+                package.consent.consent = f"consents/{consent.consent}"
+                package.consent.given_us, package.consent.expires_us = row["created_us"], row["not_after_us"]
+        declared = self.reads(recipient.agency, "referral")
+        return door.release(
+            tx, package, recipient=recipient, purpose=PURPOSE_TREATMENT, student=known.id, relation="PARTY",
+            kind="referral", item=referral.name, actor=actor, key=_key(referral),
+            basis=referral.basis, declared=-1 if declared is None else declared,
+            lane="crisis" if lane(referral) == CRISIS else "routine", enqueue=declared is not None,
+        )  # fmt: skip
+
+    def tell_other_side(self, tx: Tx, row: RowMapping, side: Side, referral: pb.Referral, actor: str) -> None:
+        """Release a change to whoever did not make it."""
+        other = self.door.registry.find(referral.recipient if side != "recipient" else referral.sender)
+        declared = self.reads(other.agency, "referral_update") if other else None
+        if other is None or declared is None or not row["recipient"]:
+            return
+        if referral.state in _TAKEN_BACK and never_left(tx, referral.name, other.agency):
+            return
+        update = pb.Referral()
+        update.CopyFrom(referral)
+        hide_chain(update)
+        update.student = self.door.students.name(other.agency, str(row["student"]))
+        try:
+            self.door.release(
+                tx, update, recipient=other,
+                purpose=PURPOSE_TREATMENT if side != "recipient" else PURPOSE_EDUCATION,
+                student=str(row["student"]), relation="PARTY" if side != "recipient" else "OWN", kind="referral_update",
+                item=referral.name, actor=actor, key=_key(referral),
+                basis=referral.basis if side != "recipient" else "", declared=declared,
+                lane="crisis" if row["lane"] == CRISIS else "routine",
+            )  # fmt: skip
+        except Refusal as refusal:
+            # The event stands although the other side may not be told; that it was not told is on record.
+            append(
+                tx, kind="refused", decision="deny", actor=actor, partner=other.agency,
+                purpose=PURPOSE_TREATMENT, student=str(row["student"]), resource=referral.name,
+                reason=refusal.reason, policy_version=self.door.policy.version,
+            )  # fmt: skip
+
+    def _forms(self, tx: ReadTx, student: str, agency: str) -> list[Assessment]:
+        c = tables.assessments.c
+        rows = tx.all(
+            tables.assessments.select().where(c.student == student).order_by(c.created_us.desc(), c.id).limit(_FORMS)
+        )
+        sealer = self.door.keys.sealer(student)
+        forms: list[Assessment] = []
+        for row in rows:
+            form = Assessment.FromString(sealer.open(bytes(row["sealed"]), table="assessments", key=str(row["id"])))
+            form.name, form.student = f"assessments/{row['id']}", self.door.students.name(agency, student)
+            forms.append(form)
+        return forms
+
+
+def _key(referral: pb.Referral) -> str:
+    return f"{referral.name.replace('/', '.')}.v{referral.etag}"
