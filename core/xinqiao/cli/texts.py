@@ -256,6 +256,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "keys.kek": ("key-encryption key", "主密钥"),
     "keys.journal": ("journal signing key", "日志签名私钥"),
     "keys.journal_public": ("journal public key, for auditors", "日志公钥，交给审计方"),
+    "keys.document": ("document signing key", "文书签名私钥"),
+    "keys.document_public": ("document public key, for hospitals", "文书公钥，交给医院"),
     "keys.ca": ("certificate authority", "证书颁发机构"),
     "keys.gateway": ("gateway certificate", "网关证书"),
     "keys.partner": ("certificate of {name}", "{name} 的证书"),

@@ -58,7 +58,9 @@ def _master_key(texts: Texts, settings: Gateway) -> Iterator[Made]:
 def _signing_keys(texts: Texts, settings: Gateway) -> Iterator[Made]:
     yield from _signing_pair(texts, "keys.journal", settings.journal.signing_key, journal_public_key(settings))
     if settings.document_key is not None:
-        yield from _signing_pair(texts, "keys.document", settings.document_key, document_public_key(settings.document_key))
+        yield from _signing_pair(
+            texts, "keys.document", settings.document_key, document_public_key(settings.document_key)
+        )
 
 
 def _signing_pair(texts: Texts, key: str, path: Path, public: Path) -> Iterator[Made]:

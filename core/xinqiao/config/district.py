@@ -76,19 +76,27 @@ class ReturnTerms(Strict):
     """How long each step of a leave and of the return from it may take."""
 
     assess: Duration = Field(default=timedelta(days=3), description="From finding until a professional assessed.")
-    talk: Duration = Field(default=timedelta(days=3), description="From the assessment until the family is talked with.")
+    talk: Duration = Field(
+        default=timedelta(days=3), description="From the assessment until the family is talked with."
+    )
     apply: Duration = Field(default=timedelta(days=7), description="From the talk until leave is applied for.")
     start: Duration = Field(default=timedelta(days=7), description="From the application until the leave begins.")
     before_end: Duration = Field(
         default=timedelta(days=15), description="How long before the end of the leave the return is applied for."
     )
-    review: Duration = Field(default=timedelta(days=5), description="From the materials until the school reviewed them.")
+    review: Duration = Field(
+        default=timedelta(days=5), description="From the materials until the school reviewed them."
+    )
     panel: Duration = Field(default=timedelta(days=10), description="From the review until the panel assessed.")
     decide: Duration = Field(default=timedelta(days=5), description="From the assessment until the school decides.")
-    appeal: Duration = Field(default=timedelta(days=15), description="From a refusal until the family says what follows.")
+    appeal: Duration = Field(
+        default=timedelta(days=15), description="From a refusal until the family says what follows."
+    )
     decide_appeal: Duration = Field(default=timedelta(days=15), description="From an appeal until it is decided.")
     take_over: Duration = Field(default=timedelta(days=7), description="From the offer until the next school takes it.")
-    checks: tuple[int, ...] = Field(default=(7, 30, 90), min_length=1, description="Days after the return to look again.")
+    checks: tuple[int, ...] = Field(
+        default=(7, 30, 90), min_length=1, description="Days after the return to look again."
+    )
 
     @model_validator(mode="after")
     def _checks_rise(self) -> Self:

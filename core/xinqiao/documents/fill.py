@@ -149,7 +149,9 @@ def _text(content: DocumentContent, path: str, language: str) -> str:
 
 def _find(content: DocumentContent, path: str) -> tuple[Any, FieldDescriptor]:
     message: Message = content
+    leaf: Any
     *parents, last = path.split(".")
     for name in parents:
         message = getattr(message, name)
-    return getattr(message, last), message.DESCRIPTOR.fields_by_name[last]
+    leaf = message.DESCRIPTOR.fields_by_name[last]
+    return getattr(message, last), leaf

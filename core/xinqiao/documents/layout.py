@@ -58,7 +58,11 @@ class _Page(FPDF):
         self.line(_MARGIN, self.get_y(), self.w - _MARGIN, self.get_y())
         self.set_font("sans", size=8)
         self.set_text_color(_GREY)
-        pages = f"第 {self.page_no()} 页 共 {{nb}} 页" if self._filled.language == "zh" else f"Page {self.page_no()} of {{nb}}"
+        pages = (
+            f"第 {self.page_no()} 页 共 {{nb}} 页"
+            if self._filled.language == "zh"
+            else f"Page {self.page_no()} of {{nb}}"
+        )
         self.cell(self.epw / 2, 8, self._filled.number)
         self.set_x(self.w - _MARGIN - self.get_string_width(pages.replace("{nb}", "0")) - 2 * self.c_margin)
         self.cell(0, 8, pages)

@@ -146,7 +146,9 @@ def load_catalogue(folder: Path, policy: Policy) -> Catalogue:
         templates[kind] = template
     if not templates:
         raise TemplateError(f"{folder}: no template (*.yaml) in this folder")
-    return Catalogue(templates, masks, tuple(sorted([*(folder / "fonts").glob("*.otf"), *(folder / "fonts").glob("*.ttf")])))
+    return Catalogue(
+        templates, masks, tuple(sorted([*(folder / "fonts").glob("*.otf"), *(folder / "fonts").glob("*.ttf")]))
+    )
 
 
 def load_template(path: Path, policy: Policy) -> Template:

@@ -25,13 +25,16 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import Delivery, Pace
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.door import Door
-from xinqiao.disclosure.policy import load_policy
+from xinqiao.disclosure.policy import Policy, load_policy
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
+from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.signing import load_signing_key
 from xinqiao.referral.ladder import Ladder
+from xinqiao.referral.notices import Notices, Terms
+from xinqiao.referral.returns import Returns
 from xinqiao.referral.service import Referrals
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.service import Screening
@@ -111,6 +114,10 @@ class Gateway:
             {
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
+                "xinqiao.api.referral.v1.NoticeService": Notices(
+                    self.door, clocks.deadline, _terms(settings, policy, self.bundle.district.notice_valid)
+                ),
+                "xinqiao.api.referral.v1.ReturnService": Returns(self.door, self.bundle.district.return_to_school),
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
@@ -272,6 +279,14 @@ class Gateway:
     async def _stop_server(self) -> None:
         if self._server is not None:
             await self._server.stop(grace=5)
+
+
+def _terms(settings: Settings, policy: Policy, valid: timedelta) -> Terms:
+    """What notices need. A gateway without templates or key serves all the rest, and says what is missing when asked."""
+    forms = load_catalogue(Path(settings.documents), policy) if settings.documents is not None else None
+    path = settings.document_key
+    key = load_signing_key(Path(path)) if path is not None and Path(path).exists() else None
+    return Terms(forms, key, valid)
 
 
 def _brings(handle: AgencyHandle) -> bool:

@@ -264,6 +264,7 @@ class Return(_message.Message):
     NEXT_SCHOOL_FIELD_NUMBER: _builtins.int
     HANDED_OVER_FROM_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PERSON_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`returns/{id}`."""
@@ -305,6 +306,10 @@ class Return(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReturnChange]:
         """Every change, oldest first."""
 
+    @_builtins.property
+    def person(self) -> _types_pb2.Student:
+        """Who it is, for the next school while it is asked."""
+
     def __init__(
         self,
         *,
@@ -322,11 +327,12 @@ class Return(_message.Message):
         next_school: _builtins.str = ...,
         handed_over_from: _builtins.str = ...,
         etag: _builtins.str = ...,
+        person: _types_pb2.Student | None = ...,
         tier: _types_pb2.Tier.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "leave", b"leave", "plan", b"plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "leave", b"leave", "person", b"person", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "etag", b"etag", "found", b"found", "handed_over_from", b"handed_over_from", "history", b"history", "leave", b"leave", "name", b"name", "next_school", b"next_school", "opinions", b"opinions", "plan", b"plan", "school_agency", b"school_agency", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "etag", b"etag", "found", b"found", "handed_over_from", b"handed_over_from", "history", b"history", "leave", b"leave", "name", b"name", "next_school", b"next_school", "opinions", b"opinions", "person", b"person", "plan", b"plan", "school_agency", b"school_agency", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
