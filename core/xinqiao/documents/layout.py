@@ -15,10 +15,10 @@ from xinqiao.documents.fonts import fonts
 from xinqiao.documents.wrap import wrap
 
 _INK, _GREY, _PALE = 26, 110, 244
-_MARGIN, _FOOT = 20, 18
+_MARGIN, _FOOT = 20, 16
 _LABEL_WIDTH = 40.0
-_LINE = 6.2
-_PAD = 1.6
+_LINE = 5.9
+_PAD = 1.0
 
 
 def draw(filled: Filled, more_fonts: tuple[Path, ...], now_us: int) -> tuple[bytes, tuple[str, ...]]:
@@ -47,8 +47,8 @@ class _Page(FPDF):
     def __init__(self, filled: Filled) -> None:
         super().__init__(format="A4")
         self._filled = filled
-        self.set_margins(_MARGIN, 18, _MARGIN)
-        self.set_auto_page_break(True, margin=_FOOT + 6)
+        self.set_margins(_MARGIN, 16, _MARGIN)
+        self.set_auto_page_break(True, margin=_FOOT + 3)
         self.alias_nb_pages("{nb}")
 
     def footer(self) -> None:
@@ -109,7 +109,7 @@ class _Page(FPDF):
         for line in block.lines:
             self._row(line)
         if block.lines:
-            self.ln(3)
+            self.ln(2)
         if block.qr:
             self._qr(block.qr, block.qr_note)
         for label in block.signatures:
@@ -160,8 +160,8 @@ class _Page(FPDF):
         return wrap(text, width, self.get_string_width)
 
     def _signature(self, label: str) -> None:
-        self._keep(13)
-        self.ln(5)
+        self._keep(12)
+        self.ln(4)
         self.set_font("sans", size=10)
         width = self.get_string_width(label) + 4
         self.cell(width, 8, label)

@@ -33,4 +33,4 @@ def print_form(
         raise Refusal("NOT_FOUND", "TEMPLATE", "this district has no template of this kind: add one under documents")
     filled = fill(template, content, language, withheld)
     pdf, missing = draw(filled, catalogue.fonts, now_us)
-    return Printed(pdf, template.form_version, text_digest(template, language, list(filled.texts())), missing)
+    return Printed(pdf, template.form_version, text_digest(template, language, filled.texts()), missing)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.referral.v1 import notice_pb2 as pb
 from xinqiao.contract.fields import class_name, field_class
-from xinqiao.disclosure.policy import Policy, mask_of_names, numbers_of
+from xinqiao.disclosure.policy import Policy, PolicyError, mask_of_names, numbers_of
 
 PLACEHOLDER = re.compile(r"\{([a-z_.]+)\}")
 _CLINICAL = 1 << options.FIELD_CLASS_DIAGNOSIS | 1 << options.FIELD_CLASS_TREATMENT | 1 << options.FIELD_CLASS_SCORES
@@ -95,16 +95,6 @@ class Template(_Part):
         """`consent-2026-11`."""
         return f"{self.id}-{self.version}"
 
-    @property
-    def role(self) -> int:
-        """The reader's role."""
-        return int(options.Role.Value(f"ROLE_{self.audience.role}"))
-
-    @property
-    def purposes(self) -> tuple[int, ...]:
-        """What it is read for."""
-        return tuple(int(options.Purpose.Value(f"PURPOSE_{word}")) for word in self.audience.purposes)
-
     def names_a_disorder(self, text: str) -> bool:
         """Whether ``text`` holds one of ``plain_words``, the names of disorders a school must not write."""
         lowered = text.lower()
@@ -157,7 +147,7 @@ def load_template(path: Path, policy: Policy) -> Template:
     return next(template for template in catalogue.templates.values() if template.id == path.stem)
 
 
-def text_digest(template: Template, language: str, filled: Iterator[str] | list[str]) -> bytes:
+def text_digest(template: Template, language: str, filled: Iterable[str]) -> bytes:
     """SHA-256 of the form as its signers read it: its version, language and every line before any handwriting."""
     lines = [template.form_version, language, *filled]
     return hashlib.sha256("\n".join(lines).encode()).digest()
@@ -181,10 +171,13 @@ def _kind(path: Path, template: Template) -> int:
 
 
 def _mask(path: Path, template: Template, policy: Policy) -> int:
-    (role,) = numbers_of(options.Role, "ROLE_", [template.audience.role], path.name)
     mask = 0
-    for purpose in numbers_of(options.Purpose, "PURPOSE_", template.audience.purposes, path.name):
-        mask |= policy.ceiling([role], purpose)
+    try:
+        (role,) = numbers_of(options.Role, "ROLE_", [template.audience.role], path.name)
+        for purpose in numbers_of(options.Purpose, "PURPOSE_", template.audience.purposes, path.name):
+            mask |= policy.ceiling([role], purpose)
+    except PolicyError as error:
+        raise TemplateError(str(error)) from None
     return mask & ~mask_of_names(["COUNSELLING_NOTE"], path.name)
 
 

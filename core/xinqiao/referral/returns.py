@@ -117,6 +117,8 @@ class Returns:
                 shown.append(self._view(call, self._load(row), str(row["student"]), self._side(call.caller, row)))
             except (KeyGone, SealBroken):  # one erased or broken record must not hide all the others
                 shown.append(pb.Return(name=f"returns/{row['id']}", state=row["state"], etag=str(row["version"])))
+        # An offer under a consent that was taken back since: there is nothing left to show of it.
+        shown = [plan for plan in shown if plan.name]
         return rpc.ListReturnsResponse(plans=shown, next_page_token=following)
 
     def _tier(self, call: Call, student: str, triage: str) -> int:
