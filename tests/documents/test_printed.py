@@ -29,7 +29,9 @@ CODE = "XQ1" + "A7" * 66 + "B"
 
 
 def content(**student):
-    made = pb.DocumentContent(issuer_title="昆山市第一示范中学", recipient_title="昆山示范精神卫生中心", day="2026-10-12")
+    made = pb.DocumentContent(
+        issuer_title="昆山市第一示范中学", recipient_title="昆山示范精神卫生中心", day="2026-10-12"
+    )
     made.student.family_name, made.student.given_name = student.get("family", "欧阳"), student.get("given", "明")
     made.student.grade, made.student.class_title, made.student.birth_date = "八年级", "3班", "2011-05-04"
     made.notice.number, made.notice.guardian, made.notice.short_form = "2026-7K3Q-9D2M-0XZ4", "欧阳敏", CODE
@@ -37,7 +39,11 @@ def content(**student):
     made.notice.advice, made.notice.issue_time_us, made.notice.expire_time_us = "请尽快就诊。", NOW, NOW
     made.notice.hospitals.extend(["昆山示范精神卫生中心", "昆山市第一人民医院"])
     made.referral.name, made.referral.urgency, made.referral.tier = "referrals/0123abcd", 3, 4
-    made.referral.reason, made.referral.crisis_facts, made.referral.create_time_us = "情绪低落三周。", "说过活着没意思。", NOW
+    made.referral.reason, made.referral.crisis_facts, made.referral.create_time_us = (
+        "情绪低落三周。",
+        "说过活着没意思。",
+        NOW,
+    )
     made.referral.outcome.fitness, made.referral.outcome.next_visit = 2, "2026-10-26"
     made.referral.outcome.school_advice = "安排半天课程两周。"
     made.consent.purpose, made.consent.last_day = 2, "2027-10-11"
@@ -121,7 +127,10 @@ def test_a_character_that_no_font_has_is_reported_and_printed_as_its_number_not_
 def test_no_glyph_of_a_form_is_the_box_that_stands_for_a_missing_one():
     for kind in KINDS:
         for language in ("zh", "en"):
-            assert fonts().split(fill(CATALOGUE.templates[kind], content(given="𠮷"), language, []).texts())[1] == frozenset()
+            assert (
+                fonts().split(fill(CATALOGUE.templates[kind], content(given="𠮷"), language, []).texts())[1]
+                == frozenset()
+            )
 
 
 def test_a_districts_own_font_is_asked_before_a_character_is_given_up(tmp_path):
@@ -191,6 +200,9 @@ def test_wrapping_loses_no_character_however_narrow_the_line():
 
 
 def test_the_hash_is_of_the_text_not_of_the_file():
-    one, two = printed(pb.DOCUMENT_KIND_CONSENT), print_form(CATALOGUE, pb.DOCUMENT_KIND_CONSENT, content(), "zh", [], NOW + 10**9)
+    one, two = (
+        printed(pb.DOCUMENT_KIND_CONSENT),
+        print_form(CATALOGUE, pb.DOCUMENT_KIND_CONSENT, content(), "zh", [], NOW + 10**9),
+    )
     assert one.text_sha256 == two.text_sha256
     assert hashlib.sha256(one.pdf).digest() != hashlib.sha256(two.pdf).digest()

@@ -27,7 +27,8 @@ def refusal(folder, policy=POLICY):
 
 
 @pytest.mark.parametrize(
-    "field", ["referral.outcome.diagnosis", "referral.outcome.treatment", "referral.note", "notice.receipt.evidence_sha256"]
+    "field",
+    ["referral.outcome.diagnosis", "referral.outcome.treatment", "referral.note", "notice.receipt.evidence_sha256"],
 )
 def test_a_notice_with_a_finding_or_a_counselling_note_does_not_load(tmp_path, field):
     text = refusal(changed(tmp_path, "fields: [notice.advice]", f"fields: [{field}]"))

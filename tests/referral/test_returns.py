@@ -16,7 +16,13 @@ from xinqiao.store import tables
 
 NEXT = "other-school"
 EVENTS = [value for value in pb.ReturnEvent.values() if value]
-OPINION = {"institution": "昆山示范精神卫生中心", "doctor": "王医生", "day": "2026-10-20", "grade": 2, "conditions": ["按时服药", "每两周复诊"]}
+OPINION = {
+    "institution": "昆山示范精神卫生中心",
+    "doctor": "王医生",
+    "day": "2026-10-20",
+    "grade": 2,
+    "conditions": ["按时服药", "每两周复诊"],
+}
 
 
 def today(town):
@@ -24,7 +30,9 @@ def today(town):
 
 
 def opened(town, local=None, **words):
-    request = rpc.OpenReturnRequest(student={"local_id": local or town.student()}, found="三周未到校，自述撑不住", **words)
+    request = rpc.OpenReturnRequest(
+        student={"local_id": local or town.student()}, found="三周未到校，自述撑不住", **words
+    )
     return town.call(town.PSYCH, request).plan
 
 
@@ -79,7 +87,14 @@ def test_four_steps_out_five_back_and_three_checks(fresh_town):
         plan = advance(town, plan, "CHECK")
         assert held(town, plan) == ([(following, town.PSYCH)] if following else [])
     assert plan.state == pb.RETURN_STATE_CLOSED
-    assert [word(change.event) for change in plan.history][1:] == [*TO_LEAVE, *TO_ASSESSED, "PASS", "CHECK", "CHECK", "CHECK"]
+    assert [word(change.event) for change in plan.history][1:] == [
+        *TO_LEAVE,
+        *TO_ASSESSED,
+        "PASS",
+        "CHECK",
+        "CHECK",
+        "CHECK",
+    ]
     assert len(town.journal(kind="return.advanced", resource=plan.name)) == 11
 
 
@@ -308,5 +323,3 @@ def test_every_state_is_reached_and_every_open_one_can_be_left():
     assert targets == states
     assert sources == states - FINAL == set(HOLDS)
     assert set(STEPS) == set(EVENTS)
-
-

@@ -2,7 +2,12 @@
 
 from collections.abc import Callable, Mapping
 
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION, PURPOSE_TREATMENT, FieldClass
+from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_IDENTITY,
+    PURPOSE_EDUCATION,
+    PURPOSE_TREATMENT,
+    FieldClass,
+)
 from xinqiao.api.common.v1.types_pb2 import Student, StudentRef, Withheld
 from xinqiao.api.referral.v1 import notice_pb2 as pb
 from xinqiao.api.referral.v1 import notice_service_pb2 as rpc
@@ -11,7 +16,7 @@ from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import Kept, redact
 from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.door import Door, denial
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.registry import Partner
 from xinqiao.documents.press import print_form
@@ -117,14 +122,16 @@ class Printing:
             lost = call.view(content.referral.outcome, student=student, purpose=PURPOSE_EDUCATION)
             return student, content, [_below(item, "referral.outcome.") for item in lost]
         content.referral.ClearField("outcome")
+        mask, denials = self.door.permitted(
+            call.reading, recipient=recipient, purpose=PURPOSE_TREATMENT, student=student, relation="PARTY",
+            basis=referral.basis,
+        )  # fmt: skip
+        if not mask >> FIELD_CLASS_IDENTITY & 1:  # a slip that does not say whom it is about helps nobody
+            raise denial(denials[FIELD_CLASS_IDENTITY].reason, recipient, PURPOSE_TREATMENT, student, referral.basis)
         lost, _ = self.door.view(
             call.reading, content, caller=recipient, purpose=PURPOSE_TREATMENT, student=student, relation="PARTY",
             basis=referral.basis,
         )  # fmt: skip
-        if not content.HasField("student"):
-            raise Refusal(
-                "FAILED_PRECONDITION", "NO_CONSENT", "nothing allows this hospital to know who the student is"
-            )
         return student, content, lost
 
     def _title(self, caller: Partner) -> str:
