@@ -42,7 +42,11 @@ def test_a_code_is_verified_without_a_gateway_and_without_a_configuration(run, s
 def test_a_forged_and_an_old_code_exit_65(capsys, tmp_path, signed):
     public, code = signed()
     late_public, late = signed(31)
-    for key, text, word in ((late_public, code, "not_genuine"), (late_public, late, "expired"), (public, "x", "not_genuine")):
+    for key, text, word in (
+        (late_public, code, "not_genuine"),
+        (late_public, late, "expired"),
+        (public, "x", "not_genuine"),
+    ):
         ending = verify(Texts("en"), tmp_path / "none.yaml", "", "", code=text, key=key, online=False, json=True)
         assert (ending, json.loads(capsys.readouterr().out)["verdict"]) == (65, word)
 
@@ -56,7 +60,7 @@ def test_a_template_that_may_not_be_is_a_configuration_error_with_its_place(run,
         "utf-8",
     )
     lines = config.read_text("utf-8").splitlines()
-    config.write_text("\n".join(f"documents: {folder}" if l.startswith("documents:") else l for l in lines), "utf-8")
+    config.write_text("\n".join(f"documents: {folder}" if line.startswith("documents:") else line for line in lines), "utf-8")
     for command in (("documents", "list", "--config", config), ("config", "check", config)):
         done = run(*command)
         assert done.returncode == 78
@@ -68,10 +72,24 @@ def test_a_form_is_printed_from_a_running_gateway_into_a_file_of_its_owners(make
         local = town.student(guardians=[{"full_name": "欧阳敏"}])
         name = town.gate.gateway.door.students.name(town.SCHOOL, town.inside_id(local))
         out = tmp_path / "consent.pdf"
-        words = {"language": "zh", "recipient": town.HOSPITAL, "purpose": "treatment", "classes": "identity,contact", "days": 30}
+        words = {
+            "language": "zh",
+            "recipient": town.HOSPITAL,
+            "purpose": "treatment",
+            "classes": "identity,contact",
+            "days": 30,
+        }
         address = f"127.0.0.1:{town.gate.gateway.port}"
         ending = render(
-            Texts("en"), town.gate.config, town.PSYCH, address, kind="consent", subject=name, out=out, json=True, **words
+            Texts("en"),
+            town.gate.config,
+            town.PSYCH,
+            address,
+            kind="consent",
+            subject=name,
+            out=out,
+            json=True,
+            **words,
         )
         assert ending == 0
         assert json.loads(capsys.readouterr().out)["form_version"] == "consent-2026-11"

@@ -214,8 +214,9 @@ def test_a_scanner_that_wraps_lines_is_forgiven(town):
     assert verdict(town, f" {code[:60]}\r\n{code[60:]}\n").verdict == pb.NOTICE_VERDICT_GENUINE
 
 
-def test_a_revoked_notice_verifies_as_revoked_and_gives_no_priority(town):
+def test_a_revoked_notice_verifies_as_revoked_and_gives_no_priority_also_where_it_was_seen_before(town):
     notice = issue(town)
+    assert verdict(town, notice.short_form).verdict == pb.NOTICE_VERDICT_GENUINE
     town.call(town.PSYCH, rpc.RevokeNoticeRequest(name=notice.name, reason="写错了"))
     answer = verdict(town, notice.short_form)
     assert (answer.verdict, answer.priority_due) == (pb.NOTICE_VERDICT_REVOKED, False)

@@ -11,7 +11,7 @@ from xinqiao.api.referral.v1.notice_service_pb2_grpc import NoticeServiceStub
 from xinqiao.cli.app import DATA
 from xinqiao.cli.files import document_public_key, load_settings
 from xinqiao.cli.output import as_json, say, table, warn
-from xinqiao.cli.remote import connect, request_id
+from xinqiao.cli.remote import connect
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao.contract.errors import Refusal
@@ -83,7 +83,7 @@ def verify(
     """Say whether a code is genuine: by the public key alone, or by asking the gateway, which knows of revocations."""
     if online:
         with connect(texts, config, partner, address) as remote:
-            request = rpc.VerifyNoticeRequest(request_id=request_id(), short_form=code)
+            request = rpc.VerifyNoticeRequest(short_form=code)
             answer = remote.call(NoticeServiceStub(remote.channel).VerifyNotice, request)
         word = pb.NoticeVerdict.Name(answer.verdict).removeprefix("NOTICE_VERDICT_").lower()
         found = {"verdict": word, "issue_day": answer.issue_day, "priority_due": answer.priority_due}

@@ -41,4 +41,4 @@ def fonts(more: tuple[Path, ...] = ()) -> Fonts:
 @cache
 def _covered(path: Path) -> frozenset[int]:
     with TTFont(path, lazy=True) as font:
-        return frozenset(font.getBestCmap())
+        return frozenset(font.getBestCmap() or ())

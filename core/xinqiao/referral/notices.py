@@ -1,7 +1,7 @@
 """Notices of mental-health status (告知书): issued, served or refused before a witness, verified at a hospital's counter."""
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from xinqiao.journal.append import append
 from xinqiao.referral.guardians import addressee, by_name, conflict
 from xinqiao.referral.printing import Printing, notice_content
 from xinqiao.store import tables
+from xinqiao.store.engine import Store
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping
@@ -69,7 +70,8 @@ class Terms:
 class Notices:
     """The functions behind ``NoticeService``."""
 
-    def __init__(self, door: Door, deadline: Deadline, terms: Terms) -> None:
+    def __init__(self, store: Store, door: Door, deadline: Deadline, terms: Terms) -> None:
+        self.store = store
         self.door = door
         self.deadline = deadline
         self.terms = terms
@@ -130,7 +132,7 @@ class Notices:
                 raise conflict()
         notice.guardian = taker.full_name
         notice.receipt.CopyFrom(request.receipt)
-        self._advance(call, row, notice, "serve")
+        self._advance(call.tx, row, notice, "serve")
         told = notice_content(notice, student, call.caller, {})
         forms, _ = self._means()
         redact(told, forms.masks.get(pb.DOCUMENT_KIND_NOTICE, 0))
@@ -143,7 +145,7 @@ class Notices:
         self._not_ahead(call, request.refusal.time_us, notice)
         notice.refusal.CopyFrom(request.refusal)
         notice.refusal.reported, notice.refusal.grounds, notice.refusal.decide_time_us = False, "", 0
-        self._advance(call, row, notice, "refuse")
+        self._advance(call.tx, row, notice, "refuse")
         return rpc.RefuseNoticeResponse(notice=self._done(call, row, notice, "notice.refused"))
 
     def decide_notice(self, request: rpc.DecideNoticeRequest, call: Call) -> rpc.DecideNoticeResponse:
@@ -151,7 +153,7 @@ class Notices:
         row, notice = self._find(call, request.name, request.etag)
         notice.refusal.reported = bool(request.police)
         notice.refusal.grounds, notice.refusal.decide_time_us = request.grounds, call.tx.now_us
-        self._advance(call, row, notice, "report" if request.police else "persuade")
+        self._advance(call.tx, row, notice, "report" if request.police else "persuade")
         response = rpc.DecideNoticeResponse()
         if request.police:
             report, withheld = self._report(call, row, notice, request)
@@ -168,7 +170,7 @@ class Notices:
         """Take it back; its code verifies as revoked from this commit."""
         row, notice = self._find(call, request.name, request.etag)
         notice.revoke_reason = request.reason
-        self._advance(call, row, notice, "revoke")
+        self._advance(call.tx, row, notice, "revoke")
         return rpc.RevokeNoticeResponse(notice=self._done(call, row, notice, "notice.revoked"))
 
     def get_notice(self, request: rpc.GetNoticeRequest, call: Call) -> rpc.GetNoticeResponse:
@@ -188,23 +190,33 @@ class Notices:
         return rpc.ListNoticesResponse(notices=shown, next_page_token=following)
 
     def verify_notice(self, request: rpc.VerifyNoticeRequest, call: Call) -> rpc.VerifyNoticeResponse:
-        """Tell a hospital genuine, revoked or expired; an unknown and a forged code look the same."""
+        """Tell a hospital genuine, revoked or expired; an unknown and a forged code look the same.
+
+        A read that leaves a mark: not replayed from an answer stored before a revocation.
+        """
         key = self.terms.key
         form = verify(request.short_form, [key.public_key()] if key is not None else [])
-        rows = call.tx.all(tables.notices.select().where(tables.notices.c.serial == form.serial)) if form else []
-        if form is None or not rows:
-            call.journal("notice.verified", resource="notices/-", reason="NOT_GENUINE")
-            return rpc.VerifyNoticeResponse(verdict=pb.NOTICE_VERDICT_NOT_GENUINE)
-        row = rows[0]
-        response = rpc.VerifyNoticeResponse(verdict=_verdict(row, call.tx.now_us), issue_day=form.issued.isoformat())
-        response.priority_due = response.verdict == pb.NOTICE_VERDICT_GENUINE
-        if response.priority_due and row["state"] != _PRESENTED:
-            notice = self._load(row)
-            notice.present_time_us = call.tx.now_us
-            self._advance(call, row, notice, "present")
-        call.journal(
-            "notice.verified", resource=f"notices/{row['id']}", student=str(row["student"]),
+        return self.store.run(lambda tx: self._verified(tx, call, form), crisis=True)
+
+    def _verified(self, tx: Tx, call: Call, form: ShortForm | None) -> rpc.VerifyNoticeResponse:
+        response = rpc.VerifyNoticeResponse(verdict=pb.NOTICE_VERDICT_NOT_GENUINE)
+        rows: Sequence[RowMapping] = ()
+        if form is not None:
+            rows = tx.all(tables.notices.select().where(tables.notices.c.serial == form.serial))
+        for row in rows:
+            response.verdict = _verdict(row, tx.now_us)
+            response.priority_due = response.verdict == pb.NOTICE_VERDICT_GENUINE
+            response.issue_day = form.issued.isoformat() if form else ""
+            if response.priority_due and row["state"] != _PRESENTED:
+                notice = self._load(row)
+                notice.present_time_us = tx.now_us
+                self._advance(tx, row, notice, "present")
+        append(
+            tx, kind="notice.verified", decision="permit", actor=call.caller.id, partner=call.caller.agency,
+            purpose=call.method.purpose, student=str(rows[0]["student"]) if rows else None,
+            resource=f"notices/{rows[0]['id']}" if rows else "notices/-",
             reason=pb.NoticeVerdict.Name(response.verdict).removeprefix("NOTICE_VERDICT_"),
+            policy_version=self.door.policy.version,
         )  # fmt: skip
         return response
 
@@ -287,23 +299,22 @@ class Notices:
             payload=told.SerializeToString(deterministic=True), sealer=self.door.keys.sealer(str(row["student"])),
         )  # fmt: skip
 
-    def _advance(self, call: Call, row: RowMapping, notice: pb.Notice, event: str) -> None:
+    def _advance(self, tx: Tx, row: RowMapping, notice: pb.Notice, event: str) -> None:
         step = STEPS[event]
         if notice.state not in step.sources:
             name = pb.NoticeState.Name(notice.state).removeprefix("NOTICE_STATE_")
             raise Refusal("FAILED_PRECONDITION", "STATE", f"a notice that is {name} cannot be taken to this step")
         notice.state = pb.NoticeState.ValueType(step.target)
         identifier, student, version = str(row["id"]), str(row["student"]), int(row["version"]) + 1
-        call.student = student
-        call.tx.update(
-            tables.notices, (identifier,), state=int(notice.state), updated_us=call.tx.now_us, version=version,
+        tx.update(
+            tables.notices, (identifier,), state=int(notice.state), updated_us=tx.now_us, version=version,
             sealed=self._seal(identifier, student, notice),
         )  # fmt: skip
         notice.etag = str(version)
-        self._hold(call.tx, identifier, student, str(row["school"]), notice)
+        self._hold(tx, identifier, student, str(row["school"]), notice)
 
     def _done(self, call: Call, row: RowMapping, notice: pb.Notice, kind: str, *, basis: str = "") -> pb.Notice:
-        record = notice.SerializeToString()
+        call.student, record = str(row["student"]), notice.SerializeToString()
         shown = self._view(call, notice, str(row["student"]))
         call.journal(kind, resource=shown.name, student=str(row["student"]), basis=basis, payload=record)
         return shown

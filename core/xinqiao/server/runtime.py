@@ -115,7 +115,7 @@ class Gateway:
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
                 "xinqiao.api.referral.v1.NoticeService": Notices(
-                    self.door, clocks.deadline, _terms(settings, policy, self.bundle.district.notice_valid)
+                    self.store, self.door, clocks.deadline, _terms(settings, policy, self.bundle.district.notice_valid)
                 ),
                 "xinqiao.api.referral.v1.ReturnService": Returns(self.door, self.bundle.district.return_to_school),
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),

@@ -472,21 +472,17 @@ class VerifyNoticeRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    REQUEST_ID_FIELD_NUMBER: _builtins.int
     SHORT_FORM_FIELD_NUMBER: _builtins.int
-    request_id: _builtins.str
-    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     short_form: _builtins.str
     """The text of the QR code."""
     def __init__(
         self,
         *,
-        request_id: _builtins.str = ...,
         short_form: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "short_form", b"short_form"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["short_form", b"short_form"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -149,7 +149,8 @@ class NoticeServiceServicer:
 
     def VerifyNotice(self, request, context):
         """Tells a hospital whether the code on a notice is genuine and in force, and nothing about whom it concerns; the first
-        time marks the notice as presented. A forged, changed or unknown code is an answer, not an error.
+        time marks the notice as presented. Asked anew each time: a stored answer could outlive a revocation.
+        A forged, changed or unknown code is an answer, not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

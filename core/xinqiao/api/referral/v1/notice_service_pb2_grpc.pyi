@@ -65,7 +65,8 @@ class NoticeServiceStub:
     """Lists the notices of the caller's schools, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     VerifyNotice: _grpc.UnaryUnaryMultiCallable[_notice_service_pb2.VerifyNoticeRequest, _notice_service_pb2.VerifyNoticeResponse]
     """Tells a hospital whether the code on a notice is genuine and in force, and nothing about whom it concerns; the first
-    time marks the notice as presented. A forged, changed or unknown code is an answer, not an error.
+    time marks the notice as presented. Asked anew each time: a stored answer could outlive a revocation.
+    A forged, changed or unknown code is an answer, not an error.
     """
     RenderDocument: _grpc.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
@@ -109,7 +110,8 @@ class NoticeServiceAsyncStub(NoticeServiceStub):
     """Lists the notices of the caller's schools, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     VerifyNotice: _aio.UnaryUnaryMultiCallable[_notice_service_pb2.VerifyNoticeRequest, _notice_service_pb2.VerifyNoticeResponse]  # type: ignore[assignment]
     """Tells a hospital whether the code on a notice is genuine and in force, and nothing about whom it concerns; the first
-    time marks the notice as presented. A forged, changed or unknown code is an answer, not an error.
+    time marks the notice as presented. Asked anew each time: a stored answer could outlive a revocation.
+    A forged, changed or unknown code is an answer, not an error.
     """
     RenderDocument: _aio.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]  # type: ignore[assignment]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
@@ -198,7 +200,8 @@ class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notice_service_pb2.VerifyNoticeResponse, _abc.Awaitable[_notice_service_pb2.VerifyNoticeResponse]]:
         """Tells a hospital whether the code on a notice is genuine and in force, and nothing about whom it concerns; the first
-        time marks the notice as presented. A forged, changed or unknown code is an answer, not an error.
+        time marks the notice as presented. Asked anew each time: a stored answer could outlive a revocation.
+        A forged, changed or unknown code is an answer, not an error.
         """
 
     @_abc_1.abstractmethod
