@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from xinqiao.api.referral.v1 import notice_pb2 as pb
+from xinqiao.cli.demo.notice import tell_guardian
 from xinqiao.cli.documents import render, verify
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import SystemClock, local_date
@@ -60,7 +62,9 @@ def test_a_template_that_may_not_be_is_a_configuration_error_with_its_place(run,
         "utf-8",
     )
     lines = config.read_text("utf-8").splitlines()
-    config.write_text("\n".join(f"documents: {folder}" if line.startswith("documents:") else line for line in lines), "utf-8")
+    config.write_text(
+        "\n".join(f"documents: {folder}" if line.startswith("documents:") else line for line in lines), "utf-8"
+    )
     for command in (("documents", "list", "--config", config), ("config", "check", config)):
         done = run(*command)
         assert done.returncode == 78
@@ -99,3 +103,16 @@ def test_a_form_is_printed_from_a_running_gateway_into_a_file_of_its_owners(make
             Texts("en"), town.gate.config, town.HOSPITAL, address, code="XQ1AAAA", key=None, online=True, json=True
         )
         assert (ending, json.loads(capsys.readouterr().out)["verdict"]) == (65, "not_genuine")
+
+
+def test_the_storys_one_call_tells_a_guardian_and_ends_at_the_hospitals_counter(make_town, tmp_path):
+    with make_town() as town:
+        local = town.student(guardians=[{"full_name": "欧阳敏"}])
+        name = town.gate.gateway.door.students.name(town.SCHOOL, town.inside_id(local))
+        told = tell_guardian(
+            town.gate.channel(town.PSYCH), town.gate.channel(town.HOSPITAL), student=name, triage=town.confirmed(local),
+            observed_behaviour="上课时伏案哭泣", advice="请尽快就诊", file=tmp_path / "notice.pdf",
+        )  # fmt: skip
+        assert (told.verdict, told.priority_due) == ("GENUINE", True)
+        assert told.notice.state == pb.NOTICE_STATE_PRESENTED
+        assert told.file.read_bytes()[:5] == b"%PDF-"

@@ -223,6 +223,16 @@ def test_a_revoked_notice_verifies_as_revoked_and_gives_no_priority_also_where_i
     assert held(town, notice) == []
 
 
+def test_the_notice_of_an_erased_student_is_no_longer_in_force(town):
+    local = child(town)
+    seen, unseen = issue(town, local), issue(town, local)
+    assert verdict(town, seen.short_form).verdict == pb.NOTICE_VERDICT_GENUINE
+    town.gate.gateway.store.keys.shred(town.inside_id(local))
+    for notice in (seen, unseen):
+        answer = verdict(town, notice.short_form)
+        assert (answer.verdict, answer.priority_due) == (pb.NOTICE_VERDICT_REVOKED, False)
+
+
 def test_a_notice_is_in_force_to_the_end_of_its_last_day_in_beijing(fresh_town):
     town = fresh_town
     notice = issue(town)

@@ -236,6 +236,18 @@ def test_the_next_school_gets_the_plan_with_its_conditions_and_not_what_was_foun
     assert [r["partner"] for r in town.journal(kind="released") if r["reason"] == "return"][-1] == NEXT
 
 
+def test_a_plan_is_taken_over_for_a_school_of_the_caller_only(town):
+    _, plan = offered(town)
+    town.call(town.PSYCH, hand_over(plan))
+    take = rpc.AdvanceReturnRequest(name=plan.name, event=pb.RETURN_EVENT_TAKE_OVER, school="3205830001")
+    assert town.refusal(NEXT, take) == "PERMISSION_DENIED/SCOPE"
+    take = rpc.AdvanceReturnRequest(name=plan.name, event=pb.RETURN_EVENT_TAKE_OVER, school="3205830002")
+    assert (
+        town.rows(tables.returns, id=town.call(NEXT, take).plan.name.removeprefix("returns/"))[0]["school"]
+        == "3205830002"
+    )
+
+
 def test_without_a_consent_nothing_is_handed_over_and_the_school_keeps_it(town):
     _, plan = offered(town, consent=False)
     assert town.refusal(town.PSYCH, hand_over(plan)) == "FAILED_PRECONDITION/NO_CONSENT"

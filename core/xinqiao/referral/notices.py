@@ -207,10 +207,8 @@ class Notices:
             response.verdict = _verdict(row, tx.now_us)
             response.priority_due = response.verdict == pb.NOTICE_VERDICT_GENUINE
             response.issue_day = form.issued.isoformat() if form else ""
-            if response.priority_due and row["state"] != _PRESENTED:
-                notice = self._load(row)
-                notice.present_time_us = tx.now_us
-                self._advance(tx, row, notice, "present")
+            if response.priority_due:
+                self._present(tx, row, response)
         append(
             tx, kind="notice.verified", decision="permit", actor=call.caller.id, partner=call.caller.agency,
             purpose=call.method.purpose, student=str(rows[0]["student"]) if rows else None,
@@ -219,6 +217,16 @@ class Notices:
             policy_version=self.door.policy.version,
         )  # fmt: skip
         return response
+
+    def _present(self, tx: Tx, row: RowMapping, response: rpc.VerifyNoticeResponse) -> None:
+        try:
+            notice = self._load(row)
+        except KeyGone:  # the student was erased: the paper outlived what it stood for
+            response.verdict, response.priority_due = pb.NOTICE_VERDICT_REVOKED, False
+            return
+        if notice.state != _PRESENTED:
+            notice.present_time_us = tx.now_us
+            self._advance(tx, row, notice, "present")
 
     def render_document(self, request: rpc.RenderDocumentRequest, call: Call) -> rpc.RenderDocumentResponse:
         """Draw a form; see :class:`~xinqiao.referral.printing.Printing`."""

@@ -66,7 +66,9 @@ class Returns:
         target = advance(plan.state, request.event, side)
         _need(request)
         if request.event == pb.RETURN_EVENT_TAKE_OVER:
-            return rpc.AdvanceReturnResponse(plan=self._take_over(call, row, plan))
+            return rpc.AdvanceReturnResponse(
+                plan=self._take_over(call, row, plan, _school(call.caller, request.school))
+            )
         if request.event == pb.RETURN_EVENT_DECLINE_HAND_OVER:
             target, plan.next_school = before_offer(plan), ""
         self._apply(call, plan, request)
@@ -151,7 +153,7 @@ class Returns:
             check.result, check.note = request.check.result, request.check.note
             check.time_us, check.late = call.tx.now_us, call.tx.now_us > check.due_us
 
-    def _take_over(self, call: Call, row: RowMapping, plan: pb.Return) -> pb.Return:
+    def _take_over(self, call: Call, row: RowMapping, plan: pb.Return, school: str) -> pb.Return:
         """Close it at the old school and open it at the next, with what that school may know now and nothing else."""
         student = str(row["student"])
         carried = self._carried(call.reading, plan, student, call.caller)
@@ -170,7 +172,7 @@ class Returns:
             event=pb.RETURN_EVENT_TAKE_OVER, state=taken.state, actor=call.caller.id, time_us=call.tx.now_us
         )
         self._move(call, row, plan, pb.RETURN_STATE_TRANSFERRED, pb.RETURN_EVENT_TAKE_OVER)
-        self._insert(call.tx, taken, student, min(call.caller.schools))
+        self._insert(call.tx, taken, student, school)
         record = taken.SerializeToString()
         shown = self._view(call, taken, student, "school")
         call.journal(
@@ -283,6 +285,15 @@ def _need(request: rpc.AdvanceReturnRequest) -> None:
             given = bool(request.check.result)
         if not given:
             raise Refusal("FAILED_PRECONDITION", f"{need.upper()}_REQUIRED", f"{word(request.event)} needs `{need}`")
+
+
+def _school(caller: Partner, wanted: str) -> str:
+    """The school that takes a plan over. Raises Refusal PERMISSION_DENIED/SCOPE or INVALID_ARGUMENT/SCHOOL_REQUIRED."""
+    if wanted and wanted not in caller.schools:
+        raise Refusal("PERMISSION_DENIED", "SCOPE", "the school is not one of the caller's")
+    if not wanted and len(caller.schools) != 1:
+        raise Refusal("INVALID_ARGUMENT", "SCHOOL_REQUIRED", "say in `school` which of the caller's schools takes it")
+    return wanted or next(iter(caller.schools))
 
 
 def _kept(plan: pb.Return) -> pb.Return:

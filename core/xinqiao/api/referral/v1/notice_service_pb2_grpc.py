@@ -91,7 +91,7 @@ class NoticeServiceServicer:
     """
 
     def IssueNotice(self, request, context):
-        """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN},
+        """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN, RECIPIENT},
         FAILED_PRECONDITION/{GUARDIAN_IN_CONFLICT, NO_GUARDIAN, TIER_NOT_CONFIRMED, DOCUMENT_KEY, FORMS},
         INVALID_ARGUMENT/DIAGNOSIS_IN_NOTICE where the text names a disorder instead of what was seen.
         """
@@ -158,7 +158,8 @@ class NoticeServiceServicer:
 
     def RenderDocument(self, request, context):
         """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, and what the door refuses.
+        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
+        door refuses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

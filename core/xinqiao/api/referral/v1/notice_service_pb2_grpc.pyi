@@ -37,7 +37,7 @@ class NoticeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> NoticeServiceAsyncStub: ...
     IssueNotice: _grpc.UnaryUnaryMultiCallable[_notice_service_pb2.IssueNoticeRequest, _notice_service_pb2.IssueNoticeResponse]
-    """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN},
+    """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN, RECIPIENT},
     FAILED_PRECONDITION/{GUARDIAN_IN_CONFLICT, NO_GUARDIAN, TIER_NOT_CONFIRMED, DOCUMENT_KEY, FORMS},
     INVALID_ARGUMENT/DIAGNOSIS_IN_NOTICE where the text names a disorder instead of what was seen.
     """
@@ -70,7 +70,8 @@ class NoticeServiceStub:
     """
     RenderDocument: _grpc.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, and what the door refuses.
+    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
+    door refuses.
     """
 
 @_typing.type_check_only
@@ -82,7 +83,7 @@ class NoticeServiceAsyncStub(NoticeServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueNotice: _aio.UnaryUnaryMultiCallable[_notice_service_pb2.IssueNoticeRequest, _notice_service_pb2.IssueNoticeResponse]  # type: ignore[assignment]
-    """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN},
+    """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN, RECIPIENT},
     FAILED_PRECONDITION/{GUARDIAN_IN_CONFLICT, NO_GUARDIAN, TIER_NOT_CONFIRMED, DOCUMENT_KEY, FORMS},
     INVALID_ARGUMENT/DIAGNOSIS_IN_NOTICE where the text names a disorder instead of what was seen.
     """
@@ -115,7 +116,8 @@ class NoticeServiceAsyncStub(NoticeServiceStub):
     """
     RenderDocument: _aio.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]  # type: ignore[assignment]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, and what the door refuses.
+    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
+    door refuses.
     """
 
 class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -130,7 +132,7 @@ class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notice_service_pb2.IssueNoticeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notice_service_pb2.IssueNoticeResponse, _abc.Awaitable[_notice_service_pb2.IssueNoticeResponse]]:
-        """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN},
+        """Writes and signs a notice to one guardian. Answers NOT_FOUND/{STUDENT, TRIAGE, GUARDIAN, RECIPIENT},
         FAILED_PRECONDITION/{GUARDIAN_IN_CONFLICT, NO_GUARDIAN, TIER_NOT_CONFIRMED, DOCUMENT_KEY, FORMS},
         INVALID_ARGUMENT/DIAGNOSIS_IN_NOTICE where the text names a disorder instead of what was seen.
         """
@@ -211,7 +213,8 @@ class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notice_service_pb2.RenderDocumentResponse, _abc.Awaitable[_notice_service_pb2.RenderDocumentResponse]]:
         """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, and what the door refuses.
+        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
+        door refuses.
         """
 
 def add_NoticeServiceServicer_to_server(servicer: NoticeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -96,6 +96,7 @@ class AdvanceReturnRequest(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     CHECK_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    SCHOOL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     name: _builtins.str
@@ -106,6 +107,8 @@ class AdvanceReturnRequest(_message.Message):
     """Why, where the event needs it."""
     etag: _builtins.str
     """Version last seen; empty takes whichever stands."""
+    school: _builtins.str
+    """With TAKE_OVER: the code of the school that takes it; needed where the caller serves several."""
     @_builtins.property
     def opinion(self) -> _return_pb2.ProfessionalOpinion:
         """With ASSESS_LEAVE and SUBMIT_MATERIALS."""
@@ -139,10 +142,11 @@ class AdvanceReturnRequest(_message.Message):
         plan: _return_pb2.AttendancePlan | None = ...,
         check: _return_pb2.ReturnCheck | None = ...,
         etag: _builtins.str = ...,
+        school: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "check", b"check", "leave", b"leave", "opinion", b"opinion", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "check", b"check", "etag", b"etag", "event", b"event", "leave", b"leave", "name", b"name", "opinion", b"opinion", "plan", b"plan", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "check", b"check", "etag", b"etag", "event", b"event", "leave", b"leave", "name", b"name", "opinion", b"opinion", "plan", b"plan", "reason", b"reason", "request_id", b"request_id", "school", b"school"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -81,7 +81,7 @@ class ReturnServiceServicer:
     def AdvanceReturn(self, request, context):
         """Moves it by one event. Answers NOT_FOUND/RETURN, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, REASON_REQUIRED,
         OPINION_REQUIRED, LEAVE_REQUIRED, ASSESSMENT_REQUIRED, PLAN_REQUIRED, CHECK_REQUIRED, USE_HAND_OVER},
-        PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{DATE_RANGE, CHECK_RESULT}.
+        PERMISSION_DENIED/{NOT_YOURS, SCOPE}, INVALID_ARGUMENT/{DATE_RANGE, SCHOOL_REQUIRED}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class ReturnServiceStub:
     AdvanceReturn: _grpc.UnaryUnaryMultiCallable[_return_service_pb2.AdvanceReturnRequest, _return_service_pb2.AdvanceReturnResponse]
     """Moves it by one event. Answers NOT_FOUND/RETURN, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, REASON_REQUIRED,
     OPINION_REQUIRED, LEAVE_REQUIRED, ASSESSMENT_REQUIRED, PLAN_REQUIRED, CHECK_REQUIRED, USE_HAND_OVER},
-    PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{DATE_RANGE, CHECK_RESULT}.
+    PERMISSION_DENIED/{NOT_YOURS, SCOPE}, INVALID_ARGUMENT/{DATE_RANGE, SCHOOL_REQUIRED}.
     """
     HandOverReturn: _grpc.UnaryUnaryMultiCallable[_return_service_pb2.HandOverReturnRequest, _return_service_pb2.HandOverReturnResponse]
     """Offers the plan to the next school, cut to what that school may see. Answers NOT_FOUND/{RETURN, RECIPIENT},
@@ -69,7 +69,7 @@ class ReturnServiceAsyncStub(ReturnServiceStub):
     AdvanceReturn: _aio.UnaryUnaryMultiCallable[_return_service_pb2.AdvanceReturnRequest, _return_service_pb2.AdvanceReturnResponse]  # type: ignore[assignment]
     """Moves it by one event. Answers NOT_FOUND/RETURN, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, REASON_REQUIRED,
     OPINION_REQUIRED, LEAVE_REQUIRED, ASSESSMENT_REQUIRED, PLAN_REQUIRED, CHECK_REQUIRED, USE_HAND_OVER},
-    PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{DATE_RANGE, CHECK_RESULT}.
+    PERMISSION_DENIED/{NOT_YOURS, SCOPE}, INVALID_ARGUMENT/{DATE_RANGE, SCHOOL_REQUIRED}.
     """
     HandOverReturn: _aio.UnaryUnaryMultiCallable[_return_service_pb2.HandOverReturnRequest, _return_service_pb2.HandOverReturnResponse]  # type: ignore[assignment]
     """Offers the plan to the next school, cut to what that school may see. Answers NOT_FOUND/{RETURN, RECIPIENT},
@@ -104,7 +104,7 @@ class ReturnServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_return_service_pb2.AdvanceReturnResponse, _abc.Awaitable[_return_service_pb2.AdvanceReturnResponse]]:
         """Moves it by one event. Answers NOT_FOUND/RETURN, ABORTED/VERSION, FAILED_PRECONDITION/{STATE, REASON_REQUIRED,
         OPINION_REQUIRED, LEAVE_REQUIRED, ASSESSMENT_REQUIRED, PLAN_REQUIRED, CHECK_REQUIRED, USE_HAND_OVER},
-        PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{DATE_RANGE, CHECK_RESULT}.
+        PERMISSION_DENIED/{NOT_YOURS, SCOPE}, INVALID_ARGUMENT/{DATE_RANGE, SCHOOL_REQUIRED}.
         """
 
     @_abc_1.abstractmethod
