@@ -1,6 +1,6 @@
 """A notice to guardians from issue to the hospital's counter: who may have it, what it proves, and who holds it."""
 
-import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -204,6 +204,16 @@ def test_a_code_signed_by_another_key_is_not_genuine_and_tells_nothing(town):
     assert held(town, notice) == [("serve", town.PSYCH)]
 
 
+def test_a_notice_outlives_the_key_that_signed_it_where_its_public_half_is_kept(town):
+    room = town.gate.gateway.pipeline.rooms[NOTICES]
+    code, before = issue(town).short_form, room.terms
+    room.terms = replace(before, key=Ed25519PrivateKey.generate())
+    assert verdict(town, code).verdict == pb.NOTICE_VERDICT_NOT_GENUINE
+    room.terms = replace(room.terms, retired=(before.key.public_key(),))
+    assert verdict(town, code).verdict == pb.NOTICE_VERDICT_GENUINE
+    room.terms = before
+
+
 @pytest.mark.parametrize("text", ["XQ1", "XQ1AAAA", "hello", "XQ2" + "A" * 133, "XQ1" + "A" * 133, "ＸＱ１"])
 def test_anything_else_is_not_genuine_and_never_an_error(town, text):
     assert verdict(town, text).verdict == pb.NOTICE_VERDICT_NOT_GENUINE
@@ -302,7 +312,6 @@ def test_a_receipt_from_the_future_or_before_the_issue_is_refused(town):
 
 
 EVENTS = ["serve", "refuse", "report", "persuade", "revoke", "verify"]
-_serial = itertools.count()
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

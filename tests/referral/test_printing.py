@@ -20,6 +20,13 @@ NOTICE, REFERRAL, FEEDBACK, CONSENT = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def town(make_town):
+    """On one kind of database: what is drawn does not depend on it."""
+    with make_town(listen=False) as made:
+        yield made
+
+
 def child(town, **words):
     guardians = [
         {"full_name": "欧阳强", "phone": "13900000002", "in_conflict": True},
@@ -112,6 +119,7 @@ def test_under_a_legal_basis_the_slip_holds_the_facts_and_not_the_scores_or_the_
     ).referral
     printed = text(render(town, REFERRAL, made.name))
     assert "FACTS-MARK" in printed
+    assert "个人信息保护法第十三条" in printed
     assert "REASON-MARK" not in printed
     assert "八年级" not in printed
 

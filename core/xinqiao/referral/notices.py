@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_FAMILY_ACCESS, PURPOSE_RESCUE, ROLE_HOSPITAL, ROLE_POLICE
 from xinqiao.api.common.v1.types_pb2 import Tier, Withheld
@@ -60,11 +60,20 @@ HOLDS: Mapping[int, str] = {_ISSUED: "serve", _SERVED: "present", _REFUSED: "dec
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What issuing needs: the forms, the key that signs, and how long a notice holds. None: not configured."""
+    """What issuing needs: the forms, the key that signs, and how long a notice holds. None: not configured.
+
+    ``retired`` are keys that signed before: a paper outlives the key that signed it.
+    """
 
     forms: Catalogue | None
     key: Ed25519PrivateKey | None
     valid: timedelta
+    retired: tuple[Ed25519PublicKey, ...] = ()
+
+    @property
+    def public_keys(self) -> list[Ed25519PublicKey]:
+        """Every key whose signature counts."""
+        return [*([self.key.public_key()] if self.key is not None else []), *self.retired]
 
 
 class Notices:
@@ -194,8 +203,7 @@ class Notices:
 
         A read that leaves a mark: not replayed from an answer stored before a revocation.
         """
-        key = self.terms.key
-        form = verify(request.short_form, [key.public_key()] if key is not None else [])
+        form = verify(request.short_form, self.terms.public_keys)
         return self.store.run(lambda tx: self._verified(tx, call, form), crisis=True)
 
     def _verified(self, tx: Tx, call: Call, form: ShortForm | None) -> rpc.VerifyNoticeResponse:

@@ -132,6 +132,10 @@ class Printing:
             call.reading, content, caller=recipient, purpose=PURPOSE_TREATMENT, student=student, relation="PARTY",
             basis=referral.basis,
         )  # fmt: skip
+        found = self.door.bases.get(referral.basis)
+        if found is not None:  # people read an article, not the id of a registry
+            language = "en" if request.language == pb.DOCUMENT_LANGUAGE_EN else "zh"
+            content.referral.basis = found.citation.get(language, referral.basis)
         return student, content, lost
 
     def _title(self, caller: Partner) -> str:

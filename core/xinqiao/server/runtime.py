@@ -31,7 +31,7 @@ from xinqiao.disclosure.students import Students
 from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
-from xinqiao.journal.signing import load_signing_key
+from xinqiao.journal.signing import load_public_keys, load_signing_key
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.notices import Notices, Terms
 from xinqiao.referral.returns import Returns
@@ -286,7 +286,8 @@ def _terms(settings: Settings, policy: Policy, valid: timedelta) -> Terms:
     forms = load_catalogue(Path(settings.documents), policy) if settings.documents is not None else None
     path = settings.document_key
     key = load_signing_key(Path(path)) if path is not None and Path(path).exists() else None
-    return Terms(forms, key, valid)
+    retired = Path(path).with_suffix(".retired") if path is not None else None
+    return Terms(forms, key, valid, load_public_keys(retired) if retired is not None and retired.is_dir() else ())
 
 
 def _brings(handle: AgencyHandle) -> bool:
