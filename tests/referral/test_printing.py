@@ -73,6 +73,12 @@ def test_a_notice_on_paper_tells_what_was_seen_to_one_guardian_and_nothing_of_th
     assert not form.missing_glyphs
 
 
+def test_an_english_form_names_the_agencies_in_english(town):
+    printed = text(render(town, NOTICE, notice(town, child(town)).name, language=pb.DOCUMENT_LANGUAGE_EN))
+    assert "KunshanModelMentalHealthCentre" in printed
+    assert "KunshanNo.1ModelMiddleSchool" in printed
+
+
 def test_a_notice_on_paper_never_holds_what_the_hospital_found(town):
     local = child(town)
     town.consent(local, purpose=5, recipient=town.SCHOOL, classes=[2, 5, 9, 10])

@@ -263,10 +263,10 @@ class Notices:
         return self.terms.forms, self.terms.key
 
     def _hospitals(self, wanted: list[str]) -> list[str]:
-        known = {p.id: p for p in self.door.registry.with_role(ROLE_HOSPITAL) if p.id == p.agency}
+        known = [p.id for p in self.door.registry.with_role(ROLE_HOSPITAL) if p.id == p.agency]
         if not set(wanted) <= set(known):
             raise Refusal("NOT_FOUND", "RECIPIENT", "one of the hospitals is no partner that takes referrals")
-        return [known[name].names.get("zh", name) for name in (wanted or known)][:8]
+        return (wanted or known)[:8]
 
     @staticmethod
     def _not_ahead(call: Call, time_us: int, notice: pb.Notice) -> None:

@@ -71,8 +71,7 @@ class Printing:
         if outcome.ByteSize():
             redact(outcome, self.forms.masks.get(request.kind, 0))
             content.referral.outcome.CopyFrom(outcome)
-        language = "en" if request.language == pb.DOCUMENT_LANGUAGE_EN else "zh"
-        printed = print_form(self.forms, request.kind, content, language, withheld, call.reading.now_us)
+        printed = print_form(self.forms, request.kind, content, _language(request), withheld, call.reading.now_us)
         response = rpc.RenderDocumentResponse(
             pdf=printed.pdf, form_version=printed.form_version, text_sha256=printed.text_sha256,
             missing_glyphs=printed.missing, withheld=withheld,
@@ -86,7 +85,7 @@ class Printing:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the notice is revoked: issue a new one")
         record = self.door.students.load(call.reading, student, call.caller.agency)
         by_name(record, notice.guardian)  # flagged since it was issued: it must not be printed for that guardian
-        return student, notice_content(notice, record, call.caller, self._titles()), []
+        return student, notice_content(notice, record, call.caller, self._titles(request)), []
 
     def _of_consent(self, request: rpc.RenderDocumentRequest, call: Call) -> Found:
         recipient = self.door.registry.find(request.consent.recipient)
@@ -97,7 +96,7 @@ class Printing:
         known = self.door.students.resolve(call.reading, call.caller, StudentRef(name=request.subject))
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, known.id, call.caller.agency), consent=request.consent,
-            issuer_title=self._title(call.caller), recipient_title=recipient.names.get("zh", ""),
+            issuer_title=self._title(call.caller, request), recipient_title=recipient.names.get(_language(request), ""),
         )  # fmt: skip
         return known.id, content, []
 
@@ -113,7 +112,7 @@ class Printing:
         referral.name = request.subject
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, student, call.caller.agency), referral=referral,
-            issuer_title=self._title(call.caller), recipient_title=recipient.names.get("zh", ""),
+            issuer_title=self._title(call.caller, request), recipient_title=recipient.names.get(_language(request), ""),
         )  # fmt: skip
         if request.kind == pb.DOCUMENT_KIND_FEEDBACK:
             if not referral.HasField("outcome"):
@@ -134,16 +133,15 @@ class Printing:
         )  # fmt: skip
         found = self.door.bases.get(referral.basis)
         if found is not None:  # people read an article, not the id of a registry
-            language = "en" if request.language == pb.DOCUMENT_LANGUAGE_EN else "zh"
-            content.referral.basis = found.citation.get(language, referral.basis)
+            content.referral.basis = found.citation.get(_language(request), referral.basis)
         return student, content, lost
 
-    def _title(self, caller: Partner) -> str:
+    def _title(self, caller: Partner, request: rpc.RenderDocumentRequest) -> str:
         agency = self.door.registry.find(caller.agency)
-        return (agency or caller).names.get("zh", "")
+        return (agency or caller).names.get(_language(request), "")
 
-    def _titles(self) -> dict[str, str]:
-        return {partner.id: partner.names.get("zh", "") for partner in self.door.registry.all()}
+    def _titles(self, request: rpc.RenderDocumentRequest) -> dict[str, str]:
+        return {partner.id: partner.names.get(_language(request), "") for partner in self.door.registry.all()}
 
 
 def notice_content(
@@ -153,10 +151,15 @@ def notice_content(
     content = pb.DocumentContent(
         notice=notice, student=student, issuer_title=titles.get(caller.agency) or student.school_title
     )
+    content.notice.hospitals[:] = [titles.get(hospital, hospital) for hospital in notice.hospitals]
     content.student.ClearField("guardians")
     content.student.ClearField("national_id")
     content.student.ClearField("local_id")
     return content
+
+
+def _language(request: rpc.RenderDocumentRequest) -> str:
+    return "en" if request.language == pb.DOCUMENT_LANGUAGE_EN else "zh"
 
 
 def _told(kept: list[Kept], reason: str) -> list[Withheld]:

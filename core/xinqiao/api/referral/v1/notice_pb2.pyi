@@ -234,7 +234,7 @@ class Notice(_message.Message):
     """Version for optimistic updates."""
     @_builtins.property
     def hospitals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Where they can go."""
+        """Where they can go: partner ids of hospitals; printed by name."""
 
     @_builtins.property
     def receipt(self) -> Global___NoticeReceipt:
