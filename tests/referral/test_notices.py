@@ -114,7 +114,9 @@ def test_a_flagged_guardian_cannot_sign_for_the_other(town):
 # -- no diagnosis -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["孩子患有抑郁症", "确诊双相", "He has ADHD.", "Schizophrenia suspected"])
+@pytest.mark.parametrize(
+    "text", ["孩子患有抑郁症", "确诊双相", "抑郁\n症", "ＡＤＨＤ", "He has ADHD.", "Schizophrenia suspected"]
+)
 @pytest.mark.parametrize("field", ["observed_behaviour", "advice"])
 def test_a_text_that_names_a_disorder_is_refused_and_not_quoted(town, text, field):
     with pytest.raises(Refusal) as caught:
@@ -124,7 +126,7 @@ def test_a_text_that_names_a_disorder_is_refused_and_not_quoted(town, text, fiel
 
 
 def test_advice_to_see_a_doctor_is_no_diagnosis(town):
-    assert issue(town, advice="请到医院精神科就诊，由医生诊断。").number
+    assert issue(town, advice="请到市精神病医院精神科就诊，由医生确诊。").number
 
 
 # -- refusal, and the way of article 23 -------------------------------------------------------------------------------

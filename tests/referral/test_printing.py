@@ -168,6 +168,8 @@ def test_a_consent_form_names_what_is_asked_and_its_hash_is_the_same_until_somet
     assert len(one.text_sha256) == 32
     assert one.text_sha256 == two.text_sha256
     assert one.text_sha256 != render(town, CONSENT, name, consent={**asked, "classes": [2, 3]}).text_sha256
+    notes = rpc.RenderDocumentRequest(kind=CONSENT, subject=name, consent={**asked, "classes": [2, 15]})
+    assert town.refusal(town.PSYCH, notes) == "INVALID_ARGUMENT/CLASS_NEVER_SHARED"
 
 
 @pytest.mark.parametrize(

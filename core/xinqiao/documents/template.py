@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +97,14 @@ class Template(_Part):
         return f"{self.id}-{self.version}"
 
     def names_a_disorder(self, text: str) -> bool:
-        """Whether ``text`` holds one of ``plain_words``, the names of disorders a school must not write."""
-        lowered = text.lower()
-        return any(word.lower() in lowered for word in self.plain_words)
+        """Whether ``text`` holds one of ``plain_words``, the names of disorders a school must not write.
+
+        However wide its letters and wherever it is broken: it is a reminder for honest writers, not a wall.
+        """
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        joined = "".join(folded.split())
+        words = [word.casefold() for word in self.plain_words]
+        return any(word in folded or "".join(word.split()) in joined for word in words)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_COUNSELLING_NOTE,
     FIELD_CLASS_IDENTITY,
     PURPOSE_EDUCATION,
     PURPOSE_TREATMENT,
@@ -93,6 +94,8 @@ class Printing:
             raise Refusal("NOT_FOUND", "RECIPIENT", "no such partner agency")
         if not request.consent.classes:
             raise Refusal("INVALID_ARGUMENT", "CONSENT", "say in `consent` what is asked for, of whom, and until when")
+        if FIELD_CLASS_COUNSELLING_NOTE in request.consent.classes:
+            raise Refusal("INVALID_ARGUMENT", "CLASS_NEVER_SHARED", "counselling notes are never shared")
         known = self.door.students.resolve(call.reading, call.caller, StudentRef(name=request.subject))
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, known.id, call.caller.agency), consent=request.consent,

@@ -158,8 +158,8 @@ class NoticeServiceServicer:
 
     def RenderDocument(self, request, context):
         """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
-        door refuses.
+        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT,
+        CLASS_NEVER_SHARED}, and what the door refuses.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,8 +70,8 @@ class NoticeServiceStub:
     """
     RenderDocument: _grpc.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
-    door refuses.
+    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT,
+    CLASS_NEVER_SHARED}, and what the door refuses.
     """
 
 @_typing.type_check_only
@@ -116,8 +116,8 @@ class NoticeServiceAsyncStub(NoticeServiceStub):
     """
     RenderDocument: _aio.UnaryUnaryMultiCallable[_notice_service_pb2.RenderDocumentRequest, _notice_service_pb2.RenderDocumentResponse]  # type: ignore[assignment]
     """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
-    door refuses.
+    STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT,
+    CLASS_NEVER_SHARED}, and what the door refuses.
     """
 
 class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -213,8 +213,8 @@ class NoticeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_notice_service_pb2.RenderDocumentResponse, _abc.Awaitable[_notice_service_pb2.RenderDocumentResponse]]:
         """Draws a form as PDF for the caller to print, from what its reader may see. Answers NOT_FOUND/{NOTICE, REFERRAL,
-        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT}, and what the
-        door refuses.
+        STUDENT, RECIPIENT, TEMPLATE}, FAILED_PRECONDITION/{STATE, GUARDIAN_IN_CONFLICT, FORMS}, INVALID_ARGUMENT/{SUBJECT, CONSENT,
+        CLASS_NEVER_SHARED}, and what the door refuses.
         """
 
 def add_NoticeServiceServicer_to_server(servicer: NoticeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
