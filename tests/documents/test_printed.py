@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import logging
 import re
 from collections import Counter
 from functools import cache
@@ -133,7 +134,22 @@ def test_no_glyph_of_a_form_is_the_box_that_stands_for_a_missing_one():
             )
 
 
-def test_a_districts_own_font_is_asked_before_a_character_is_given_up(tmp_path):
+def test_odd_spaces_are_printed_as_spaces():
+    form = printed(made=content(given="明\t强\u2003丽\u00a0华\u3000芳"))
+    assert form.missing == ()
+    assert re.search("明\\s*强\\s*丽\\s*华\\s*芳", pages(form.pdf)[0])
+    assert not {"\t", "\u2003"} & set(pages(form.pdf)[0])
+
+
+def test_a_log_at_its_most_talkative_holds_no_character_of_a_form(caplog):
+    with caplog.at_level(logging.DEBUG):
+        printed(made=content(given="𠮷𪚥"))
+    logged = "".join(record.getMessage() for record in caplog.records)
+    assert not {"𠮷", "𪚥", "欧"} & set(logged)
+    assert "20bb7" not in logged.lower()
+
+
+def test_a_district_is_asked_before_a_character_is_given_up(tmp_path):
     more = tmp_path / "fonts"
     more.mkdir()
     with TTFont(fonts().sans, lazy=True) as font:

@@ -1,5 +1,6 @@
 """A filled form on A4: title, number, table, lines to sign on, QR code, page numbers; fonts embedded as subsets."""
 
+import logging
 from dataclasses import replace
 from datetime import UTC
 from itertools import groupby
@@ -14,8 +15,11 @@ from xinqiao.documents.fill import Block, Filled, Line
 from xinqiao.documents.fonts import fonts
 from xinqiao.documents.wrap import wrap
 
+for _name in ("fpdf", "fontTools"):  # they would log the characters that they lack: a rare one is half a name
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 _INK, _GREY, _PALE = 26, 110, 244
 _MARGIN, _FOOT = 20, 16
+_PAGES = "{#pages}"  # replaced by their number at the end; nothing that a person writes
 _LABEL_WIDTH = 40.0
 _LINE = 5.9
 _PAD = 1.0
@@ -26,6 +30,8 @@ def draw(filled: Filled, more_fonts: tuple[Path, ...], now_us: int) -> tuple[byt
     faces = fonts(more_fonts)
     rare, missing = faces.split(filled.texts())
     marks = {ord(character): f"[U+{ord(character):04X}]" for character in missing}
+    # Tabs and the many widths of space have no glyph either; a plain space does for all but the Chinese one.
+    marks |= {ord(c): " " for text in filled.texts() for c in text if c.isspace() and c not in "\n \u3000"}
     page = _Page(_marked(filled, marks))
     page.add_font("sans", fname=faces.sans)
     page.add_font("serif", fname=faces.serif)
@@ -49,7 +55,7 @@ class _Page(FPDF):
         self._filled = filled
         self.set_margins(_MARGIN, 16, _MARGIN)
         self.set_auto_page_break(True, margin=_FOOT + 3)
-        self.alias_nb_pages("{nb}")
+        self.alias_nb_pages(_PAGES)
 
     def footer(self) -> None:
         """Number and page, on every page: a loose sheet must say what it belongs to."""
@@ -59,12 +65,12 @@ class _Page(FPDF):
         self.set_font("sans", size=8)
         self.set_text_color(_GREY)
         pages = (
-            f"第 {self.page_no()} 页 共 {{nb}} 页"
+            f"第 {self.page_no()} 页 共 {_PAGES} 页"
             if self._filled.language == "zh"
-            else f"Page {self.page_no()} of {{nb}}"
+            else f"Page {self.page_no()} of {_PAGES}"
         )
         self.cell(self.epw / 2, 8, self._filled.number)
-        self.set_x(self.w - _MARGIN - self.get_string_width(pages.replace("{nb}", "0")) - 2 * self.c_margin)
+        self.set_x(self.w - _MARGIN - self.get_string_width(pages.replace(_PAGES, "0")) - 2 * self.c_margin)
         self.cell(0, 8, pages)
         self.set_text_color(_INK)
 
@@ -197,9 +203,6 @@ class _Page(FPDF):
 
 
 def _marked(filled: Filled, marks: dict[int, str]) -> Filled:
-    if not marks:
-        return filled
-
     def to(text: str) -> str:
         return text.translate(marks)
 
@@ -210,7 +213,15 @@ def _marked(filled: Filled, marks: dict[int, str]) -> Filled:
             text=to(block.text),
             lines=tuple(replace(line, label=to(line.label), value=to(line.value)) for line in block.lines),
             signatures=tuple(to(label) for label in block.signatures),
+            qr_note=to(block.qr_note),
         )
         for block in filled.blocks
     )
-    return replace(filled, title=to(filled.title), number=to(filled.number), banner=to(filled.banner), blocks=blocks)
+    return replace(
+        filled,
+        title=to(filled.title),
+        number=to(filled.number),
+        banner=to(filled.banner),
+        blocks=blocks,
+        footer=to(filled.footer),
+    )
