@@ -37,12 +37,13 @@ def make_config() -> Callable[[Path], Path]:
 
     def make(folder: Path) -> Path:
         settings = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-        for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay"):
+        for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents"):
             settings[name] = str(EXAMPLE.parent / settings[name])
         settings["server"]["listen"] = "127.0.0.1:0"
         settings["server"]["tls"] |= {"certificate": "pki/gateway.pem", "key": "pki/gateway.key", "ca": "pki/ca.pem"}
         settings["store"] |= {"url": "sqlite:///records.db", "keys_url": "sqlite:///keys.db", "keyring": "keyring"}
         settings["journal"]["signing_key"] = "pki/journal.key"
+        settings["document_key"] = "pki/documents.key"
         school = {"inbox": str(folder / "inbox"), "outbox": str(folder / "outbox"), "school": "3205830001"}
         settings["adapters"] = {
             "kunshan-no1-middle": {"adapter": "school", "settings": school},

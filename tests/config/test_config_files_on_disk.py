@@ -52,11 +52,11 @@ def _node(folder: Path) -> Path:
     """A copy of the example with every file it names."""
     text = EXAMPLE.read_text(encoding="utf-8").replace("../var/", "var/")
     (folder / "gateway.yaml").write_text(text, encoding="utf-8")
-    for name in ("gateway.pem", "gateway.key", "ca.pem", "journal.key"):
+    for name in ("gateway.pem", "gateway.key", "ca.pem", "journal.key", "documents.key"):
         _private(folder / "var" / "pki" / name)
     for name in ("keyring/kek", "hospital/receipt.pub", "school/receipt.pub"):
         _private(folder / "var" / name)
-    for name in ("policy/legal_bases.yaml", "instruments/x.yaml", "triage/default.yaml"):
+    for name in ("policy/legal_bases.yaml", "instruments/x.yaml", "triage/default.yaml", "documents/x.yaml"):
         _private(folder / name)
     overlay = folder / "districts" / "320583.yaml"
     overlay.parent.mkdir()

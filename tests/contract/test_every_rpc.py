@@ -10,8 +10,10 @@ import pytest
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1 import notice_service_pb2 as notice
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
+from xinqiao.api.referral.v1 import return_service_pb2 as ret
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.methods import methods
 from xinqiao.store import holdings, tables
@@ -44,7 +46,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
         return wire.gate.call(partner, request)
 
     register = case.RegisterStudentsRequest()
-    register.students.add(local_id="rpc-1", school="3205830001", birth_date="2011-05-04", family_name="欧阳")
+    register.students.add(
+        local_id="rpc-1", school="3205830001", birth_date="2011-05-04", family_name="欧阳",
+        guardians=[{"full_name": "欧阳敏"}],
+    )  # fmt: skip
     assert len(call(wire.SCHOOL, register).names) == 1
     made = call(wire.SCHOOL, scr.SubmitAssessmentRequest(
         student={"local_id": "rpc-1"}, instrument="PHQ-9", taken_on="2026-10-01", answers=bytes([3] * 9)
@@ -78,6 +83,32 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     outcome = referral.ReportOutcomeRequest(name=name, outcome={"school_advice": "rest"})
     assert call(wire.HOSPITAL, outcome).referral.state == ref.REFERRAL_STATE_OUTCOME_REPORTED
     assert call(wire.PSYCH, case.WithdrawConsentRequest(name=consent.name)).consent.state == 3
+
+    told = call(wire.PSYCH, notice.IssueNoticeRequest(
+        student={"local_id": "rpc-1"}, triage=made.triage.name, observed_behaviour="seen", advice="go"
+    )).notice  # fmt: skip
+    assert call(wire.PSYCH, notice.GetNoticeRequest(name=told.name)).notice == told
+    assert told.name in [n.name for n in call(wire.PSYCH, notice.ListNoticesRequest()).notices]
+    printed = call(wire.PSYCH, notice.RenderDocumentRequest(kind=1, subject=told.name))
+    assert (printed.pdf[:5], printed.form_version) == (b"%PDF-", "notice-2026-11")
+    now = wire.clock.now_us()
+    refusal = {"witness": "w", "time_us": now}
+    assert call(wire.PSYCH, notice.RefuseNoticeRequest(name=told.name, refusal=refusal)).notice.state == 3
+    assert call(wire.PSYCH, notice.DecideNoticeRequest(name=told.name, grounds="g")).notice.state == 1
+    receipt = {"channel": 1, "signer": "欧阳敏", "time_us": now}
+    assert call(wire.PSYCH, notice.ServeNoticeRequest(name=told.name, receipt=receipt)).notice.state == 2
+    verified = call(wire.HOSPITAL, notice.VerifyNoticeRequest(short_form=told.short_form))
+    assert (verified.verdict, verified.priority_due) == (1, True)
+    assert call(wire.PSYCH, notice.RevokeNoticeRequest(name=told.name, reason="r")).notice.state == 6
+    plan = call(wire.PSYCH, ret.OpenReturnRequest(student={"local_id": "rpc-1"}, found="f")).plan
+    opinion = {"institution": "h", "grade": 1}
+    plan = call(wire.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=1, opinion=opinion)).plan
+    assert call(wire.PSYCH, ret.GetReturnRequest(name=plan.name)).plan == plan
+    assert plan.name in [p.name for p in call(wire.PSYCH, ret.ListReturnsRequest()).plans]
+    used.add(PATHS[ret.HandOverReturnRequest])
+    over = ret.HandOverReturnRequest(request_id=wire.key(), name=plan.name, recipient="other-school", reason="r")
+    assert wire.refused(lambda: wire.gate.call(wire.PSYCH, over)).word == "FAILED_PRECONDITION/STATE"
+
     assert call(wire.OPERATOR, gateway.GetStatusRequest()).deployment == "kunshan"
     (delivery,) = [d for d in call(wire.OPERATOR, gateway.ListDeliveriesRequest()).deliveries if d.kind == "referral"]
     store = wire.gate.gateway.store

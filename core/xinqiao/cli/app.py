@@ -55,7 +55,7 @@ _BY_STATUS: Final = {
     "UNIMPLEMENTED": UNAVAILABLE,
     "INTERNAL": INTERNAL,
 }
-_CONFIG_ERRORS: Final = ("ConfigError", "PolicyError", "DataFileError", "KeyFileError")
+_CONFIG_ERRORS: Final = ("ConfigError", "PolicyError", "DataFileError", "KeyFileError", "TemplateError")
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -166,6 +166,7 @@ def build(texts: Texts) -> typer.Typer:
     _files(app, texts)
     _remote(app, texts)
     _early(app, texts)
+    _documents(app, texts)
     _upkeep(app, texts)
     _instruments(app, texts)
     return app
@@ -483,6 +484,58 @@ def _early(app: typer.Typer, texts: Texts) -> None:
         from xinqiao.cli import packs
 
         return packs.run_shadow(texts, config, as_, address, file=file, since=since, json=json)
+
+
+def _documents(app: typer.Typer, texts: Texts) -> None:
+    config = _config(texts)
+    partner = typer.Option("--as", help=texts("opt.as"), metavar="PARTNER", show_default=False)
+    address = typer.Option(help=texts("opt.address"), metavar="HOST:PORT", show_default=False)
+    as_json = typer.Option("--json", help=texts("opt.json"))
+    group = _below(app, texts, "documents")
+
+    @_command(group, texts, "documents.list")
+    def list_forms(
+        config: Annotated[Path, config] = _DEFAULT, json: Annotated[bool, as_json] = False
+    ) -> int:  # fmt: skip
+        from xinqiao.cli import documents
+
+        return documents.list_forms(texts, config, json=json)
+
+    @_command(group, texts, "documents.render")
+    def render(
+        kind: Annotated[str, typer.Argument(help=texts("arg.form"), metavar="KIND")],
+        subject: Annotated[str, typer.Argument(help=texts("arg.subject"), metavar="NAME")],
+        out: Annotated[Path, typer.Option(help=texts("opt.out"))],
+        language: Annotated[str, typer.Option(help=texts("opt.form_language"))] = "zh",
+        recipient: Annotated[str, typer.Option(help=texts("opt.recipient"), show_default=False)] = "",
+        purpose: Annotated[str, typer.Option(help=texts("opt.purpose"))] = "treatment",
+        classes: Annotated[str, typer.Option(help=texts("opt.classes"))] = "case_ref,identity,contact,school,tier",
+        days: Annotated[int, typer.Option(help=texts("opt.days"), min=1, max=366)] = 365,
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import documents
+
+        return documents.render(
+            texts, config, as_, address, kind=kind, subject=subject, out=out, language=language, recipient=recipient,
+            purpose=purpose, classes=classes, days=days, json=json,
+        )  # fmt: skip
+
+    @_command(group, texts, "documents.verify")
+    def verify_code(
+        code: Annotated[str, typer.Argument(help=texts("arg.code"), metavar="CODE")],
+        key: Annotated[Path | None, typer.Option(help=texts("opt.document_key"), show_default=False)] = None,
+        online: Annotated[bool, typer.Option("--online", help=texts("opt.online"))] = False,
+        config: Annotated[Path, config] = _DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import documents
+
+        return documents.verify(texts, config, as_, address, code=code, key=key, online=online, json=json)
 
 
 def _upkeep(app: typer.Typer, texts: Texts) -> None:

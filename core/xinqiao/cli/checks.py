@@ -18,6 +18,7 @@ from xinqiao.config.schema import district_schema, json_schema
 from xinqiao.config.settings import Gateway
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.policy import PolicyError, load_policy
+from xinqiao.documents.template import TemplateError, load_catalogue
 from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
@@ -68,7 +69,7 @@ def _problems(file: Path, host: AdapterHost, *, files: bool, in_repository: bool
     for key, loading in _data_files(settings):
         try:
             loading()
-        except (DataFileError, PolicyError, ConfigError) as error:
+        except (DataFileError, PolicyError, ConfigError, TemplateError) as error:
             yield {
                 "file": str(file), "line": 0, "column": 0, "key": key, "reason": "CONFIG/FILE",
                 "message": str(error), "hint": "", "text": f"{key}: {error}",
@@ -88,6 +89,9 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
             "triage",
             lambda: load_triage(settings.triage, load_instruments(settings.instruments, settings.instruments_overlay)),
         )
+    documents, policy = settings.documents, settings.policy / "disclosure.yaml"
+    if documents is not None and documents.exists() and policy.exists():
+        yield "documents", lambda: load_catalogue(documents, load_policy(policy))
 
 
 def print_schema(*, district: bool) -> int:

@@ -39,3 +39,8 @@ def partner_certificate(settings: Gateway, partner: str) -> tuple[Path, Path]:
 def journal_public_key(settings: Gateway) -> Path:
     """Where `xinqiao keys init` puts the public half of the journal's key."""
     return settings.journal.signing_key.with_suffix(".pub")
+
+
+def document_public_key(key: Path) -> Path:
+    """Where `xinqiao keys init` puts the public half of the key that signs notices: for hospitals to verify offline."""
+    return key.with_suffix(".pub")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from xinqiao.cli.files import journal_public_key, load_settings, partner_certificate, use_password
+from xinqiao.cli.files import document_public_key, journal_public_key, load_settings, partner_certificate, use_password
 from xinqiao.cli.output import as_json, say, table, warn
 from xinqiao.cli.texts import Texts
 from xinqiao.config.settings import Gateway
@@ -44,7 +44,7 @@ def create_missing(texts: Texts, settings: Gateway, clock: Clock) -> list[Made]:
 
     Raises Refusal when a certificate is missing and the authority that would sign it is not here.
     """
-    return [*_master_key(texts, settings), *_journal_keys(texts, settings), *_certificates(texts, settings, clock)]
+    return [*_master_key(texts, settings), *_signing_keys(texts, settings), *_certificates(texts, settings, clock)]
 
 
 def _master_key(texts: Texts, settings: Gateway) -> Iterator[Made]:
@@ -55,17 +55,24 @@ def _master_key(texts: Texts, settings: Gateway) -> Iterator[Made]:
     yield texts("keys.kek"), path, new
 
 
-def _journal_keys(texts: Texts, settings: Gateway) -> Iterator[Made]:
-    path, public = settings.journal.signing_key, journal_public_key(settings)
+def _signing_keys(texts: Texts, settings: Gateway) -> Iterator[Made]:
+    yield from _signing_pair(texts, "keys.journal", settings.journal.signing_key, journal_public_key(settings))
+    if settings.document_key is not None:
+        yield from _signing_pair(
+            texts, "keys.document", settings.document_key, document_public_key(settings.document_key)
+        )
+
+
+def _signing_pair(texts: Texts, key: str, path: Path, public: Path) -> Iterator[Made]:
     new = not path.exists()
     if new:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         create_signing_key(path)
-    yield texts("keys.journal"), path, new
+    yield texts(key), path, new
     new = not public.exists()
     if new:
         _write_new(public, public_key_pem(load_signing_key(path)))
-    yield texts("keys.journal_public"), public, new
+    yield texts(f"{key}_public"), public, new
 
 
 def _certificates(texts: Texts, settings: Gateway, clock: Clock) -> Iterator[Made]:

@@ -15,8 +15,11 @@ _CLOCK_OF = {
     "confirm": "guardian",
     "resolve": "guardian",
     "guardian": "guardian",
+    "serve": "guardian",  # a notice is told to a guardian when one has it
+    "decide": "guardian",
     "refer": "accept",
     "accept": "accept",
+    "present": "accept",
     "outcome": "outcome",
     "close": "outcome",
 }

@@ -126,6 +126,8 @@ def _private(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
     yield ("server", "tls", "key"), settings.server.tls.key
     yield ("store", "keyring"), settings.store.keyring / "kek"
     yield ("journal", "signing_key"), settings.journal.signing_key
+    if settings.document_key is not None:
+        yield ("document_key",), settings.document_key
 
 
 def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
@@ -140,6 +142,7 @@ def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
         (("triage",), settings.triage),
         (("legal_bases",), settings.legal_bases),
         (("district_overlay",), settings.district_overlay),
+        (("documents",), settings.documents),
     ]
     named += [(("partners", name, "receipt_key"), partner.receipt_key) for name, partner in settings.partners.items()]
     return [(loc, path) for loc, path in named if path is not None]

@@ -72,6 +72,39 @@ class Clocks(Strict):
         return self
 
 
+class ReturnTerms(Strict):
+    """How long each step of a leave and of the return from it may take."""
+
+    assess: Duration = Field(default=timedelta(days=3), description="From finding until a professional assessed.")
+    talk: Duration = Field(
+        default=timedelta(days=3), description="From the assessment until the family is talked with."
+    )
+    apply: Duration = Field(default=timedelta(days=7), description="From the talk until leave is applied for.")
+    start: Duration = Field(default=timedelta(days=7), description="From the application until the leave begins.")
+    before_end: Duration = Field(
+        default=timedelta(days=15), description="How long before the end of the leave the return is applied for."
+    )
+    review: Duration = Field(
+        default=timedelta(days=5), description="From the materials until the school reviewed them."
+    )
+    panel: Duration = Field(default=timedelta(days=10), description="From the review until the panel assessed.")
+    decide: Duration = Field(default=timedelta(days=5), description="From the assessment until the school decides.")
+    appeal: Duration = Field(
+        default=timedelta(days=15), description="From a refusal until the family says what follows."
+    )
+    decide_appeal: Duration = Field(default=timedelta(days=15), description="From an appeal until it is decided.")
+    take_over: Duration = Field(default=timedelta(days=7), description="From the offer until the next school takes it.")
+    checks: tuple[int, ...] = Field(
+        default=(7, 30, 90), min_length=1, description="Days after the return to look again."
+    )
+
+    @model_validator(mode="after")
+    def _checks_rise(self) -> Self:
+        if list(self.checks) != sorted({day for day in self.checks if day > 0}):
+            raise refusal("CONFIG/CONFLICT", "the days of the checks do not rise", "write days as in [7, 30, 90]")
+        return self
+
+
 class District(FileModel):
     """config/districts/<code>.yaml. Without an overlay the defaults hold."""
 
@@ -91,6 +124,12 @@ class District(FileModel):
         default=None, description="School calendar; without one only the State Council's holidays are known."
     )
     cadence: ConfigPath | None = Field(default=None, description="Expected reports; without it none is expected.")
+    notice_valid: Duration = Field(
+        default=timedelta(days=30), description="How long the holder of a notice is owed priority at a hospital."
+    )
+    return_to_school: ReturnTerms = Field(
+        default=ReturnTerms(), description="Clocks of leave and return to school [休学与复学]."
+    )
     phone_list: tuple[PhoneEntry, ...] = Field(
         default=(), description="Numbers given to students, families and holders."
     )

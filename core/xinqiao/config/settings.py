@@ -293,6 +293,14 @@ class Gateway(FileModel):
     district_overlay: ConfigPath | None = Field(
         default=None, description="The district's clocks, ladder and phone list."
     )
+    documents: ConfigPath | None = Field(
+        default=None, description="Folder of the templates of printed forms; without it no notice can be issued."
+    )
+    document_key: ConfigPath | None = Field(
+        default=None,
+        description="Ed25519 private key that signs notices, PEM, mode 0600; public keys of earlier ones (*.pem) stand in"
+        " the folder of its name with `.retired`.",
+    )
     partners: dict[Slug, Partner] = Field(min_length=1, description="Everyone who may connect, by partner id.")
     adapters: dict[Slug, AdapterEntry] = Field(default={}, description="How agencies are reached, by partner id.")
     delivery: Delivery = Field(default=Delivery(), description="How queued disclosures are sent.")

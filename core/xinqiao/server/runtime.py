@@ -28,17 +28,21 @@ from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import Delivery, Pace
 from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.policy import Policy
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
+from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
-from xinqiao.journal.signing import load_signing_key
+from xinqiao.journal.signing import load_public_keys, load_signing_key
 from xinqiao.referral.capacity import Capacity
 from xinqiao.referral.crisis import Plan
 from xinqiao.referral.declines import Permitted, Refusals
 from xinqiao.referral.drills import Drills
 from xinqiao.referral.holdings import PhoneBook
 from xinqiao.referral.ladder import Ladder
+from xinqiao.referral.notices import Notices, Terms
+from xinqiao.referral.returns import Returns
 from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.service import Screening
@@ -125,6 +129,10 @@ class Gateway:
             {
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
+                "xinqiao.api.referral.v1.NoticeService": Notices(
+                    self.store, self.door, clocks.deadline, _terms(settings, rules.policy, district.notice_valid)
+                ),
+                "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
@@ -307,6 +315,15 @@ class Gateway:
     async def _stop_server(self) -> None:
         if self._server is not None:
             await self._server.stop(grace=5)
+
+
+def _terms(settings: Settings, policy: Policy, valid: timedelta) -> Terms:
+    """What notices need. A gateway without templates or key serves all the rest, and says what is missing when asked."""
+    forms = load_catalogue(Path(settings.documents), policy) if settings.documents is not None else None
+    path = settings.document_key
+    key = load_signing_key(Path(path)) if path is not None and Path(path).exists() else None
+    retired = Path(path).with_suffix(".retired") if path is not None else None
+    return Terms(forms, key, valid, load_public_keys(retired) if retired is not None and retired.is_dir() else ())
 
 
 def _brings(handle: AgencyHandle) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -130,6 +130,44 @@ referrals = Table(
     Index("ix_referrals_recipient_updated_us", "recipient", "updated_us"),
     Index("ix_referrals_sender_updated_us", "sender", "updated_us"),
     info={"doc": "A student handed from one agency to another."},
+)
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("serial", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    UniqueConstraint("serial", name="uq_notices_serial"),
+    Index("ix_notices_student", "student"),
+    Index("ix_notices_school_created_us", "school", "created_us"),
+    info={"doc": "Notices of mental-health status; the serial is what a QR code carries."},
+)
+returns = Table(
+    "returns",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("agency", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_returns_student", "student"),
+    Index("ix_returns_agency_created_us", "agency", "created_us"),
+    Index("ix_returns_recipient", "recipient"),
+    info={"doc": "A leave and the return from it; recipient is the next school while it is asked, else empty."},
 )
 consents = Table(
     "consents",

@@ -20,7 +20,7 @@ from xinqiao.server.pki import Authority, write_private
 from xinqiao.server.runtime import Gateway
 from xinqiao.store.keys import KeyStore
 
-_BESIDE = ("policy", "instruments", "triage", "legal_bases", "district_overlay")
+_BESIDE = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents")
 _METHODS = {method.request: method for method in methods().values()}
 
 
@@ -54,6 +54,7 @@ def make_deployment(
         keyring=str(folder / "keyring"),
     )
     settings["journal"]["signing_key"] = str(pki / "journal.key")
+    settings["document_key"] = str(pki / "documents.key")
     settings["adapters"], settings["exchanges"] = {}, {}
     if change is not None:
         change(settings)
@@ -76,6 +77,7 @@ def _write_keys(folder: Path, partners: Mapping[str, Mapping[str, Any]]) -> None
         (pki / "partners" / f"{name}.pem").write_bytes(certificate)
     KeyStore.create(folder / "keyring")
     create_signing_key(pki / "journal.key")
+    create_signing_key(pki / "documents.key")
 
 
 class TemporaryGateway:

@@ -21,7 +21,7 @@ SCHOOL, PSYCHOLOGIST, HOSPITAL, OPERATOR = (
     "kunshan-mental-health",
     "bureau-admin",
 )
-_FOLDERS = ("policy", "instruments", "triage", "legal_bases", "district_overlay")
+_FOLDERS = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents")
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path
         "keyring": str(folder.resolve() / "keyring"),
     }
     config["journal"]["signing_key"] = str(pki / "journal.key")
+    config["document_key"] = str(pki / "documents.key")
     config["delivery"]["backoff_s"] = [1, 2, 5, 30, 300]
     for name, entry in adapters.items():
         config["adapters"][name] |= entry
@@ -114,6 +115,7 @@ def _make_keys(folder: Path, config: Path) -> None:
         (pki / "partners" / f"{name}.pem").write_bytes(certificate)
         write_private(pki / "partners" / f"{name}.key", key)
     create_signing_key(pki / "journal.key")
+    create_signing_key(pki / "documents.key")
     (pki / "journal.pub").write_bytes(public_key_pem(load_signing_key(pki / "journal.key")))
     KeyStore.create(folder / "keyring")  # last: its presence says that the rest is complete
 
