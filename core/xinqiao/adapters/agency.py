@@ -20,7 +20,7 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, Exchanger, Recipient, Source
+from xinqiao.adapters.protocols import Adapter, Exchanger, Listener, Recipient, Source
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS
@@ -99,6 +99,7 @@ class AgencyHandle:
         self._refused = ""
         self._paused = False
         self._closed = False
+        self._deaf = ""
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -111,7 +112,7 @@ class AgencyHandle:
             return AGENCY_STATE_FAILED
         if self._paused:
             return AGENCY_STATE_MAINTENANCE
-        return AGENCY_STATE_RETRYING if self._breaker.in_a_row else AGENCY_STATE_READY
+        return AGENCY_STATE_RETRYING if self._breaker.in_a_row or self._deaf else AGENCY_STATE_READY
 
     @property
     def message(self) -> str:
@@ -123,6 +124,8 @@ class AgencyHandle:
                 return self._failure if self._adapter is None else f"{self.workers.hung} calls hang in the adapter"
             case state if state == AGENCY_STATE_MAINTENANCE:
                 return "paused by an administrator"
+            case state if state == AGENCY_STATE_RETRYING and not self._breaker.in_a_row:
+                return f"does not listen, tried again at the next look: {self._deaf}"
             case state if state == AGENCY_STATE_RETRYING:
                 wait = f"; next probe in {self._breaker.wait_s():.0f} s" if self._breaker.position == "open" else ""
                 return f"no answer to {self._breaker.in_a_row} calls in a row{wait}"
@@ -180,6 +183,8 @@ class AgencyHandle:
         adapter = self._gate("read", crisis=False)
         if not isinstance(adapter, Source):
             raise _cannot(self.agency, "read")
+        if self._deaf:
+            self.listen()
         ticket = self._admit(crisis=False)
         stream = Stream(lambda: adapter.read(cursor))
         job = self._start(stream.run, ticket, crisis=False)
@@ -220,6 +225,22 @@ class AgencyHandle:
         """The adapter was made: the agency works."""
         self._adapter = adapter
         self._failure = ""
+
+    def listen(self) -> None:
+        """Open the adapter's listener, if it has one. Never raises: without it the adapter still delivers and polls."""
+        adapter = self._adapter
+        if self.manifest is None or "listen" not in self.manifest.capabilities or not isinstance(adapter, Listener):
+            return
+        before = self._deaf
+        try:
+            self.run_with_deadline(adapter.listen)
+            self._deaf = ""
+        except AdapterError as e:
+            self._deaf = e.message
+        except (Exception, SystemExit) as e:
+            self._deaf = f"look for {broken(self.agency, 'listen', e)} in the log"
+        if self._deaf and self._deaf != before:
+            _LOG.error("agency %s does not listen: %s", self.agency, self._deaf)
 
     def failed(self, why: str) -> None:
         """The adapter could not be made; ``why`` is shown to the operator."""

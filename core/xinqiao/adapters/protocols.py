@@ -1,12 +1,13 @@
 """What a plugin gives the gateway: a kind of adapter, and objects that do the work, typed by these Protocols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
@@ -17,7 +18,8 @@ class AgencyContext:
     """What one configured agency's adapter gets from the gateway: names, and the transports it may use.
 
     ``http`` reaches only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a private folder
-    for the adapter's own state. There is no store, no other agency and no key in here, on purpose.
+    for the adapter's own state. ``listening`` opens the addresses of ``AdapterKind.listens``. There is no store, no
+    other agency and no key in here, on purpose.
     """
 
     agency: str
@@ -25,6 +27,7 @@ class AgencyContext:
     deployment: str
     http: HttpTransport
     folder: Path
+    listening: Listening = field(default_factory=lambda: Listening(()))
 
 
 class Adapter(Protocol):
@@ -69,6 +72,19 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Listener(Protocol):
+    """An adapter that its partner can push to; what comes is spooled and brought by ``read``."""
+
+    def listen(self) -> None:
+        """Open the listener, or see that it is open. Only the gateway process calls it, before each look again.
+
+        Acknowledge nothing that is not on disk (``xinqiao.adapters.spool``). ``close`` ends it.
+        Raises AdapterConfigError when the address cannot be had; the rest of the adapter goes on without.
+        """
+        ...
+
+
+@runtime_checkable
 class Exchanger(Protocol):
     """An adapter that takes monthly packages."""
 
@@ -102,7 +118,7 @@ class AdapterKind:
 
     ``name`` equals the folder, entry point and configuration key. ``settings`` validates the agency's settings.
     ``hosts`` names the ``host:port`` pairs the adapter may reach with given settings; anything else is refused.
-    ``simulator`` makes the partner's stand-in in a folder.
+    ``listens`` names the ``ip:port`` pairs it may listen at. ``simulator`` makes the partner's stand-in in a folder.
     """
 
     name: str
@@ -110,3 +126,4 @@ class AdapterKind:
     create: Callable[[Any, AgencyContext], Adapter]
     hosts: Callable[[Any], Sequence[str]]
     simulator: Callable[[Path], Simulator]
+    listens: Callable[[Any], Sequence[str]] = lambda settings: ()
