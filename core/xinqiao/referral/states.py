@@ -1,6 +1,5 @@
-"""The state machine of a referral as a table, and its equivalents in FHIR Task, BSeR and HL7 RF1.
-
-Sources: HL7 FHIR R4 Task, SDOHCC task states, BSeR TaskBusinessStatusCS, HL7 v2 table 0283; Suzhou draft Art. 36.
+"""The state machine of a referral as a table: what may follow what, by whose word; see ``contract.referral_codes`` for
+what each state is called in FHIR, BSeR and HL7 v2.
 """
 
 from typing import Literal, NamedTuple
@@ -11,33 +10,6 @@ from xinqiao.contract.errors import Refusal
 
 Side = Literal["sender", "recipient", "gateway"]
 
-
-class Equivalent(NamedTuple):
-    """What a state is called elsewhere; empty where a standard has no word for it."""
-
-    task: str
-    bser: str
-    rf1: str
-
-
-EQUIVALENTS: dict[int, Equivalent] = {
-    State.REFERRAL_STATE_DRAFT: Equivalent("draft", "", ""),
-    State.REFERRAL_STATE_SENT: Equivalent("requested", "2.0", "P"),
-    State.REFERRAL_STATE_RECEIVED: Equivalent("requested", "2.0", "P"),
-    State.REFERRAL_STATE_ACCEPTED: Equivalent("accepted", "3.0", "A"),
-    State.REFERRAL_STATE_DECLINED: Equivalent("rejected", "4.0", "R"),
-    State.REFERRAL_STATE_WAITLISTED: Equivalent("accepted", "3.0", "A"),
-    State.REFERRAL_STATE_SCHEDULED: Equivalent("in-progress", "5.1.1", "A"),
-    State.REFERRAL_STATE_NO_SHOW: Equivalent("in-progress", "5.1.2", "A"),
-    State.REFERRAL_STATE_ATTENDED: Equivalent("in-progress", "5.1.4", "A"),
-    State.REFERRAL_STATE_ON_HOLD: Equivalent("on-hold", "", "A"),
-    State.REFERRAL_STATE_OUTCOME_REPORTED: Equivalent("completed", "7.0", "A"),
-    State.REFERRAL_STATE_CLOSED: Equivalent("completed", "7.0", "A"),
-    State.REFERRAL_STATE_RECALL_ASKED: Equivalent("in-progress", "5.2", "A"),
-    State.REFERRAL_STATE_CANCELLED: Equivalent("cancelled", "6.0", "E"),
-    State.REFERRAL_STATE_REDIRECTED: Equivalent("cancelled", "6.0", "E"),
-    State.REFERRAL_STATE_TIMED_OUT: Equivalent("failed", "", "E"),
-}
 
 FINAL = frozenset({State.REFERRAL_STATE_CLOSED, State.REFERRAL_STATE_CANCELLED, State.REFERRAL_STATE_REDIRECTED})
 """States in which nobody holds the referral any more."""
@@ -55,75 +27,118 @@ _UNANSWERED = (State.REFERRAL_STATE_SENT, State.REFERRAL_STATE_RECEIVED)
 
 
 class Step(NamedTuple):
-    """What an event does: from which states, to which, by which side, and what must be said."""
+    """One row: what an event does, from which states, to which, by which side, and whether it must say why."""
 
+    event: int
     sources: tuple[int, ...]
     target: int
     side: tuple[Side, ...]
     needs_reason: bool = False
 
 
-STEPS: dict[int, Step] = {
-    Event.REFERRAL_EVENT_SEND: Step(
+STEPS: tuple[Step, ...] = (
+    Step(
+        Event.REFERRAL_EVENT_SEND,
         (State.REFERRAL_STATE_DRAFT, State.REFERRAL_STATE_DECLINED, State.REFERRAL_STATE_TIMED_OUT),
         State.REFERRAL_STATE_SENT, ("sender",),
     ),
-    Event.REFERRAL_EVENT_RECEIVE: Step(
-        (State.REFERRAL_STATE_SENT,), State.REFERRAL_STATE_RECEIVED, ("recipient", "gateway")
+    Step(
+        Event.REFERRAL_EVENT_RECEIVE, (State.REFERRAL_STATE_SENT,), State.REFERRAL_STATE_RECEIVED,
+        ("recipient", "gateway"),
     ),
-    Event.REFERRAL_EVENT_ACCEPT: Step(
+    # Told by telephone, in the sender's word: who answered stands in the reason.
+    Step(
+        Event.REFERRAL_EVENT_RECEIVE, (State.REFERRAL_STATE_SENT, State.REFERRAL_STATE_TIMED_OUT),
+        State.REFERRAL_STATE_RECEIVED, ("sender",), True,
+    ),
+    Step(
+        Event.REFERRAL_EVENT_ACCEPT,
         (*_UNANSWERED, State.REFERRAL_STATE_WAITLISTED, State.REFERRAL_STATE_TIMED_OUT),
         State.REFERRAL_STATE_ACCEPTED, ("recipient",),
     ),
-    Event.REFERRAL_EVENT_DECLINE: Step(
+    Step(
+        Event.REFERRAL_EVENT_DECLINE,
         (*_UNANSWERED, State.REFERRAL_STATE_WAITLISTED, State.REFERRAL_STATE_ACCEPTED),
         State.REFERRAL_STATE_DECLINED, ("recipient",), True,
     ),
-    Event.REFERRAL_EVENT_WAITLIST: Step(
-        (*_UNANSWERED, State.REFERRAL_STATE_ACCEPTED), State.REFERRAL_STATE_WAITLISTED, ("recipient",)
+    Step(
+        Event.REFERRAL_EVENT_WAITLIST, (*_UNANSWERED, State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED),
+        State.REFERRAL_STATE_WAITLISTED, ("recipient",),
     ),
-    Event.REFERRAL_EVENT_SCHEDULE: Step(
+    Step(
+        Event.REFERRAL_EVENT_SCHEDULE,
         (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_WAITLISTED, State.REFERRAL_STATE_SCHEDULED,
          State.REFERRAL_STATE_NO_SHOW, State.REFERRAL_STATE_ATTENDED),
         State.REFERRAL_STATE_SCHEDULED, ("recipient",),
     ),
-    Event.REFERRAL_EVENT_NO_SHOW: Step(
-        (State.REFERRAL_STATE_SCHEDULED,), State.REFERRAL_STATE_NO_SHOW, ("recipient",)
+    Step(
+        Event.REFERRAL_EVENT_NO_SHOW, (State.REFERRAL_STATE_SCHEDULED,), State.REFERRAL_STATE_NO_SHOW, ("recipient",)
     ),
-    Event.REFERRAL_EVENT_ATTEND: Step(
+    Step(
+        Event.REFERRAL_EVENT_ATTEND,
         (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_RECALL_ASKED),
-        State.REFERRAL_STATE_ATTENDED, ("recipient",)
+        State.REFERRAL_STATE_ATTENDED, ("recipient",),
     ),
-    Event.REFERRAL_EVENT_HOLD: Step(
-        _OPEN_AT_RECIPIENT, State.REFERRAL_STATE_ON_HOLD, ("sender", "recipient"), True
+    Step(
+        Event.REFERRAL_EVENT_HOLD, _OPEN_AT_RECIPIENT, State.REFERRAL_STATE_ON_HOLD, ("sender", "recipient"), True
     ),
-    Event.REFERRAL_EVENT_RESUME: Step(
-        (State.REFERRAL_STATE_ON_HOLD,), State.REFERRAL_STATE_ACCEPTED, ("sender", "recipient")
+    Step(
+        Event.REFERRAL_EVENT_RESUME, (State.REFERRAL_STATE_ON_HOLD,), State.REFERRAL_STATE_ACCEPTED,
+        ("sender", "recipient"),
     ),
-    Event.REFERRAL_EVENT_REPORT_OUTCOME: Step(
+    Step(
+        Event.REFERRAL_EVENT_REPORT_OUTCOME,
         (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_ATTENDED,
          State.REFERRAL_STATE_RECALL_ASKED),
         State.REFERRAL_STATE_OUTCOME_REPORTED, ("recipient",),
     ),
-    Event.REFERRAL_EVENT_CLOSE: Step(
-        (State.REFERRAL_STATE_OUTCOME_REPORTED,), State.REFERRAL_STATE_CLOSED, ("sender",)
+    Step(
+        Event.REFERRAL_EVENT_CLOSE, (State.REFERRAL_STATE_OUTCOME_REPORTED,), State.REFERRAL_STATE_CLOSED, ("sender",)
     ),
-    Event.REFERRAL_EVENT_ASK_RECALL: Step(
-        _OPEN_AT_RECIPIENT, State.REFERRAL_STATE_RECALL_ASKED, ("sender",), True
+    Step(
+        Event.REFERRAL_EVENT_ASK_RECALL, (*_OPEN_AT_RECIPIENT, State.REFERRAL_STATE_ON_HOLD),
+        State.REFERRAL_STATE_RECALL_ASKED, ("sender",), True,
     ),
-    Event.REFERRAL_EVENT_CANCEL: Step(
+    Step(
+        Event.REFERRAL_EVENT_CANCEL,
         (State.REFERRAL_STATE_DRAFT, State.REFERRAL_STATE_RECALL_ASKED, State.REFERRAL_STATE_DECLINED,
          State.REFERRAL_STATE_TIMED_OUT, State.REFERRAL_STATE_NO_SHOW),
         State.REFERRAL_STATE_CANCELLED, ("sender",), True,
     ),
-    Event.REFERRAL_EVENT_REDIRECT: Step(
-        (State.REFERRAL_STATE_DECLINED, State.REFERRAL_STATE_TIMED_OUT), State.REFERRAL_STATE_REDIRECTED,
-        ("sender",), True,
+    # A recipient that cancels grants a recall; unasked, it gives the student back, and that is a refusal.
+    Step(
+        Event.REFERRAL_EVENT_CANCEL, (State.REFERRAL_STATE_RECALL_ASKED,), State.REFERRAL_STATE_CANCELLED,
+        ("recipient",),
     ),
-    Event.REFERRAL_EVENT_TIME_OUT: Step(
-        (*_UNANSWERED, State.REFERRAL_STATE_WAITLISTED), State.REFERRAL_STATE_TIMED_OUT, ("gateway",)
+    Step(
+        Event.REFERRAL_EVENT_CANCEL, (*_OPEN_AT_RECIPIENT, State.REFERRAL_STATE_ON_HOLD),
+        State.REFERRAL_STATE_DECLINED, ("recipient",), True,
     ),
-}  # fmt: skip
+    Step(
+        Event.REFERRAL_EVENT_REDIRECT,
+        (State.REFERRAL_STATE_DECLINED, State.REFERRAL_STATE_TIMED_OUT, State.REFERRAL_STATE_NO_SHOW,
+         State.REFERRAL_STATE_RECALL_ASKED),
+        State.REFERRAL_STATE_REDIRECTED, ("sender",), True,
+    ),
+    # The crisis lane goes on to the next hospital when the first has not confirmed receipt.
+    Step(
+        Event.REFERRAL_EVENT_REDIRECT, (State.REFERRAL_STATE_SENT, State.REFERRAL_STATE_TIMED_OUT),
+        State.REFERRAL_STATE_REDIRECTED, ("gateway",), True,
+    ),
+    Step(
+        Event.REFERRAL_EVENT_TIME_OUT, (*_UNANSWERED, State.REFERRAL_STATE_WAITLISTED),
+        State.REFERRAL_STATE_TIMED_OUT, ("gateway",),
+    ),
+)  # fmt: skip
+
+
+def row(state: int, event: int, side: Side) -> Step | None:
+    """The row of the table for this state, event and side; None where there is none."""
+    for step in STEPS:
+        if step.event == event and state in step.sources and side in step.side:
+            return step
+    return None
+
 
 HOLDS: dict[int, tuple[Side, str]] = {
     State.REFERRAL_STATE_DRAFT: ("sender", "send"),
@@ -149,10 +164,11 @@ def advance(state: int, event: int, side: Side, *, reason: str = "") -> int:
     Raises Refusal PERMISSION_DENIED/NOT_YOURS when the other side does this, FAILED_PRECONDITION/STATE when it cannot
     happen now, REASON_REQUIRED without a reason where one is owed.
     """
-    step = STEPS[event]
-    if side not in step.side:
-        raise Refusal("PERMISSION_DENIED", "NOT_YOURS", f"only the {' or '.join(step.side)} does this")
-    if state not in step.sources:
+    step = row(state, event, side)
+    if step is None:
+        sides = sorted({each for step in STEPS if step.event == event for each in step.side})
+        if side not in sides:
+            raise Refusal("PERMISSION_DENIED", "NOT_YOURS", f"only the {' or '.join(sides)} does this")
         raise Refusal(
             "FAILED_PRECONDITION", "STATE",
             f"{word(Event.Name(Event.ValueType(event)))} cannot follow {word(State.Name(State.ValueType(state)))}",
