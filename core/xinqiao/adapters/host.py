@@ -16,6 +16,7 @@ from xinqiao.adapters.errors import AdapterConfigError, AdapterError
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.manifest import Manifest, manifest_of
 from xinqiao.adapters.protocols import Adapter, AdapterKind, AgencyContext, Exchanger, Listener, Recipient, Source
+from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
 from xinqiao.config.problems import ConfigError, render_key
@@ -151,11 +152,12 @@ class AdapterHost:
             why = self.failures.get(spec.kind, "no such plugin is installed and listed")
             raise AdapterConfigError(f"plugin {spec.kind}: {why}")
         settings = _settings(kind, spec.settings)
-        transport, listening = HttpTransport(kind.hosts(settings)), Listening(kind.listens(settings))
+        hosts = kind.hosts(settings)
+        transport, listening, sockets = HttpTransport(hosts), Listening(kind.listens(settings)), SocketTransport(hosts)
         if listening.allowed and "listen" not in self.manifests[spec.kind].capabilities:
             raise AdapterConfigError(f"plugin {spec.kind} would listen, its manifest does not declare it")
         _make_folder(folder)
-        context = AgencyContext(spec.agency, dict(spec.names), deployment, transport, folder, listening)
+        context = AgencyContext(spec.agency, dict(spec.names), deployment, transport, folder, listening, sockets)
         adapter = kind.create(settings, context)
         for action, role in _ROLES:
             if action in self.manifests[spec.kind].capabilities and not isinstance(adapter, role):

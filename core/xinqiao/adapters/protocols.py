@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from xinqiao.adapters.listening import Listening
+from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
@@ -17,9 +18,9 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 class AgencyContext:
     """What one configured agency's adapter gets from the gateway: names, and the transports it may use.
 
-    ``http`` reaches only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a private folder
-    for the adapter's own state. ``listening`` opens the addresses of ``AdapterKind.listens``. There is no store, no
-    other agency and no key in here, on purpose.
+    ``http`` and ``sockets`` reach only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a
+    private folder for the adapter's own state. ``listening`` opens the addresses of ``AdapterKind.listens``. There is
+    no store, no other agency and no key in here, on purpose.
     """
 
     agency: str
@@ -28,6 +29,7 @@ class AgencyContext:
     http: HttpTransport
     folder: Path
     listening: Listening = field(default_factory=lambda: Listening(()))
+    sockets: SocketTransport = field(default_factory=SocketTransport)
 
 
 class Adapter(Protocol):
