@@ -98,10 +98,9 @@ def _base(consent: Json, provision: Json) -> Decision | None:
     said = as_text(provision.get("type"))
     if "deny" in policies or said == "deny":
         return "deny"
-    for word in ("permit", "permit-emergency", "none"):
-        if word in policies:
-            return word if word != "none" else None
-    return "permit" if said == "permit" else None
+    if "permit" in policies or said == "permit":
+        return "permit"
+    return "permit-emergency" if "permit-emergency" in policies else None
 
 
 def _only_emergency(rule: Json) -> bool:

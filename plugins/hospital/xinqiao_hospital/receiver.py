@@ -105,10 +105,12 @@ class Receiver:
             connection.settimeout(self._request_s)
             if self._tls is not None:
                 # The wrapped socket takes the descriptor over; the deadline must be able to end that one.
-                stream = self._tls.wrap_socket(connection, server_side=True)
+                stream = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 with self._lock:
                     self._open[stream] = self._open.pop(connection)
+                stream.do_handshake()
             _Handler(stream, address, self)  # type: ignore[arg-type]
+            _linger(stream)
         except (OSError, ValueError):
             pass  # A client that hangs up or speaks no TLS; nothing of it may be logged.
         finally:
@@ -123,6 +125,15 @@ class Receiver:
             for connection, deadline in self._open.items():
                 if now > deadline:
                     _end(connection)
+
+
+def _linger(stream: socket.socket) -> None:
+    """Read what the client still sends: closing on unread bytes would take the answer back from it."""
+    end = time.monotonic() + 1.0
+    while (left := end - time.monotonic()) > 0:
+        stream.settimeout(left)
+        if not stream.recv(65536):
+            return
 
 
 def _end(connection: socket.socket) -> None:

@@ -9,7 +9,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from xinqiao_hospital.wire import JsonRefused, as_object, as_text, dump, parse
+from xinqiao_hospital.wire import Json, JsonRefused, as_object, as_text, dump, parse
 
 _SPARE_LINES = 10_000
 
@@ -69,7 +69,7 @@ class Register:
         self._append({"heads": [asdict(head) for head in heads]}, sync=True)
         self._heads.update({head.task: head for head in heads})
 
-    def _append(self, line: dict[str, object], *, sync: bool) -> None:
+    def _append(self, line: Json, *, sync: bool) -> None:
         with self._lock:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
@@ -97,7 +97,7 @@ class Register:
             self._rewrite()
 
     def _rewrite(self) -> None:
-        facts: list[dict[str, object]] = [{"sent": asdict(sent)} for sent in self._sent.values()]
+        facts: list[Json] = [{"sent": asdict(sent)} for sent in self._sent.values()]
         facts += [{"heads": [asdict(head)]} for head in self._heads.values()]
         temporary = self._path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
