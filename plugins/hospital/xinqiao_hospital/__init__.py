@@ -25,7 +25,5 @@ def create(settings: HospitalSettings, context: AgencyContext) -> HospitalAdapte
 def xinqiao_adapters() -> Sequence[AdapterKind]:
     """One kind: ``hospital``."""
     return [
-        AdapterKind(
-            "hospital", HospitalSettings, create, hosts, HospitalSimulator, listens=listens, reader=Hl7Reader()
-        )
+        AdapterKind("hospital", HospitalSettings, create, hosts, HospitalSimulator, listens=listens, reader=Hl7Reader())
     ]

@@ -18,7 +18,9 @@ class HospitalSettings(BaseModel):
     protocol: Literal["fhir", "hl7v2"] = Field(default="fhir", description="What the hospital speaks")
     hl7: Hl7Settings | None = Field(default=None, description="With hl7v2: how to reach its engine")
     base_url: str = Field(
-        default="", validate_default=False, description="FHIR base address, such as https://fhir.hospital.example/r4; http on loopback only"
+        default="",
+        validate_default=False,
+        description="With fhir: its base address, such as https://fhir.hospital.example/r4; http on loopback only",
     )
     poll_seconds: int = Field(default=5, ge=1, le=3600, description="Seconds between two looks for changed Tasks")
     exchange_url: str | None = Field(

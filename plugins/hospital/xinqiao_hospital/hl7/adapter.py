@@ -35,7 +35,9 @@ class Hl7Hospital:
         self._settings = settings
         self._packages = packages
         self._context = context
-        tls = client_context(settings.tls_authority, settings.tls_certificate, settings.tls_key) if settings.tls else None
+        tls = (
+            client_context(settings.tls_authority, settings.tls_certificate, settings.tls_key) if settings.tls else None
+        )
         self._client = MllpClient(settings, context.sockets, tls)
         self.receiver = Receiver(settings, context.folder, clock or SystemClock())
         self._listener: Listener | None = None
@@ -79,9 +81,7 @@ class Hl7Hospital:
             )
             self.receiver.sent.note(request.referral.referral.name, request.referral.student.name)
         elif kind == "referral_update":
-            body = update_message(
-                request.referral_update, request.request_id, self._settings, drill=is_drill(request)
-            )
+            body = update_message(request.referral_update, request.request_id, self._settings, drill=is_drill(request))
         else:
             raise RecordRejected(
                 "DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body"

@@ -1,17 +1,21 @@
 """MLLP on plain sockets: 0x0B, message, 0x1C 0x0D. Nothing of a frame is kept beyond the limit, nobody is waited for."""
 
 import ipaddress
+import logging
 import selectors
 import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from xinqiao_hospital.hl7.refused import Hl7Refused
+
+_LOG = logging.getLogger("xinqiao.hospital")
 
 START: Final = b"\x0b"
 END: Final = b"\x1c\r"
@@ -57,7 +61,7 @@ class FrameReader:
         frame_until = time.monotonic() + self._limits.frame_seconds
         # A few systems put a line end between frames; anything else means that the two sides are out of step.
         del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))]
-        if self._buffer[:1] != START:
+        if not self._buffer.startswith(START):
             raise _refused("a frame begins with 0x0B")
         looked = 1
         while (end := self._buffer.find(END[:1], looked)) < 0 or end + 1 >= len(self._buffer):
@@ -65,7 +69,7 @@ class FrameReader:
             if looked > self._limits.max_bytes:
                 raise _refused(f"a message has at most {self._limits.max_bytes} bytes")
             self._receive(frame_until, between=False)
-        if self._buffer[end + 1 : end + 2] != END[1:]:
+        if not self._buffer.startswith(END, end):
             raise _refused("0x1C ends a frame and is followed by 0x0D")
         if end - 1 > self._limits.max_bytes:
             raise _refused(f"a message has at most {self._limits.max_bytes} bytes")
@@ -170,6 +174,9 @@ class Listener:
                 self._converse(peer)
         except OSError:
             pass  # The peer hung up, or its TLS is not ours: there is nobody left to answer
+        except Exception as e:  # A fault of ours: its text may hold what the peer sent, and others go on
+            frame = traceback.extract_tb(e.__traceback__)[-1]
+            _LOG.error("mllp: %s at %s:%s", type(e).__name__, frame.filename, frame.lineno)
         finally:
             connection.close()
             self._slots.release()

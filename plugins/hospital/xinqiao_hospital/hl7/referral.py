@@ -210,5 +210,3 @@ def _notes(first: list[str], referral: Referral, student: Student) -> list[str]:
             who = guardian.relation or "guardian"
             notes.append(f"不得通知该监护人 This guardian must not be notified: {who}")
     return [segment("NTE", {1: str(n), 3: escape(note)}) for n, note in enumerate(notes, start=1)]
-
-

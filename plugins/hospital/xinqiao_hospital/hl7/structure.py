@@ -2,18 +2,18 @@
 
 from typing import Any, cast
 
+import hl7apy.parser
+from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import HL7apyException
+
 from xinqiao.adapters.errors import RecordRejected
 
 
 def check_structure(text: str) -> None:
-    """Raise RecordRejected where a message breaks the standard's structure. hl7apy is slow to import: only when used."""
-    from hl7apy.consts import VALIDATION_LEVEL
-    from hl7apy.exceptions import HL7apyException
-    from hl7apy.parser import parse_message
-
+    """Raise RecordRejected where a message breaks the standard's structure."""
     strict = cast(int, VALIDATION_LEVEL.STRICT)
     try:
-        message = cast(Any, parse_message)(text, validation_level=strict, find_groups=True)
+        message = cast(Any, hl7apy.parser).parse_message(text, validation_level=strict, find_groups=True)
         message.validate()
     except HL7apyException as e:
         # Its texts may quote a value; the class says what kind of rule it was.

@@ -49,7 +49,7 @@ class Tables:
 @cache
 def tables() -> Tables:
     """The tables as shipped."""
-    with resources.files(__package__).joinpath("tables.yaml").open("rb") as file:
+    with resources.files("xinqiao_hospital.hl7").joinpath("tables.yaml").open("rb") as file:
         raw: dict[str, dict[str, Any]] = yaml.safe_load(file)
     status = {
         word: Status(word, ReferralEvent.Value(f"REFERRAL_EVENT_{row['event']}"), row["rf1"], row["text"])

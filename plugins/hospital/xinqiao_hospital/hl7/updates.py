@@ -61,9 +61,7 @@ def news(message: Message, status_codes: Mapping[str, str], result_codes: Mappin
     assumed = [place for segment, number in _TIMED if (place := _assumed(message, segment, number))]
     student = _student(message)
     found = _rri(message, student, status_codes) if message.kind == "RRI" else _oru(message, student, result_codes)
-    return News(
-        found.student, found.referral, found.update, found.why, found.report, found.corrects, tuple(assumed)
-    )
+    return News(found.student, found.referral, found.update, found.why, found.report, found.corrects, tuple(assumed))
 
 
 _TIMED: Final = (("MSH", 7), ("RF1", 7), ("RF1", 9), ("OBR", 7), ("OBR", 22))
@@ -142,7 +140,9 @@ def _event(rf1: Segment, own: Mapping[str, str]) -> ReferralEvent.ValueType:
     elif fine and system == LOCAL:
         status = tables().status.get(fine)
         if status is None or status.rf1 != code:
-            raise Hl7Refused("AE", "CODE", "RF1-1.4 is not a word of the table, or contradicts RF1-1.1", rf1.place(1, 4))
+            raise Hl7Refused(
+                "AE", "CODE", "RF1-1.4 is not a word of the table, or contradicts RF1-1.1", rf1.place(1, 4)
+            )
     elif code not in RF1:
         raise Hl7Refused("AE", "CODE", "the referral status is not of table 0283, nor one agreed", rf1.place(1))
     event = status.event if status is not None else ReferralEvent.ValueType(RF1[code])
@@ -170,7 +170,9 @@ def _oru(message: Message, student: str, own: Mapping[str, str]) -> News:
         return News(student, "", None, ("DATA/NO_REFERRAL", "OBR[1]-2", "the result names no referral of this gateway"))
     referral = named.pop()
     if statuses & set(_RETRACTED):
-        return News(student, referral, None, ("DATA/RETRACTED", "OBX[1]-11", "the hospital takes a result back: ask it"))
+        return News(
+            student, referral, None, ("DATA/RETRACTED", "OBX[1]-11", "the hospital takes a result back: ask it")
+        )
     if not statuses <= set(_FINAL):
         return News(student, referral, None, ("DATA/NOT_FINAL", "OBX[1]-11", "only final results are routed"))
     if not results:
@@ -194,9 +196,7 @@ def _results(message: Message, own: Mapping[str, str]) -> list[tuple[str, Segmen
         if word:
             found.append((word, obx))
     corrected = {(word, obx.component(4)) for word, obx in found if obx.component(11) == "C"}
-    return [
-        (word, obx) for word, obx in found if (word, obx.component(4)) not in corrected or obx.component(11) == "C"
-    ]
+    return [(word, obx) for word, obx in found if (word, obx.component(4)) not in corrected or obx.component(11) == "C"]
 
 
 def _outcome(results: list[tuple[str, Segment]]) -> Outcome:
