@@ -46,6 +46,9 @@ class HospitalAdapter:
     def close(self) -> None:
         """Nothing is held."""
 
+    def listen(self) -> None:
+        """A FHIR hospital is asked; nothing is opened."""
+
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Create the referral at the hospital, or tell it of a change; the receipt is ``Task/{id}``."""
         if request.WhichOneof("body") == "referral_update":

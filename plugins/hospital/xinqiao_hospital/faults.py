@@ -13,6 +13,7 @@ Kind = Literal[
     "drop_after",
     "duplicate",
     "unavailable",
+    "nak",
     "wrong_code",
     "out_of_order",
     "html",
@@ -29,7 +30,8 @@ class FaultScript:
     the effect; ``duplicate`` carries a write out twice and lists a Task twice; ``unavailable`` answers 503 with
     ``seconds`` as Retry-After; ``wrong_code`` answers business statuses of an unknown table; ``out_of_order`` lists a
     page backwards; ``html`` answers a web page; ``down`` breaks every connection; ``refuse_items`` refuses ``items``
-    in the next receipt. ``times`` requests are hit, 0 means until it is told to stop.
+    in the next receipt. Over HL7 v2 ``nak`` answers AR, and ``unavailable`` AE with "come back later". ``times`` requests
+    are hit, 0 means until it is told to stop.
     """
 
     kind: Kind

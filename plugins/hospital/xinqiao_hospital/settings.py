@@ -1,19 +1,26 @@
 """What a hospital agency is configured with."""
 
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from xinqiao_hospital.hl7.settings import Hl7Settings
 
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class HospitalSettings(BaseModel):
-    """Settings of one hospital that serves FHIR R4 (4.0.1) in JSON."""
+    """Settings of one hospital: FHIR R4 (4.0.1) in JSON, or HL7 v2.5.1 over MLLP."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    protocol: Literal["fhir", "hl7v2"] = Field(default="fhir", description="What the hospital speaks")
+    hl7: Hl7Settings | None = Field(default=None, description="With hl7v2: how to reach its engine")
     base_url: str = Field(
-        description="FHIR base address, such as https://fhir.hospital.example/r4; http on loopback only"
+        default="",
+        validate_default=False,
+        description="With fhir: its base address, such as https://fhir.hospital.example/r4; http on loopback only",
     )
     poll_seconds: int = Field(default=5, ge=1, le=3600, description="Seconds between two looks for changed Tasks")
     exchange_url: str | None = Field(
@@ -26,6 +33,14 @@ class HospitalSettings(BaseModel):
     def _address(cls, value: str | None) -> str | None:
         return None if value is None else _checked(value)
 
+    @model_validator(mode="after")
+    def _fits_protocol(self) -> "HospitalSettings":
+        if self.protocol == "fhir" and not self.base_url:
+            raise ValueError("protocol fhir needs base_url")
+        if self.protocol == "hl7v2" and self.hl7 is None:
+            raise ValueError("protocol hl7v2 needs hl7")
+        return self
+
     @property
     def exchange_address(self) -> str:
         """Where packages go, given or derived."""
@@ -34,7 +49,16 @@ class HospitalSettings(BaseModel):
 
 def hosts(settings: HospitalSettings) -> list[str]:
     """The ``host:port`` pairs these settings need, each once."""
+    if settings.protocol == "hl7v2" and settings.hl7 is not None:
+        exchange = [_host_port(settings.exchange_url)] if settings.exchange_url else []
+        return sorted({settings.hl7.endpoint, *exchange})
     return sorted({_host_port(settings.base_url), _host_port(settings.exchange_address)})
+
+
+def listens(settings: HospitalSettings) -> list[str]:
+    """The ``ip:port`` pairs these settings listen at."""
+    hl7 = settings.hl7 if settings.protocol == "hl7v2" else None
+    return [hl7.listen] if hl7 is not None and hl7.listen else []
 
 
 def _checked(value: str) -> str:
