@@ -31,6 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ETAG = re.compile(r'(?:W/)?"(?P<version>[0-9]{1,12})"')
 _REFERENCE = re.compile(
     r"#[A-Za-z0-9.-]{1,64}|[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?"
+    r"|urn:(?:uuid:[0-9a-f-]{36}|oid:[0-9.]{1,200})"
 )
 _CONDITIONS = ("ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince")
 
