@@ -246,7 +246,7 @@ def test_a_message_bundle_is_taken_and_what_an_output_names_beside_it_is_read(do
     ]
     bundle = {"resourceType": "Bundle", "type": "message", "entry": entries}
     answer = door.gateway.send("POST", "/$process-message", json.dumps(bundle).encode())
-    assert answer.status == 201, answer
+    assert answer.status == 200, answer
     assert answer.outcome["entry"][0]["resource"]["response"] == {"identifier": "m1", "code": "ok"}
     [found] = [item.referral for item in door.read() if item.referral.outcome.diagnosis]
     assert found.outcome.diagnosis == "中度抑郁发作"
