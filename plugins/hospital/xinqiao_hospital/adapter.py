@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,6 +41,7 @@ from xinqiao_hospital.subscription import Subscriber
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
 
 _CHECK_TIMEOUT_S = 10.0
+_WARM_AFTER_S = 2.0
 _FHIR_VERSION = "4.0.1"
 _TASK_LOCATION = re.compile(r"(?:.*/)?(Task/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -65,7 +67,10 @@ class HospitalAdapter:
                 notify = f"{door.public_url}/notify"
                 poll_s = float(door.subscribed_poll_seconds)
                 self._subscriber = Subscriber(self._client, notify, self._notice_header, poll_s)
-        warm()
+        # Not now, when the gateway starts, and not with the first red case: a moment after.
+        self._warming = threading.Timer(_WARM_AFTER_S, warm)
+        self._warming.daemon = True
+        self._warming.start()
 
     def check(self) -> str:
         """Read the server's CapabilityStatement; only FHIR 4.0.1 will do."""
@@ -78,6 +83,7 @@ class HospitalAdapter:
 
     def close(self) -> None:
         """Stop listening."""
+        self._warming.cancel()
         if self._receiver is not None:
             self._receiver.close()
             self._receiver = None

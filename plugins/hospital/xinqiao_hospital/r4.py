@@ -36,6 +36,7 @@ _ACTIVE = re.compile(
     re.IGNORECASE,
 )
 _MODIFIERS = ("modifierExtension", "implicitRules")
+_LOOK = frozenset({"contained", *_MODIFIERS, *(f"_{name}" for name in _MODIFIERS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +112,16 @@ def _judged(resource: Json, place: str) -> Iterator[Fault]:
         return
     # A Bundle's own elements and each resource in it are judged apart, so that one fault does not hide another.
     shell: Json = {**resource, "entry": [_shell(entry) for entry in entries]} if entries else resource
+    plain = _is_plain(shell)
     seen = False
-    for fault in (*_modifiers(shell, place), *_library(model, kind, shell, place)):
+    for fault in (*(() if plain else _modifiers(shell, place)), *_library(model, kind, shell, place)):
         seen = True
         yield fault
     if not seen:
-        issues: list[Issue] = check_codes(shell, place or kind)
+        issues: list[Issue] = check_codes(shell, place or kind, plain=plain)
         yield from (_fault(i.code, i.expression.removeprefix(f"{kind}." if not place else "")) for i in issues)
-        yield from _contained(resource, place)
+        if not plain:
+            yield from _contained(shell, place)
     for index, entry in enumerate(entries):
         inner = as_object(entry).get("resource")
         if is_object(inner):
@@ -134,6 +137,22 @@ def _shell(entry: object) -> object:
     stands: Json = {"resourceType": "Basic", "code": {"text": "x"}}
     version = as_object(as_object(entry["resource"]).get("meta")).get("versionId")
     return {**entry, "resource": {**stands, "meta": {"versionId": version}} if version else stands}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether nothing in ``value`` needs a closer look: no modifier, no contained resource or ``#``, nothing empty.
+
+    One quick walk for what nearly every resource is; the paths that a closer look needs cost more than all of it.
+    """
+    if isinstance(value, str):
+        return value != "" and not value.startswith("#")
+    if is_object(value):
+        if not value or not _LOOK.isdisjoint(value):
+            return False
+        return all(map(_is_plain, value.values()))
+    if is_list(value):
+        return bool(value) and all(map(_is_plain, value))
+    return value is not None
 
 
 def _modifiers(root: Json, place: str) -> Iterator[Fault]:
