@@ -195,6 +195,14 @@ def test_our_own_change_come_back_is_no_news(door: Door) -> None:
     assert door.waiting() == 0
 
 
+def test_a_refusal_brings_the_districts_code_of_a_permitted_reason(door: Door) -> None:
+    reason = {"text": "本院无相应科室", "coding": [{"system": codes.DECLINE_REASON, "code": "no-department"}]}
+    declined = {"status": "rejected", "businessStatus": codes.business_status("4.0")}
+    door.put(task(statusReason=reason, **declined))
+    [found] = [item.referral for item in door.read() if item.referral.reason]
+    assert (found.reason, found.reason_code) == ("本院无相应科室", "no-department")
+
+
 def test_a_patch_moves_a_task_by_its_status_and_outputs(door: Door) -> None:
     patch = [
         {"op": "test", "path": "/status", "value": "requested"},
@@ -257,7 +265,8 @@ def test_a_transaction_with_one_bad_entry_is_refused_whole_with_each_fault_at_it
         return {"resource": task(id=number, **more), "request": {"method": "PUT", "url": f"Task/{number}"}}
 
     good, bad, worse = entry("1"), entry("7", status="banana"), entry("8", **MODIFIER)
-    for entries in ([good, bad, worse], [good, entry("9", identifier=[])]):
+    stranger = entry("9", identifier=[{"system": codes.REFERRAL, "value": "referrals/of-somebody-else"}])
+    for entries in ([good, bad, worse], [good, entry("7", status="completed")], [good, stranger]):
         bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
         answer = door.gateway.send("POST", "", json.dumps(bundle).encode())
         assert answer.status == 422

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from xinqiao.contract.clock import from_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.shapes import Issue
 from xinqiao_hospital.wire import Json, as_list, as_object
@@ -52,7 +53,8 @@ def search(hospital: "HospitalSimulator", kind: str, query: Sequence[tuple[str, 
     else:
         known = hospital.records.all("Subscription")
         found = [item for item in known if as_object(item.get("channel")).get("endpoint") == asked.get("url")]
-    return {**bundle_of("searchset", found), "meta": {"lastUpdated": datetime.now(UTC).isoformat(timespec="seconds")}}
+    now = from_us(hospital.clock.now_us()).astimezone(UTC).isoformat(timespec="seconds")
+    return {**bundle_of("searchset", found), "meta": {"lastUpdated": now}}
 
 
 def subscribe(hospital: "HospitalSimulator", made: Json, id_: str, once: bool) -> tuple[int, Any, dict[str, str]]:

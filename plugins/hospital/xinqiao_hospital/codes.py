@@ -18,6 +18,7 @@ WRITTEN = "urn:xinqiao:written-after"
 REASON = "urn:xinqiao:reason"
 DRILL = "urn:xinqiao:drill"
 CAPACITY = "urn:xinqiao:capacity"
+DECLINE_REASON = "urn:xinqiao:decline-reason"
 BUSINESS_STATUS = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 BUSINESS_STATUS_DISPLAY = {
     "2.0": "Service Request Created",

@@ -1,7 +1,7 @@
 """Reads one partner file outside of any agency, as the adapter would: for ``xinqiao adapters read``, nothing is stored."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
+from xinqiao.contract.clock import SystemClock, from_us
 from xinqiao_hospital.answers import count, form_of, score_of
 from xinqiao_hospital.consent import ConsentRefused, understand
 from xinqiao_hospital.hl7.files import Hl7Reader
@@ -65,7 +66,7 @@ def read_json(data: bytes, now: datetime | None = None) -> Iterator[FileItem]:
     if not is_object(found):
         yield Refused("DATA/PROFILE", "$", "not a FHIR resource: it must be a JSON object")
         return
-    at = now or datetime.now(UTC)
+    at = now or from_us(SystemClock().now_us())
     if found.get("resourceType") == "Bundle":
         yield from _bundle(found, at)
     else:

@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+from pydantic import BaseModel, ValidationError
 
 from xinqiao_hospital.shapes import Issue, check_codes
 from xinqiao_hospital.wire import Json, as_list, as_object, as_text, is_list, is_object, path_text
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 MAX_ENTRIES = 1000
 MAX_FAULTS = 50
@@ -169,9 +168,7 @@ def _modifiers(root: Json, place: str) -> Iterator[Fault]:
                     open_.append(((*path, key), item))
 
 
-def _library(model: "type[BaseModel]", kind: str, resource: Json, place: str) -> Iterator[Fault]:
-    from pydantic import ValidationError
-
+def _library(model: type[BaseModel], kind: str, resource: Json, place: str) -> Iterator[Fault]:
     try:
         model.model_validate(resource)
     except ValidationError as e:
@@ -222,7 +219,7 @@ def references(root: Json) -> list[tuple[str, str]]:
 
 
 @cache
-def _model(kind: str, release: str = "R4B") -> "type[BaseModel] | None":
+def _model(kind: str, release: str = "R4B") -> type[BaseModel] | None:
     """The library's class of a resource type, None where the release has no such type."""
     if not kind.isascii() or not kind.isalpha():
         return None

@@ -55,6 +55,7 @@ class HospitalSimulator:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         own_clock = clock or SystemClock()
+        self.clock = own_clock
         scripts = folder / "faults.json"
         self.faults = Faults(FaultScript.load(scripts) if scripts.exists() else (), own_clock)
         self.records = Records(folder, own_clock)
