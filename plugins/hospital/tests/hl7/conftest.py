@@ -2,7 +2,9 @@
 
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -162,3 +164,29 @@ def tell(agency_for: AgencyFor) -> Tell:
 
 def items(adapter: Hl7Hospital, cursor: str = "") -> list[ReadResponse]:
     return list(adapter.read(cursor))
+
+
+@contextmanager
+def listening(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A bare peer on a free port that answers each frame as told."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(10)
+
+    def serve() -> None:
+        with suppress(OSError):
+            peer, _ = server.accept()
+            with peer:
+                data = b""
+                while not data.endswith(b"\x1c\r"):
+                    data += peer.recv(65536)
+                peer.sendall(b"\x0b" + answer(data[1:-2]) + b"\x1c\r")
+                peer.settimeout(5)
+                peer.recv(1)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield int(server.getsockname()[1])
+    finally:
+        server.close()
+        thread.join()

@@ -153,7 +153,9 @@ def test_escapes_are_read(hl: ModuleType, tell, agency_for, written: str, read: 
     assert hl.items(agency_for())[0].referral.reason == read
 
 
-@pytest.mark.parametrize("written", ["\\X00\\", "\\XFFFE\\", "\\Zlocal\\", "\\C2842\\", "C:\\temp", "\\.xy\\", "\\X0\\"])
+@pytest.mark.parametrize(
+    "written", ["\\X00\\", "\\XFFFE\\", "\\Zlocal\\", "\\C2842\\", "C:\\temp", "\\.xy\\", "\\X0\\"]
+)
 def test_escapes_that_cannot_be_read_are_refused_with_segment_and_field(hl: ModuleType, tell, written: str) -> None:
     assert tell(hl.rri("R^Rejected^HL70283", f"NTE|1||{written}")) == ("AE", "ESCAPE", "NTE[1]-3")
 
@@ -253,7 +255,12 @@ def test_ten_thousand_segments_are_refused(hl: ModuleType, tell) -> None:
 
 @pytest.mark.parametrize(
     ("status", "place"),
-    [("Q^?^HL70283", "RF1-1"), ("", "RF1-1"), ("R^^HL70283^accepted^^99XINQIAO", "RF1-1.4"), ("A^^^closed^^99XINQIAO", "RF1-1")],
+    [
+        ("Q^?^HL70283", "RF1-1"),
+        ("", "RF1-1"),
+        ("R^^HL70283^accepted^^99XINQIAO", "RF1-1.4"),
+        ("A^^^closed^^99XINQIAO", "RF1-1"),
+    ],
 )
 def test_a_status_of_no_agreed_table_is_refused(hl: ModuleType, tell, status: str, place: str) -> None:
     code, reason, where = tell(hl.rri(status))
