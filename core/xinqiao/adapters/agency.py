@@ -20,9 +20,15 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, Exchanger, Listener, Recipient, Source
+from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Listener, Recipient, Source
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import (
+    CapacityRequest,
+    CapacityResponse,
+    DeliverRequest,
+    DeliverResponse,
+    ReadResponse,
+)
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.gateway.v1.gateway_service_pb2 import (
@@ -163,6 +169,30 @@ class AgencyHandle:
         own.CopyFrom(request)
         timeout_s = self._deadline_s * _ADAPTER_SHARE
         return self._call("deliver", lambda: adapter.deliver(own, timeout_s), DeliverResponse, crisis=crisis)
+
+    def capacity(self, request: CapacityRequest, wait_s: float) -> CapacityResponse | None:
+        """Ask for capacity, for at most ``wait_s`` seconds; None is "not known", whatever the reason.
+
+        What becomes of the question says nothing about deliveries, so the breaker is looked at and not moved.
+        """
+        adapter = self._adapter
+        if self.state != AGENCY_STATE_READY or self._closed or not isinstance(adapter, CapacityAware):
+            return None
+        if self.manifest is None or "capacity" not in self.manifest.capabilities:
+            return None
+        own = CapacityRequest()
+        own.CopyFrom(request)
+        try:
+            job = self.workers.submit(lambda: adapter.capacity(own, wait_s * _ADAPTER_SHARE), crisis=False)
+            if not job.wait(wait_s) and self.workers.abandon(job):
+                return None
+            answer: object = job.result()
+        except (Busy, AdapterError):
+            return None
+        except (Exception, SystemExit) as error:
+            broken(self.agency, "capacity", error)
+            return None
+        return answer if isinstance(answer, CapacityResponse) else None
 
     def exchange(self, package: Package, request_id: str) -> SignedReceipt | None:
         """Hand a monthly package over; None while the partner has not counter-signed."""

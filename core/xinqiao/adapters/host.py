@@ -15,7 +15,16 @@ from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.manifest import Manifest, manifest_of
-from xinqiao.adapters.protocols import Adapter, AdapterKind, AgencyContext, Exchanger, Listener, Recipient, Source
+from xinqiao.adapters.protocols import (
+    Adapter,
+    AdapterKind,
+    AgencyContext,
+    CapacityAware,
+    Exchanger,
+    Listener,
+    Recipient,
+    Source,
+)
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
@@ -31,7 +40,13 @@ GROUP: Final = "xinqiao"
 
 _CLOSE_S: Final = 5.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-_ROLES: Final = (("deliver", Recipient), ("read", Source), ("exchange", Exchanger), ("listen", Listener))
+_ROLES: Final = (
+    ("capacity", CapacityAware),
+    ("deliver", Recipient),
+    ("read", Source),
+    ("exchange", Exchanger),
+    ("listen", Listener),
+)
 
 
 def installed_entry_points() -> Iterable[metadata.EntryPoint]:

@@ -49,7 +49,7 @@ READ = tuple(name for name in _oneof(ReadResponse) if name != _REJECTED)
 CLASSES = tuple(name.removeprefix(_PREFIX) for name in FieldClass.DESCRIPTOR.values_by_name if name not in _NEVER)
 """Field classes a manifest may name. Counselling notes never leave, so nobody can declare them."""
 
-Capability = Literal["check", "deliver", "read", "exchange", "listen"]
+Capability = Literal["check", "capacity", "deliver", "read", "exchange", "listen"]
 _Text = Annotated[str, Field(min_length=1, max_length=400), matching(r"\S(.*\S)?", "text without blanks around it")]
 _Domain = Annotated[str, matching(r"[a-z][a-z0-9_]{0,31}", "a lower-case word, the plugin's own name")]
 _Kind = Annotated[str, matching(r"[a-z][a-z0-9_]{0,31}", "a lower-case word such as hospital")]

@@ -10,7 +10,13 @@ from pydantic import BaseModel
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import (
+    CapacityRequest,
+    CapacityResponse,
+    DeliverRequest,
+    DeliverResponse,
+    ReadResponse,
+)
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 
 
@@ -56,6 +62,19 @@ class Recipient(Protocol):
 
         A repeat carries the same ``request_id`` and bytes: the partner must see one effect.
         Raises PartnerUnavailable (tried again later), PartnerRefused (stop, tell the admin) or RecordRejected.
+        """
+        ...
+
+
+@runtime_checkable
+class CapacityAware(Protocol):
+    """An adapter whose partner can say whether it has a place; optional, declared as capability ``capacity``."""
+
+    def capacity(self, request: CapacityRequest, timeout_s: float) -> CapacityResponse:
+        """Ask the partner within ``timeout_s`` seconds; CAPACITY_UNSPECIFIED where it does not say.
+
+        Nothing about a student is in the question and nothing is kept for it. Raises PartnerUnavailable or
+        PartnerRefused; the gateway then goes on as if the partner had not been asked. A red case never asks.
         """
         ...
 

@@ -15,6 +15,8 @@ OUTPUT = "urn:xinqiao:task-output"
 FITNESS = "urn:xinqiao:fitness"
 WAITLIST = "urn:xinqiao:business-status"
 WRITTEN = "urn:xinqiao:written-after"
+REASON = "urn:xinqiao:reason"
+DRILL = "urn:xinqiao:drill"
 BUSINESS_STATUS = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 BUSINESS_STATUS_DISPLAY = {
     "2.0": "Service Request Created",

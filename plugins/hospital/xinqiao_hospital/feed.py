@@ -11,7 +11,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpd
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
-from xinqiao_hospital.states import TaskRefused, check_task, resume_of, update_of
+from xinqiao_hospital.states import TaskRefused, check_task, resume_of, update_of, written_after
 from xinqiao_hospital.wire import Json, Parsed, as_list, as_object, as_text
 
 _TIMEOUT_S = 30.0
@@ -157,7 +157,7 @@ def _said(version: Version, earlier: Sequence[Version]) -> Iterator[ReadResponse
         yield ReadResponse(rejected=version.fault)
         return
     before = earlier[-1] if earlier else None
-    if before is not None and _written_after(version.task) == before.number:
+    if before is not None and written_after(version.task) == before.number:
         return
     try:
         check_task(version.task)
@@ -187,13 +187,6 @@ def _last_said(version: Version, earlier: Sequence[Version]) -> ReferralUpdate |
             except TaskRefused:
                 return None
     return None
-
-
-def _written_after(task: Json) -> str:
-    for tag in as_list(as_object(task.get("meta")).get("tag")):
-        if as_object(tag).get("system") == codes.WRITTEN:
-            return as_text(as_object(tag).get("code"))
-    return ""
 
 
 def _versions(page: Parsed) -> list[Version | Rejected]:

@@ -165,6 +165,14 @@ def resume_of(task: Json, before: Json) -> ReferralUpdate | None:
     return ReferralUpdate(referral=referral_name(task), event=ReferralEvent.REFERRAL_EVENT_RESUME)
 
 
+def written_after(task: Json) -> str:
+    """The version after which the gateway wrote this one into the hospital's server, empty where it did not."""
+    for tag in as_list(as_object(task.get("meta")).get("tag")):
+        if as_object(tag).get("system") == codes.WRITTEN:
+            return as_text(as_object(tag).get("code"))
+    return ""
+
+
 def _event(task: Json) -> ReferralEvent.ValueType:
     status, code = as_text(task.get("status")), business_code(task)
     if status == "on-hold":

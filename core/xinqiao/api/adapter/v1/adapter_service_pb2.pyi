@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
@@ -21,6 +22,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Capacity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CapacityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capacity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPACITY_UNSPECIFIED: _Capacity.ValueType  # 0
+    """Not known: go on as if there were."""
+    CAPACITY_AVAILABLE: _Capacity.ValueType  # 1
+    """There is a place."""
+    CAPACITY_NONE: _Capacity.ValueType  # 2
+    """There is none."""
+    CAPACITY_WAITLIST: _Capacity.ValueType  # 3
+    """There is a waiting list."""
+    CAPACITY_ASSESSMENT_REQUIRED: _Capacity.ValueType  # 4
+    """The partner must assess the student first."""
+
+class Capacity(_Capacity, metaclass=_CapacityEnumTypeWrapper):
+    """What a partner answers to the question of capacity."""
+
+CAPACITY_UNSPECIFIED: Capacity.ValueType  # 0
+"""Not known: go on as if there were."""
+CAPACITY_AVAILABLE: Capacity.ValueType  # 1
+"""There is a place."""
+CAPACITY_NONE: Capacity.ValueType  # 2
+"""There is none."""
+CAPACITY_WAITLIST: Capacity.ValueType  # 3
+"""There is a waiting list."""
+CAPACITY_ASSESSMENT_REQUIRED: Capacity.ValueType  # 4
+"""The partner must assess the student first."""
+Global___Capacity: _TypeAlias = Capacity  # noqa: Y015
 
 @_typing.final
 class CheckRequest(_message.Message):
@@ -62,6 +95,62 @@ class CheckResponse(_message.Message):
 Global___CheckResponse: _TypeAlias = CheckResponse  # noqa: Y015
 
 @_typing.final
+class CapacityRequest(_message.Message):
+    """What is to be referred, in words that fit many students."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """Service of the district overlay, such as `child-psychiatry`; empty for any."""
+    urgency: _referral_pb2.Urgency.ValueType
+    """How soon."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        urgency: _referral_pb2.Urgency.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "urgency", b"urgency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityRequest: _TypeAlias = CapacityRequest  # noqa: Y015
+
+@_typing.final
+class CapacityResponse(_message.Message):
+    """Whether the partner could take a referral now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    WAIT_DAYS_FIELD_NUMBER: _builtins.int
+    AS_OF_US_FIELD_NUMBER: _builtins.int
+    capacity: Global___Capacity.ValueType
+    """The answer."""
+    wait_days: _builtins.int
+    """With WAITLIST: about how many days; 0 where the partner does not say."""
+    as_of_us: _builtins.int
+    """When the partner last counted, microseconds since 1970 UTC; 0 where it does not say."""
+    def __init__(
+        self,
+        *,
+        capacity: Global___Capacity.ValueType = ...,
+        wait_days: _builtins.int = ...,
+        as_of_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_us", b"as_of_us", "capacity", b"capacity", "wait_days", b"wait_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityResponse: _TypeAlias = CapacityResponse  # noqa: Y015
+
+@_typing.final
 class DeliverRequest(_message.Message):
     """One released record."""
 
@@ -72,12 +161,15 @@ class DeliverRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     REFERRAL_UPDATE_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same for every try; the partner's system keeps one effect per key."""
     lane: _options_pb2.Lane.ValueType
     """Lane."""
     attempt: _builtins.int
     """Try number, from 1."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger. Show it wherever a person may look."""
     @_builtins.property
     def referral(self) -> _referral_pb2.ReferralPackage:
         """A new referral."""
@@ -94,10 +186,11 @@ class DeliverRequest(_message.Message):
         attempt: _builtins.int = ...,
         referral: _referral_pb2.ReferralPackage | None = ...,
         referral_update: _referral_pb2.Referral | None = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral", "referral_update", b"referral_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "lane", b"lane", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "drill", b"drill", "lane", b"lane", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
@@ -249,6 +342,7 @@ class ReferralUpdate(_message.Message):
     APPOINTMENT_US_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
     referral: _builtins.str
     """`referrals/{id}`."""
     event: _referral_pb2.ReferralEvent.ValueType
@@ -259,6 +353,8 @@ class ReferralUpdate(_message.Message):
     """With SCHEDULE: when, microseconds since 1970 UTC."""
     source: _builtins.str
     """The partner's id and version of this update: makes a repeat harmless."""
+    reason_code: _builtins.str
+    """With DECLINE: code of the district's list of permitted reasons, where the partner sends one."""
     @_builtins.property
     def outcome(self) -> _referral_pb2.Outcome:
         """With REPORT_OUTCOME: what was found."""
@@ -272,10 +368,11 @@ class ReferralUpdate(_message.Message):
         appointment_us: _builtins.int = ...,
         outcome: _referral_pb2.Outcome | None = ...,
         source: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "event", b"event", "outcome", b"outcome", "reason", b"reason", "referral", b"referral", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "event", b"event", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "referral", b"referral", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,11 @@ class AdapterServiceStub:
                 request_serializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverResponse.FromString,
                 _registered_method=True)
+        self.Capacity = channel.unary_unary(
+                '/xinqiao.api.adapter.v1.AdapterService/Capacity',
+                request_serializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityResponse.FromString,
+                _registered_method=True)
         self.Read = channel.unary_stream(
                 '/xinqiao.api.adapter.v1.AdapterService/Read',
                 request_serializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.ReadRequest.SerializeToString,
@@ -79,6 +84,14 @@ class AdapterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Capacity(self, request, context):
+        """Asks whether the partner could take a referral now. Nothing about any student is in the question; nothing is kept
+        for it. Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Read(self, request, context):
         """Reads what the partner has for the gateway since a cursor, oldest first.
         Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
@@ -107,6 +120,11 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.Deliver,
                     request_deserializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverResponse.SerializeToString,
+            ),
+            'Capacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.Capacity,
+                    request_deserializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityResponse.SerializeToString,
             ),
             'Read': grpc.unary_stream_rpc_method_handler(
                     servicer.Read,
@@ -175,6 +193,33 @@ class AdapterService:
             '/xinqiao.api.adapter.v1.AdapterService/Deliver',
             xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverRequest.SerializeToString,
             xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.DeliverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Capacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.adapter.v1.AdapterService/Capacity',
+            xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityRequest.SerializeToString,
+            xinqiao_dot_api_dot_adapter_dot_v1_dot_adapter__service__pb2.CapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,10 @@ class AdapterServiceStub:
     Answers UNAVAILABLE/PARTNER_UNAVAILABLE (tried again), FAILED_PRECONDITION/PARTNER_REFUSED (an admin is told),
     INVALID_ARGUMENT/RECORD_REJECTED (this record only).
     """
+    Capacity: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.CapacityRequest, _adapter_service_pb2.CapacityResponse]
+    """Asks whether the partner could take a referral now. Nothing about any student is in the question; nothing is kept
+    for it. Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
+    """
     Read: _grpc.UnaryStreamMultiCallable[_adapter_service_pb2.ReadRequest, _adapter_service_pb2.ReadResponse]
     """Reads what the partner has for the gateway since a cursor, oldest first.
     Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
@@ -64,6 +68,10 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     """Delivers one released record. The same `idempotency_key` always has the same bytes.
     Answers UNAVAILABLE/PARTNER_UNAVAILABLE (tried again), FAILED_PRECONDITION/PARTNER_REFUSED (an admin is told),
     INVALID_ARGUMENT/RECORD_REJECTED (this record only).
+    """
+    Capacity: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.CapacityRequest, _adapter_service_pb2.CapacityResponse]  # type: ignore[assignment]
+    """Asks whether the partner could take a referral now. Nothing about any student is in the question; nothing is kept
+    for it. Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
     """
     Read: _aio.UnaryStreamMultiCallable[_adapter_service_pb2.ReadRequest, _adapter_service_pb2.ReadResponse]  # type: ignore[assignment]
     """Reads what the partner has for the gateway since a cursor, oldest first.
@@ -96,6 +104,16 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Delivers one released record. The same `idempotency_key` always has the same bytes.
         Answers UNAVAILABLE/PARTNER_UNAVAILABLE (tried again), FAILED_PRECONDITION/PARTNER_REFUSED (an admin is told),
         INVALID_ARGUMENT/RECORD_REJECTED (this record only).
+        """
+
+    @_abc_1.abstractmethod
+    def Capacity(
+        self,
+        request: _adapter_service_pb2.CapacityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_adapter_service_pb2.CapacityResponse, _abc.Awaitable[_adapter_service_pb2.CapacityResponse]]:
+        """Asks whether the partner could take a referral now. Nothing about any student is in the question; nothing is kept
+        for it. Answers UNAVAILABLE/PARTNER_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

@@ -195,12 +195,13 @@ class Duty(_message.Message):
     DUE_US_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     HOW_FIELD_NUMBER: _builtins.int
+    CONTACTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`duties/{id}`."""
     student: _builtins.str
     """The caller's `students/{pseudonym}`."""
     kind: _builtins.str
-    """`notify-guardian`."""
+    """`notify-guardian` of a disclosure, `tell-guardian` of a crisis."""
     basis: _builtins.str
     """The legal basis that opened it."""
     item: _builtins.str
@@ -211,6 +212,10 @@ class Duty(_message.Message):
     """Where it stands."""
     how: _builtins.str
     """How it was discharged."""
+    @_builtins.property
+    def contacts(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Guardian]:
+        """With `tell-guardian`: whom to tell, first to last; a guardian in conflict with the student is never among them."""
+
     def __init__(
         self,
         *,
@@ -222,10 +227,11 @@ class Duty(_message.Message):
         due_us: _builtins.int = ...,
         state: Global___DutyState.ValueType = ...,
         how: _builtins.str = ...,
+        contacts: _abc.Iterable[_types_pb2.Guardian] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "contacts", b"contacts", "due_us", b"due_us", "how", b"how", "item", b"item", "kind", b"kind", "name", b"name", "state", b"state", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -346,22 +346,26 @@ class DischargeDutyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     HOW_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     name: _builtins.str
     """`duties/{id}`."""
     how: _builtins.str
     """Who was told, when and how."""
+    told: _builtins.str
+    """With `tell-guardian`: the guardian that was told, by the name in `contacts`; empty where somebody else was."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         name: _builtins.str = ...,
         how: _builtins.str = ...,
+        told: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["how", b"how", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["how", b"how", "name", b"name", "request_id", b"request_id", "told", b"told"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

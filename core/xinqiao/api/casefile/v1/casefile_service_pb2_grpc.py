@@ -114,7 +114,8 @@ class CaseFileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DischargeDuty(self, request, context):
-        """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/STATE.
+        """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
+        GUARDIAN_IN_CONFLICT}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class CaseFileServiceStub:
     Answers NOT_FOUND/{STUDENT, RECIPIENT}.
     """
     DischargeDuty: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.DischargeDutyRequest, _casefile_service_pb2.DischargeDutyResponse]
-    """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/STATE."""
+    """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
+    GUARDIAN_IN_CONFLICT}.
+    """
 
 @_typing.type_check_only
 class CaseFileServiceAsyncStub(CaseFileServiceStub):
@@ -86,7 +88,9 @@ class CaseFileServiceAsyncStub(CaseFileServiceStub):
     Answers NOT_FOUND/{STUDENT, RECIPIENT}.
     """
     DischargeDuty: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.DischargeDutyRequest, _casefile_service_pb2.DischargeDutyResponse]  # type: ignore[assignment]
-    """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/STATE."""
+    """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
+    GUARDIAN_IN_CONFLICT}.
+    """
 
 class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps who a student is, what was consented, and who may see what.
@@ -149,6 +153,8 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _casefile_service_pb2.DischargeDutyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_casefile_service_pb2.DischargeDutyResponse, _abc.Awaitable[_casefile_service_pb2.DischargeDutyResponse]]:
-        """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/STATE."""
+        """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
+        GUARDIAN_IN_CONFLICT}.
+        """
 
 def add_CaseFileServiceServicer_to_server(servicer: CaseFileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -258,6 +258,8 @@ class Holding(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     ESCALATIONS_FIELD_NUMBER: _builtins.int
     OPENED_US_FIELD_NUMBER: _builtins.int
+    PHONES_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     item: _builtins.str
     """Resource name of the item."""
     kind: _builtins.str
@@ -274,6 +276,12 @@ class Holding(_message.Message):
     """Times the deadline has passed and the item moved up the ladder."""
     opened_us: _builtins.int
     """Since when the item is open, microseconds since 1970 UTC."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
+    @_builtins.property
+    def phones(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phone]:
+        """Whom to telephone about it, in order; numbers of offices, never of persons in a case."""
+
     def __init__(
         self,
         *,
@@ -285,11 +293,47 @@ class Holding(_message.Message):
         tier: Global___Tier.ValueType = ...,
         escalations: _builtins.int = ...,
         opened_us: _builtins.int = ...,
+        phones: _abc.Iterable[Global___Phone] | None = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "escalations", b"escalations", "holder", b"holder", "item", b"item", "kind", b"kind", "opened_us", b"opened_us", "step", b"step", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "drill", b"drill", "escalations", b"escalations", "holder", b"holder", "item", b"item", "kind", b"kind", "opened_us", b"opened_us", "phones", b"phones", "step", b"step", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Holding: _TypeAlias = Holding  # noqa: Y015
+
+@_typing.final
+class Phone(_message.Message):
+    """A duty telephone of the district overlay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_ZH_FIELD_NUMBER: _builtins.int
+    TITLE_EN_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
+    title_zh: _builtins.str
+    """Whose it is, in Chinese."""
+    title_en: _builtins.str
+    """Whose it is, in English."""
+    number: _builtins.str
+    """Digits."""
+    hours: _builtins.str
+    """When it is answered."""
+    def __init__(
+        self,
+        *,
+        title_zh: _builtins.str = ...,
+        title_en: _builtins.str = ...,
+        number: _builtins.str = ...,
+        hours: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hours", b"hours", "number", b"number", "title_en", b"title_en", "title_zh", b"title_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Phone: _TypeAlias = Phone  # noqa: Y015

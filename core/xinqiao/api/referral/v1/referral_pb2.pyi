@@ -262,6 +262,11 @@ class Referral(_message.Message):
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    REDIRECTED_TO_FIELD_NUMBER: _builtins.int
+    REDIRECTED_FROM_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`referrals/{id}`."""
     student: _builtins.str
@@ -296,6 +301,14 @@ class Referral(_message.Message):
     """Version for optimistic updates."""
     note: _builtins.str
     """The sender's private note."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger. An adapter must show it wherever a person may look."""
+    redirected_to: _builtins.str
+    """`referrals/{id}` it was passed on as; for the sender only."""
+    redirected_from: _builtins.str
+    """`referrals/{id}` it was passed on from; for the sender only."""
+    reason_code: _builtins.str
+    """Code of the district's list of permitted reasons, where it was declined."""
     @_builtins.property
     def outcome(self) -> Global___Outcome:
         """What the recipient reported."""
@@ -303,6 +316,10 @@ class Referral(_message.Message):
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReferralChange]:
         """Every change, oldest first."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom to ask next where the recipient declines or does not answer, in order of preference; for the sender only."""
 
     def __init__(
         self,
@@ -326,10 +343,15 @@ class Referral(_message.Message):
         create_time_us: _builtins.int = ...,
         etag: _builtins.str = ...,
         note: _builtins.str = ...,
+        drill: _builtins.bool = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        redirected_to: _builtins.str = ...,
+        redirected_from: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "recipient", b"recipient", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "drill", b"drill", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "recipients", b"recipients", "redirected_from", b"redirected_from", "redirected_to", b"redirected_to", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -345,6 +367,7 @@ class ReferralChange(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ACTOR_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     event: Global___ReferralEvent.ValueType
     """What happened."""
     state: Global___ReferralState.ValueType
@@ -353,6 +376,8 @@ class ReferralChange(_message.Message):
     """Partner that did it."""
     time_us: _builtins.int
     """When, microseconds since 1970 UTC."""
+    reason: _builtins.str
+    """Why, where a reason was given."""
     def __init__(
         self,
         *,
@@ -360,10 +385,11 @@ class ReferralChange(_message.Message):
         state: Global___ReferralState.ValueType = ...,
         actor: _builtins.str = ...,
         time_us: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "event", b"event", "state", b"state", "time_us", b"time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "event", b"event", "reason", b"reason", "state", b"state", "time_us", b"time_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -423,8 +449,11 @@ class ReferralPackage(_message.Message):
     CONSENT_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     SENDER_TITLE_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     sender_title: _builtins.str
     """The sender's name for people."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger. The same word as in the referral."""
     @_builtins.property
     def referral(self) -> Global___Referral:
         """The referral."""
@@ -454,10 +483,11 @@ class ReferralPackage(_message.Message):
         consent: Global___ConsentEvidence | None = ...,
         basis: Global___BasisCitation | None = ...,
         sender_title: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "consent", b"consent", "referral", b"referral", "student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessments", b"assessments", "basis", b"basis", "consent", b"consent", "referral", b"referral", "sender_title", b"sender_title", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessments", b"assessments", "basis", b"basis", "consent", b"consent", "drill", b"drill", "referral", b"referral", "sender_title", b"sender_title", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

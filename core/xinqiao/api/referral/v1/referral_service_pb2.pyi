@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DrillState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DrillStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DrillState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DRILL_STATE_UNSPECIFIED: _DrillState.ValueType  # 0
+    """Unknown."""
+    DRILL_STATE_RUNNING: _DrillState.ValueType  # 1
+    """Under way."""
+    DRILL_STATE_PASSED: _DrillState.ValueType  # 2
+    """Ended, and every target was met."""
+    DRILL_STATE_MISSED: _DrillState.ValueType  # 3
+    """Ended, and a target was missed."""
+
+class DrillState(_DrillState, metaclass=_DrillStateEnumTypeWrapper):
+    """Where a drill stands."""
+
+DRILL_STATE_UNSPECIFIED: DrillState.ValueType  # 0
+"""Unknown."""
+DRILL_STATE_RUNNING: DrillState.ValueType  # 1
+"""Under way."""
+DRILL_STATE_PASSED: DrillState.ValueType  # 2
+"""Ended, and every target was met."""
+DRILL_STATE_MISSED: DrillState.ValueType  # 3
+"""Ended, and a target was missed."""
+Global___DrillState: _TypeAlias = DrillState  # noqa: Y015
 
 @_typing.final
 class CreateReferralRequest(_message.Message):
@@ -36,10 +65,13 @@ class CreateReferralRequest(_message.Message):
     LOCATION_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     recipient: _builtins.str
-    """Partner id of the recipient."""
+    """Partner id of the recipient; empty where `recipients` or `service` say whom to ask."""
     triage: _builtins.str
     """Triage it follows from; its tier must be confirmed."""
     urgency: _referral_pb2.Urgency.ValueType
@@ -54,9 +86,17 @@ class CreateReferralRequest(_message.Message):
     """Legal basis instead of consent, such as `life-safety`."""
     note: _builtins.str
     """Kept here, never sent."""
+    service: _builtins.str
+    """Service of the district overlay, such as `child-psychiatry`, instead of naming recipients."""
+    draft: _builtins.bool
+    """Save it, send it later."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """Who."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partner ids in order of preference: the first that has capacity is taken, the others are asked when it fails."""
 
     def __init__(
         self,
@@ -71,10 +111,13 @@ class CreateReferralRequest(_message.Message):
         location: _builtins.str = ...,
         basis: _builtins.str = ...,
         note: _builtins.str = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        service: _builtins.str = ...,
+        draft: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "crisis_facts", b"crisis_facts", "location", b"location", "note", b"note", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "student", b"student", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "crisis_facts", b"crisis_facts", "draft", b"draft", "location", b"location", "note", b"note", "reason", b"reason", "recipient", b"recipient", "recipients", b"recipients", "request_id", b"request_id", "service", b"service", "student", b"student", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -89,6 +132,7 @@ class CreateReferralResponse(_message.Message):
     REFERRAL_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     DUTY_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
     duty: _builtins.str
     """`duties/{id}` to notify, where a legal basis was used."""
     @_builtins.property
@@ -99,20 +143,51 @@ class CreateReferralResponse(_message.Message):
     def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Withheld]:
         """What the door keeps back from the recipient."""
 
+    @_builtins.property
+    def asked(self) -> _containers.RepeatedCompositeFieldContainer[Global___CapacityAnswer]:
+        """Who was asked for capacity before sending, and what was answered."""
+
     def __init__(
         self,
         *,
         referral: _referral_pb2.Referral | None = ...,
         withheld: _abc.Iterable[_types_pb2.Withheld] | None = ...,
         duty: _builtins.str = ...,
+        asked: _abc.Iterable[Global___CapacityAnswer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["referral", b"referral"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duty", b"duty", "referral", b"referral", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "duty", b"duty", "referral", b"referral", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateReferralResponse: _TypeAlias = CreateReferralResponse  # noqa: Y015
+
+@_typing.final
+class CapacityAnswer(_message.Message):
+    """What one recipient answered to the question of capacity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    recipient: _builtins.str
+    """Partner id."""
+    answer: _builtins.str
+    """`AVAILABLE`, `NONE`, `WAITLIST`, `ASSESSMENT_REQUIRED`, or `UNKNOWN` where no answer came in time."""
+    def __init__(
+        self,
+        *,
+        recipient: _builtins.str = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "recipient", b"recipient"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CapacityAnswer: _TypeAlias = CapacityAnswer  # noqa: Y015
 
 @_typing.final
 class GetReferralRequest(_message.Message):
@@ -226,6 +301,8 @@ class AdvanceReferralRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     APPOINTMENT_US_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     name: _builtins.str
@@ -238,6 +315,10 @@ class AdvanceReferralRequest(_message.Message):
     """With SCHEDULE: when the student is to be seen, microseconds since 1970 UTC."""
     etag: _builtins.str
     """Version last seen; empty takes whichever stands."""
+    reason_code: _builtins.str
+    """With DECLINE: code of the district's list of reasons."""
+    recipient: _builtins.str
+    """With REDIRECT: partner id of the next recipient; empty takes the next of the referral's `recipients`."""
     def __init__(
         self,
         *,
@@ -247,10 +328,12 @@ class AdvanceReferralRequest(_message.Message):
         reason: _builtins.str = ...,
         appointment_us: _builtins.int = ...,
         etag: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+        recipient: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "etag", b"etag", "event", b"event", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "etag", b"etag", "event", b"event", "name", b"name", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -393,3 +476,315 @@ class ListHoldingsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListHoldingsResponse: _TypeAlias = ListHoldingsResponse  # noqa: Y015
+
+@_typing.final
+class DrillStep(_message.Message):
+    """One step of a drill, as the journal tells it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    DUE_US_FIELD_NUMBER: _builtins.int
+    MET_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """`signal`, `acknowledge`, `refer`, `release`, `deliver`, `receive`."""
+    time_us: _builtins.int
+    """When it happened, microseconds since 1970 UTC; 0 = it did not."""
+    due_us: _builtins.int
+    """When it had to have happened, microseconds since 1970 UTC."""
+    met: _builtins.bool
+    """In time."""
+    actor: _builtins.str
+    """Who did it: a partner id, or `gateway`."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+        due_us: _builtins.int = ...,
+        met: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "due_us", b"due_us", "met", b"met", "step", b"step", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrillStep: _TypeAlias = DrillStep  # noqa: Y015
+
+@_typing.final
+class Drill(_message.Message):
+    """A drill of the crisis lane (应急演练)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCHOOL_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    START_TIME_US_FIELD_NUMBER: _builtins.int
+    END_TIME_US_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    STARTED_BY_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`drills/{id}`."""
+    school: _builtins.str
+    """School code."""
+    recipient: _builtins.str
+    """Partner id of the first recipient."""
+    state: Global___DrillState.ValueType
+    """Where it stands."""
+    start_time_us: _builtins.int
+    """When it began, microseconds since 1970 UTC."""
+    end_time_us: _builtins.int
+    """When it ended, microseconds since 1970 UTC; 0 while it is under way."""
+    started_by: _builtins.str
+    """Who started it."""
+    people: _builtins.bool
+    """People act: the gateway only raises the signal."""
+    referral: _builtins.str
+    """Referral it used, `referrals/{id}`."""
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___DrillStep]:
+        """In order."""
+
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every recipient the case went to, in order."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        school: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        state: Global___DrillState.ValueType = ...,
+        start_time_us: _builtins.int = ...,
+        end_time_us: _builtins.int = ...,
+        steps: _abc.Iterable[Global___DrillStep] | None = ...,
+        started_by: _builtins.str = ...,
+        people: _builtins.bool = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+        referral: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_us", b"end_time_us", "name", b"name", "people", b"people", "recipient", b"recipient", "recipients", b"recipients", "referral", b"referral", "school", b"school", "start_time_us", b"start_time_us", "started_by", b"started_by", "state", b"state", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drill: _TypeAlias = Drill  # noqa: Y015
+
+@_typing.final
+class StartDrillRequest(_message.Message):
+    """What to practise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SCHOOL_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    PEOPLE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    school: _builtins.str
+    """School code; empty takes the first school served by a psychologist."""
+    recipient: _builtins.str
+    """Partner id of the hospital; empty takes the first crisis channel of the district."""
+    people: _builtins.bool
+    """Only raise the signal: people acknowledge, refer and answer. Otherwise the gateway plays the school's steps."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        school: _builtins.str = ...,
+        recipient: _builtins.str = ...,
+        people: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["people", b"people", "recipient", b"recipient", "request_id", b"request_id", "school", b"school"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartDrillRequest: _TypeAlias = StartDrillRequest  # noqa: Y015
+
+@_typing.final
+class StartDrillResponse(_message.Message):
+    """The drill under way."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRILL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def drill(self) -> Global___Drill:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        drill: Global___Drill | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartDrillResponse: _TypeAlias = StartDrillResponse  # noqa: Y015
+
+@_typing.final
+class FinishDrillRequest(_message.Message):
+    """Which drill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    name: _builtins.str
+    """`drills/{id}`."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishDrillRequest: _TypeAlias = FinishDrillRequest  # noqa: Y015
+
+@_typing.final
+class FinishDrillResponse(_message.Message):
+    """The drill, ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRILL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def drill(self) -> Global___Drill:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        drill: Global___Drill | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishDrillResponse: _TypeAlias = FinishDrillResponse  # noqa: Y015
+
+@_typing.final
+class GetDrillRequest(_message.Message):
+    """Which drill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`drills/{id}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDrillRequest: _TypeAlias = GetDrillRequest  # noqa: Y015
+
+@_typing.final
+class GetDrillResponse(_message.Message):
+    """The drill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRILL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def drill(self) -> Global___Drill:
+        """As it is now."""
+
+    def __init__(
+        self,
+        *,
+        drill: Global___Drill | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDrillResponse: _TypeAlias = GetDrillResponse  # noqa: Y015
+
+@_typing.final
+class ListDrillsRequest(_message.Message):
+    """Which page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDrillsRequest: _TypeAlias = ListDrillsRequest  # noqa: Y015
+
+@_typing.final
+class ListDrillsResponse(_message.Message):
+    """A page of drills."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRILLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def drills(self) -> _containers.RepeatedCompositeFieldContainer[Global___Drill]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        drills: _abc.Iterable[Global___Drill] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drills", b"drills", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDrillsResponse: _TypeAlias = ListDrillsResponse  # noqa: Y015

@@ -61,6 +61,26 @@ class ReferralServiceStub:
                 request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeResponse.FromString,
                 _registered_method=True)
+        self.StartDrill = channel.unary_unary(
+                '/xinqiao.api.referral.v1.ReferralService/StartDrill',
+                request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillResponse.FromString,
+                _registered_method=True)
+        self.FinishDrill = channel.unary_unary(
+                '/xinqiao.api.referral.v1.ReferralService/FinishDrill',
+                request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillResponse.FromString,
+                _registered_method=True)
+        self.GetDrill = channel.unary_unary(
+                '/xinqiao.api.referral.v1.ReferralService/GetDrill',
+                request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillResponse.FromString,
+                _registered_method=True)
+        self.ListDrills = channel.unary_unary(
+                '/xinqiao.api.referral.v1.ReferralService/ListDrills',
+                request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsResponse.FromString,
+                _registered_method=True)
         self.ListHoldings = channel.unary_unary(
                 '/xinqiao.api.referral.v1.ReferralService/ListHoldings',
                 request_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListHoldingsRequest.SerializeToString,
@@ -76,8 +96,10 @@ class ReferralServiceServicer:
     def CreateReferral(self, request, context):
         """Creates a referral and sends it. Without a consent that covers recipient and purpose, or a legal basis that
         applies, answers FAILED_PRECONDITION/NO_CONSENT, WITHDRAWN, DISPUTED, GUARDIAN_REQUIRED or BASIS_{UNKNOWN, EXPIRED,
-        PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED.
-        Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, FAILED_PRECONDITION/TIER_NOT_CONFIRMED.
+        PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED; one
+        without basis and consent goes under the district's crisis basis. With `draft` nothing leaves: AdvanceReferral SEND
+        sends it. Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, INVALID_ARGUMENT/RECIPIENT, FAILED_PRECONDITION/
+        {TIER_NOT_CONFIRMED, NO_CAPACITY}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,8 +120,10 @@ class ReferralServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceReferral(self, request, context):
-        """Moves a referral by one event. Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
-        REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS.
+        """Moves a referral by one event. Answers NOT_FOUND/{REFERRAL, RECIPIENT}, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
+        REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{RECIPIENT,
+        REASON_CODE}. MAY_NOT_REFUSE: a hospital declines a suspected disorder without a permitted reason_code. SEND and
+        REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +132,36 @@ class ReferralServiceServicer:
     def ReportOutcome(self, request, context):
         """Reports what the recipient found. The sender is told what it may see.
         Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartDrill(self, request, context):
+        """Starts a drill (演练): a synthetic red case through the real adapters, marked as a drill at every step.
+        Answers INVALID_ARGUMENT/SCHOOL, NOT_FOUND/RECIPIENT, FAILED_PRECONDITION/{DRILL_RUNNING, DRILL_RECIPIENT}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishDrill(self, request, context):
+        """Ends a drill now and closes all it left open; a drill past its time is ended by the gateway's clock.
+        Answers NOT_FOUND/DRILL, FAILED_PRECONDITION/STATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDrill(self, request, context):
+        """Returns a drill with the times of its steps. Answers NOT_FOUND/DRILL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDrills(self, request, context):
+        """Lists drills, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +201,26 @@ def add_ReferralServiceServicer_to_server(servicer, server):
                     servicer.ReportOutcome,
                     request_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeResponse.SerializeToString,
+            ),
+            'StartDrill': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartDrill,
+                    request_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillResponse.SerializeToString,
+            ),
+            'FinishDrill': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishDrill,
+                    request_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillResponse.SerializeToString,
+            ),
+            'GetDrill': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDrill,
+                    request_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillResponse.SerializeToString,
+            ),
+            'ListDrills': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDrills,
+                    request_deserializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsResponse.SerializeToString,
             ),
             'ListHoldings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHoldings,
@@ -291,6 +365,114 @@ class ReferralService:
             '/xinqiao.api.referral.v1.ReferralService/ReportOutcome',
             xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeRequest.SerializeToString,
             xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ReportOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartDrill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.referral.v1.ReferralService/StartDrill',
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillRequest.SerializeToString,
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.StartDrillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishDrill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.referral.v1.ReferralService/FinishDrill',
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillRequest.SerializeToString,
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.FinishDrillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDrill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.referral.v1.ReferralService/GetDrill',
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillRequest.SerializeToString,
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.GetDrillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDrills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.referral.v1.ReferralService/ListDrills',
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsRequest.SerializeToString,
+            xinqiao_dot_api_dot_referral_dot_v1_dot_referral__service__pb2.ListDrillsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,21 +38,37 @@ class ReferralServiceStub:
     CreateReferral: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.CreateReferralRequest, _referral_service_pb2.CreateReferralResponse]
     """Creates a referral and sends it. Without a consent that covers recipient and purpose, or a legal basis that
     applies, answers FAILED_PRECONDITION/NO_CONSENT, WITHDRAWN, DISPUTED, GUARDIAN_REQUIRED or BASIS_{UNKNOWN, EXPIRED,
-    PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED.
-    Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, FAILED_PRECONDITION/TIER_NOT_CONFIRMED.
+    PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED; one
+    without basis and consent goes under the district's crisis basis. With `draft` nothing leaves: AdvanceReferral SEND
+    sends it. Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, INVALID_ARGUMENT/RECIPIENT, FAILED_PRECONDITION/
+    {TIER_NOT_CONFIRMED, NO_CAPACITY}.
     """
     GetReferral: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.GetReferralRequest, _referral_service_pb2.GetReferralResponse]
     """Returns a referral to its sender or recipient. Answers NOT_FOUND/REFERRAL for absent and foreign alike."""
     ListReferrals: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.ListReferralsRequest, _referral_service_pb2.ListReferralsResponse]
     """Lists the caller's referrals, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     AdvanceReferral: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.AdvanceReferralRequest, _referral_service_pb2.AdvanceReferralResponse]
-    """Moves a referral by one event. Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
-    REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS.
+    """Moves a referral by one event. Answers NOT_FOUND/{REFERRAL, RECIPIENT}, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
+    REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{RECIPIENT,
+    REASON_CODE}. MAY_NOT_REFUSE: a hospital declines a suspected disorder without a permitted reason_code. SEND and
+    REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
     """
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.ReportOutcomeRequest, _referral_service_pb2.ReportOutcomeResponse]
     """Reports what the recipient found. The sender is told what it may see.
     Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
+    StartDrill: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.StartDrillRequest, _referral_service_pb2.StartDrillResponse]
+    """Starts a drill (演练): a synthetic red case through the real adapters, marked as a drill at every step.
+    Answers INVALID_ARGUMENT/SCHOOL, NOT_FOUND/RECIPIENT, FAILED_PRECONDITION/{DRILL_RUNNING, DRILL_RECIPIENT}.
+    """
+    FinishDrill: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.FinishDrillRequest, _referral_service_pb2.FinishDrillResponse]
+    """Ends a drill now and closes all it left open; a drill past its time is ended by the gateway's clock.
+    Answers NOT_FOUND/DRILL, FAILED_PRECONDITION/STATE.
+    """
+    GetDrill: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.GetDrillRequest, _referral_service_pb2.GetDrillResponse]
+    """Returns a drill with the times of its steps. Answers NOT_FOUND/DRILL."""
+    ListDrills: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.ListDrillsRequest, _referral_service_pb2.ListDrillsResponse]
+    """Lists drills, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     ListHoldings: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.ListHoldingsRequest, _referral_service_pb2.ListHoldingsResponse]
     """Lists what is open, with whom and until when, overdue first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
 
@@ -66,21 +82,37 @@ class ReferralServiceAsyncStub(ReferralServiceStub):
     CreateReferral: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.CreateReferralRequest, _referral_service_pb2.CreateReferralResponse]  # type: ignore[assignment]
     """Creates a referral and sends it. Without a consent that covers recipient and purpose, or a legal basis that
     applies, answers FAILED_PRECONDITION/NO_CONSENT, WITHDRAWN, DISPUTED, GUARDIAN_REQUIRED or BASIS_{UNKNOWN, EXPIRED,
-    PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED.
-    Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, FAILED_PRECONDITION/TIER_NOT_CONFIRMED.
+    PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED; one
+    without basis and consent goes under the district's crisis basis. With `draft` nothing leaves: AdvanceReferral SEND
+    sends it. Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, INVALID_ARGUMENT/RECIPIENT, FAILED_PRECONDITION/
+    {TIER_NOT_CONFIRMED, NO_CAPACITY}.
     """
     GetReferral: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.GetReferralRequest, _referral_service_pb2.GetReferralResponse]  # type: ignore[assignment]
     """Returns a referral to its sender or recipient. Answers NOT_FOUND/REFERRAL for absent and foreign alike."""
     ListReferrals: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.ListReferralsRequest, _referral_service_pb2.ListReferralsResponse]  # type: ignore[assignment]
     """Lists the caller's referrals, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     AdvanceReferral: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.AdvanceReferralRequest, _referral_service_pb2.AdvanceReferralResponse]  # type: ignore[assignment]
-    """Moves a referral by one event. Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
-    REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS.
+    """Moves a referral by one event. Answers NOT_FOUND/{REFERRAL, RECIPIENT}, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
+    REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{RECIPIENT,
+    REASON_CODE}. MAY_NOT_REFUSE: a hospital declines a suspected disorder without a permitted reason_code. SEND and
+    REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
     """
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.ReportOutcomeRequest, _referral_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
     """Reports what the recipient found. The sender is told what it may see.
     Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
+    StartDrill: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.StartDrillRequest, _referral_service_pb2.StartDrillResponse]  # type: ignore[assignment]
+    """Starts a drill (演练): a synthetic red case through the real adapters, marked as a drill at every step.
+    Answers INVALID_ARGUMENT/SCHOOL, NOT_FOUND/RECIPIENT, FAILED_PRECONDITION/{DRILL_RUNNING, DRILL_RECIPIENT}.
+    """
+    FinishDrill: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.FinishDrillRequest, _referral_service_pb2.FinishDrillResponse]  # type: ignore[assignment]
+    """Ends a drill now and closes all it left open; a drill past its time is ended by the gateway's clock.
+    Answers NOT_FOUND/DRILL, FAILED_PRECONDITION/STATE.
+    """
+    GetDrill: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.GetDrillRequest, _referral_service_pb2.GetDrillResponse]  # type: ignore[assignment]
+    """Returns a drill with the times of its steps. Answers NOT_FOUND/DRILL."""
+    ListDrills: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.ListDrillsRequest, _referral_service_pb2.ListDrillsResponse]  # type: ignore[assignment]
+    """Lists drills, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     ListHoldings: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.ListHoldingsRequest, _referral_service_pb2.ListHoldingsResponse]  # type: ignore[assignment]
     """Lists what is open, with whom and until when, overdue first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
 
@@ -97,8 +129,10 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_referral_service_pb2.CreateReferralResponse, _abc.Awaitable[_referral_service_pb2.CreateReferralResponse]]:
         """Creates a referral and sends it. Without a consent that covers recipient and purpose, or a legal basis that
         applies, answers FAILED_PRECONDITION/NO_CONSENT, WITHDRAWN, DISPUTED, GUARDIAN_REQUIRED or BASIS_{UNKNOWN, EXPIRED,
-        PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED.
-        Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, FAILED_PRECONDITION/TIER_NOT_CONFIRMED.
+        PURPOSE, RECIPIENT}; the refusal is in the journal. An emergency without facts: INVALID_ARGUMENT/FACTS_REQUIRED; one
+        without basis and consent goes under the district's crisis basis. With `draft` nothing leaves: AdvanceReferral SEND
+        sends it. Also NOT_FOUND/{STUDENT, TRIAGE, RECIPIENT}, INVALID_ARGUMENT/RECIPIENT, FAILED_PRECONDITION/
+        {TIER_NOT_CONFIRMED, NO_CAPACITY}.
         """
 
     @_abc_1.abstractmethod
@@ -123,8 +157,10 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _referral_service_pb2.AdvanceReferralRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referral_service_pb2.AdvanceReferralResponse, _abc.Awaitable[_referral_service_pb2.AdvanceReferralResponse]]:
-        """Moves a referral by one event. Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
-        REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS.
+        """Moves a referral by one event. Answers NOT_FOUND/{REFERRAL, RECIPIENT}, ABORTED/VERSION, FAILED_PRECONDITION/{STATE,
+        REASON_REQUIRED, OUTCOME_REQUIRED, MAY_NOT_REFUSE}, PERMISSION_DENIED/NOT_YOURS, INVALID_ARGUMENT/{RECIPIENT,
+        REASON_CODE}. MAY_NOT_REFUSE: a hospital declines a suspected disorder without a permitted reason_code. SEND and
+        REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
         """
 
     @_abc_1.abstractmethod
@@ -136,6 +172,42 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reports what the recipient found. The sender is told what it may see.
         Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
         """
+
+    @_abc_1.abstractmethod
+    def StartDrill(
+        self,
+        request: _referral_service_pb2.StartDrillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_service_pb2.StartDrillResponse, _abc.Awaitable[_referral_service_pb2.StartDrillResponse]]:
+        """Starts a drill (演练): a synthetic red case through the real adapters, marked as a drill at every step.
+        Answers INVALID_ARGUMENT/SCHOOL, NOT_FOUND/RECIPIENT, FAILED_PRECONDITION/{DRILL_RUNNING, DRILL_RECIPIENT}.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishDrill(
+        self,
+        request: _referral_service_pb2.FinishDrillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_service_pb2.FinishDrillResponse, _abc.Awaitable[_referral_service_pb2.FinishDrillResponse]]:
+        """Ends a drill now and closes all it left open; a drill past its time is ended by the gateway's clock.
+        Answers NOT_FOUND/DRILL, FAILED_PRECONDITION/STATE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDrill(
+        self,
+        request: _referral_service_pb2.GetDrillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_service_pb2.GetDrillResponse, _abc.Awaitable[_referral_service_pb2.GetDrillResponse]]:
+        """Returns a drill with the times of its steps. Answers NOT_FOUND/DRILL."""
+
+    @_abc_1.abstractmethod
+    def ListDrills(
+        self,
+        request: _referral_service_pb2.ListDrillsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_referral_service_pb2.ListDrillsResponse, _abc.Awaitable[_referral_service_pb2.ListDrillsResponse]]:
+        """Lists drills, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
 
     @_abc_1.abstractmethod
     def ListHoldings(

@@ -26,7 +26,7 @@ from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_
 from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(xinqiao/api/screening/v1/screening.proto\x12\x18xinqiao.api.screening.v1\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\x95\x02\n\nAssessment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\ninstrument\x18\x03 \x01(\t\x12\x1a\n\x12instrument_version\x18\x04 \x01(\x05\x12\x10\n\x08taken_on\x18\x05 \x01(\t\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\x0c\x12/\n\x06scores\x18\x07 \x03(\x0b\x32\x1f.xinqiao.api.screening.v1.Score\x12\x10\n\x08\x63\x61tegory\x18\x08 \x01(\t\x12\x10\n\x08\x63ritical\x18\t \x03(\t\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x1c\n\x0e\x63reate_time_us\x18\x0b \x01(\x03\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x07\"7\n\x05Score\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x05H\x00\x88\x01\x01:\x04\xe8\xe0\x18\x07\x42\x08\n\x06_value\"\xd0\x03\n\x06Triage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07subject\x18\x03 \x01(\tB\x04\xe8\xe0\x18\x02\x12-\n\x08proposed\x18\x04 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Tier\x12.\n\tconfirmed\x18\x05 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Tier\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.screening.v1.TriageState\x12\x0c\n\x04rule\x18\x07 \x01(\t\x12\x11\n\treason_zh\x18\x08 \x01(\t\x12\x11\n\treason_en\x18\t \x01(\t\x12\x42\n\x06inputs\x18\n \x03(\x0b\x32,.xinqiao.api.screening.v1.Triage.InputsEntryB\x04\xe8\xe0\x18\x07\x12\x1a\n\x0c\x63onfirmed_by\x18\x0b \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\x04note\x18\x0c \x01(\tB\x04\xe8\xe0\x18\x0f\x12\x12\n\x04\x65tag\x18\r \x01(\tB\x04\xe8\xe0\x18\x02\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x06\"\xd3\x02\n\x06Signal\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.xinqiao.api.screening.v1.SignalSource\x12\x32\n\x04kind\x18\x04 \x01(\x0e\x32$.xinqiao.api.screening.v1.SignalKind\x12\r\n\x05\x66\x61\x63ts\x18\x05 \x01(\t\x12\x15\n\x07opinion\x18\x06 \x01(\tB\x04\xe8\xe0\x18\x0f\x12\x18\n\nassessment\x18\x07 \x01(\tB\x04\xe8\xe0\x18\x02\x12:\n\x05state\x18\x08 \x01(\x0e\x32%.xinqiao.api.screening.v1.SignalStateB\x04\xe8\xe0\x18\x02\x12\x1c\n\x0e\x63reate_time_us\x18\t \x01(\x03\x42\x04\xe8\xe0\x18\x02\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x0b*b\n\x0bTriageState\x12\x1c\n\x18TRIAGE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIAGE_STATE_PROPOSED\x10\x01\x12\x1a\n\x16TRIAGE_STATE_CONFIRMED\x10\x02*\xb1\x03\n\x0cSignalSource\x12\x1d\n\x19SIGNAL_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SIGNAL_SOURCE_SCREENING\x10\x01\x12\x1f\n\x1bSIGNAL_SOURCE_CLASS_TEACHER\x10\x02\x12\x1f\n\x1bSIGNAL_SOURCE_SCHOOL_CENTRE\x10\x03\x12\x1d\n\x19SIGNAL_SOURCE_GRID_MEMBER\x10\x04\x12\x19\n\x15SIGNAL_SOURCE_HOTLINE\x10\x05\x12\x18\n\x14SIGNAL_SOURCE_POLICE\x10\x06\x12\x1a\n\x16SIGNAL_SOURCE_HOSPITAL\x10\x07\x12#\n\x1fSIGNAL_SOURCE_WOMENS_FEDERATION\x10\x08\x12\x1e\n\x1aSIGNAL_SOURCE_YOUTH_LEAGUE\x10\t\x12\x16\n\x12SIGNAL_SOURCE_PEER\x10\n\x12\x1a\n\x16SIGNAL_SOURCE_GUARDIAN\x10\x0b\x12\x19\n\x15SIGNAL_SOURCE_STUDENT\x10\x0c\x12\x1f\n\x1bSIGNAL_SOURCE_SOCIAL_WORKER\x10\r*\xa6\x01\n\nSignalKind\x12\x1b\n\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14SIGNAL_KIND_SUICIDAL\x10\x01\x12\x19\n\x15SIGNAL_KIND_SELF_HARM\x10\x02\x12\x18\n\x14SIGNAL_KIND_VIOLENCE\x10\x03\x12\x15\n\x11SIGNAL_KIND_ABUSE\x10\x04\x12\x15\n\x11SIGNAL_KIND_OTHER\x10\x05*|\n\x0bSignalState\x12\x1c\n\x18SIGNAL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SIGNAL_STATE_OPEN\x10\x01\x12\x1d\n\x19SIGNAL_STATE_ACKNOWLEDGED\x10\x02\x12\x19\n\x15SIGNAL_STATE_RESOLVED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(xinqiao/api/screening/v1/screening.proto\x12\x18xinqiao.api.screening.v1\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\x95\x02\n\nAssessment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\ninstrument\x18\x03 \x01(\t\x12\x1a\n\x12instrument_version\x18\x04 \x01(\x05\x12\x10\n\x08taken_on\x18\x05 \x01(\t\x12\x0f\n\x07\x61nswers\x18\x06 \x01(\x0c\x12/\n\x06scores\x18\x07 \x03(\x0b\x32\x1f.xinqiao.api.screening.v1.Score\x12\x10\n\x08\x63\x61tegory\x18\x08 \x01(\t\x12\x10\n\x08\x63ritical\x18\t \x03(\t\x12\x10\n\x08\x63omplete\x18\n \x01(\x08\x12\x1c\n\x0e\x63reate_time_us\x18\x0b \x01(\x03\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x07\"7\n\x05Score\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\x05value\x18\x02 \x01(\x05H\x00\x88\x01\x01:\x04\xe8\xe0\x18\x07\x42\x08\n\x06_value\"\xe5\x03\n\x06Triage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07subject\x18\x03 \x01(\tB\x04\xe8\xe0\x18\x02\x12-\n\x08proposed\x18\x04 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Tier\x12.\n\tconfirmed\x18\x05 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Tier\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.screening.v1.TriageState\x12\x0c\n\x04rule\x18\x07 \x01(\t\x12\x11\n\treason_zh\x18\x08 \x01(\t\x12\x11\n\treason_en\x18\t \x01(\t\x12\x42\n\x06inputs\x18\n \x03(\x0b\x32,.xinqiao.api.screening.v1.Triage.InputsEntryB\x04\xe8\xe0\x18\x07\x12\x1a\n\x0c\x63onfirmed_by\x18\x0b \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\x04note\x18\x0c \x01(\tB\x04\xe8\xe0\x18\x0f\x12\x12\n\x04\x65tag\x18\r \x01(\tB\x04\xe8\xe0\x18\x02\x12\x13\n\x05\x64rill\x18\x1e \x01(\x08\x42\x04\xe8\xe0\x18\x02\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x06\"\xe8\x02\n\x06Signal\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x15\n\x07student\x18\x02 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x36\n\x06source\x18\x03 \x01(\x0e\x32&.xinqiao.api.screening.v1.SignalSource\x12\x32\n\x04kind\x18\x04 \x01(\x0e\x32$.xinqiao.api.screening.v1.SignalKind\x12\r\n\x05\x66\x61\x63ts\x18\x05 \x01(\t\x12\x15\n\x07opinion\x18\x06 \x01(\tB\x04\xe8\xe0\x18\x0f\x12\x18\n\nassessment\x18\x07 \x01(\tB\x04\xe8\xe0\x18\x02\x12:\n\x05state\x18\x08 \x01(\x0e\x32%.xinqiao.api.screening.v1.SignalStateB\x04\xe8\xe0\x18\x02\x12\x1c\n\x0e\x63reate_time_us\x18\t \x01(\x03\x42\x04\xe8\xe0\x18\x02\x12\x12\n\x04\x65tag\x18\n \x01(\tB\x04\xe8\xe0\x18\x02\x12\x13\n\x05\x64rill\x18\x1e \x01(\x08\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x0b*b\n\x0bTriageState\x12\x1c\n\x18TRIAGE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRIAGE_STATE_PROPOSED\x10\x01\x12\x1a\n\x16TRIAGE_STATE_CONFIRMED\x10\x02*\xb1\x03\n\x0cSignalSource\x12\x1d\n\x19SIGNAL_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SIGNAL_SOURCE_SCREENING\x10\x01\x12\x1f\n\x1bSIGNAL_SOURCE_CLASS_TEACHER\x10\x02\x12\x1f\n\x1bSIGNAL_SOURCE_SCHOOL_CENTRE\x10\x03\x12\x1d\n\x19SIGNAL_SOURCE_GRID_MEMBER\x10\x04\x12\x19\n\x15SIGNAL_SOURCE_HOTLINE\x10\x05\x12\x18\n\x14SIGNAL_SOURCE_POLICE\x10\x06\x12\x1a\n\x16SIGNAL_SOURCE_HOSPITAL\x10\x07\x12#\n\x1fSIGNAL_SOURCE_WOMENS_FEDERATION\x10\x08\x12\x1e\n\x1aSIGNAL_SOURCE_YOUTH_LEAGUE\x10\t\x12\x16\n\x12SIGNAL_SOURCE_PEER\x10\n\x12\x1a\n\x16SIGNAL_SOURCE_GUARDIAN\x10\x0b\x12\x19\n\x15SIGNAL_SOURCE_STUDENT\x10\x0c\x12\x1f\n\x1bSIGNAL_SOURCE_SOCIAL_WORKER\x10\r*\xa6\x01\n\nSignalKind\x12\x1b\n\x17SIGNAL_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14SIGNAL_KIND_SUICIDAL\x10\x01\x12\x19\n\x15SIGNAL_KIND_SELF_HARM\x10\x02\x12\x18\n\x14SIGNAL_KIND_VIOLENCE\x10\x03\x12\x15\n\x11SIGNAL_KIND_ABUSE\x10\x04\x12\x15\n\x11SIGNAL_KIND_OTHER\x10\x05*|\n\x0bSignalState\x12\x1c\n\x18SIGNAL_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11SIGNAL_STATE_OPEN\x10\x01\x12\x1d\n\x19SIGNAL_STATE_ACKNOWLEDGED\x10\x02\x12\x19\n\x15SIGNAL_STATE_RESOLVED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,6 +59,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRIAGE'].fields_by_name['note']._serialized_options = b'\350\340\030\017'
   _globals['_TRIAGE'].fields_by_name['etag']._loaded_options = None
   _globals['_TRIAGE'].fields_by_name['etag']._serialized_options = b'\350\340\030\002'
+  _globals['_TRIAGE'].fields_by_name['drill']._loaded_options = None
+  _globals['_TRIAGE'].fields_by_name['drill']._serialized_options = b'\350\340\030\002'
   _globals['_TRIAGE']._loaded_options = None
   _globals['_TRIAGE']._serialized_options = b'\350\340\030\006'
   _globals['_SIGNAL'].fields_by_name['name']._loaded_options = None
@@ -75,24 +77,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNAL'].fields_by_name['create_time_us']._serialized_options = b'\350\340\030\002'
   _globals['_SIGNAL'].fields_by_name['etag']._loaded_options = None
   _globals['_SIGNAL'].fields_by_name['etag']._serialized_options = b'\350\340\030\002'
+  _globals['_SIGNAL'].fields_by_name['drill']._loaded_options = None
+  _globals['_SIGNAL'].fields_by_name['drill']._serialized_options = b'\350\340\030\002'
   _globals['_SIGNAL']._loaded_options = None
   _globals['_SIGNAL']._serialized_options = b'\350\340\030\013'
-  _globals['_TRIAGESTATE']._serialized_start=1288
-  _globals['_TRIAGESTATE']._serialized_end=1386
-  _globals['_SIGNALSOURCE']._serialized_start=1389
-  _globals['_SIGNALSOURCE']._serialized_end=1822
-  _globals['_SIGNALKIND']._serialized_start=1825
-  _globals['_SIGNALKIND']._serialized_end=1991
-  _globals['_SIGNALSTATE']._serialized_start=1993
-  _globals['_SIGNALSTATE']._serialized_end=2117
+  _globals['_TRIAGESTATE']._serialized_start=1330
+  _globals['_TRIAGESTATE']._serialized_end=1428
+  _globals['_SIGNALSOURCE']._serialized_start=1431
+  _globals['_SIGNALSOURCE']._serialized_end=1864
+  _globals['_SIGNALKIND']._serialized_start=1867
+  _globals['_SIGNALKIND']._serialized_end=2033
+  _globals['_SIGNALSTATE']._serialized_start=2035
+  _globals['_SIGNALSTATE']._serialized_end=2159
   _globals['_ASSESSMENT']._serialized_start=143
   _globals['_ASSESSMENT']._serialized_end=420
   _globals['_SCORE']._serialized_start=422
   _globals['_SCORE']._serialized_end=477
   _globals['_TRIAGE']._serialized_start=480
-  _globals['_TRIAGE']._serialized_end=944
-  _globals['_TRIAGE_INPUTSENTRY']._serialized_start=893
-  _globals['_TRIAGE_INPUTSENTRY']._serialized_end=938
-  _globals['_SIGNAL']._serialized_start=947
-  _globals['_SIGNAL']._serialized_end=1286
+  _globals['_TRIAGE']._serialized_end=965
+  _globals['_TRIAGE_INPUTSENTRY']._serialized_start=914
+  _globals['_TRIAGE_INPUTSENTRY']._serialized_end=959
+  _globals['_SIGNAL']._serialized_start=968
+  _globals['_SIGNAL']._serialized_end=1328
 # @@protoc_insertion_point(module_scope)

@@ -309,6 +309,7 @@ class Triage(_message.Message):
     CONFIRMED_BY_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`triages/{id}`."""
     student: _builtins.str
@@ -333,6 +334,8 @@ class Triage(_message.Message):
     """The confirmer's words."""
     etag: _builtins.str
     """Version for optimistic updates."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """What the rule looked at, such as `critical:suicidal_thoughts` = 2."""
@@ -353,10 +356,11 @@ class Triage(_message.Message):
         confirmed_by: _builtins.str = ...,
         note: _builtins.str = ...,
         etag: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "etag", b"etag", "inputs", b"inputs", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "confirmed_by", b"confirmed_by", "drill", b"drill", "etag", b"etag", "inputs", b"inputs", "name", b"name", "note", b"note", "proposed", b"proposed", "reason_en", b"reason_en", "reason_zh", b"reason_zh", "rule", b"rule", "state", b"state", "student", b"student", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +382,7 @@ class Signal(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`signals/{id}`."""
     student: _builtins.str
@@ -398,6 +403,8 @@ class Signal(_message.Message):
     """When noticed, microseconds since 1970 UTC."""
     etag: _builtins.str
     """Version for optimistic updates."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     def __init__(
         self,
         *,
@@ -411,10 +418,11 @@ class Signal(_message.Message):
         state: Global___SignalState.ValueType = ...,
         create_time_us: _builtins.int = ...,
         etag: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "etag", b"etag", "facts", b"facts", "kind", b"kind", "name", b"name", "opinion", b"opinion", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "etag", b"etag", "facts", b"facts", "kind", b"kind", "name", b"name", "opinion", b"opinion", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
