@@ -10,11 +10,12 @@ from xinqiao.adapters.spool import SpoolFull
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao_hospital.drill import is_drill
 from xinqiao_hospital.hl7.client import MllpClient
 from xinqiao_hospital.hl7.message import Message
 from xinqiao_hospital.hl7.mllp import Listener
 from xinqiao_hospital.hl7.receiver import Receiver, check_header
-from xinqiao_hospital.hl7.referral import control_id, is_drill, referral_message, update_message
+from xinqiao_hospital.hl7.referral import control_id, referral_message, update_message
 from xinqiao_hospital.hl7.refused import Hl7Refused
 from xinqiao_hospital.hl7.settings import Hl7Settings
 from xinqiao_hospital.hl7.structure import check_structure
