@@ -314,3 +314,8 @@ def test_what_was_sent_is_never_repeated_in_an_answer(hl: ModuleType, agency_for
         answer = wire.answer()
         assert canary.encode() not in answer.split(b"\rMSA")[1], f"field {at}"
     wire.close()
+
+
+def test_in_enhanced_mode_it_answers_with_commit_codes(hl: ModuleType, tell) -> None:
+    assert tell(hl.rri().replace("|P|2.5.1", "|P|2.5.1|||AL|NE"))[0] == "CA"
+    assert tell(hl.rri(pid3="").replace("|P|2.5.1", "|P|2.5.1|||AL|NE")) == ("CE", "IDENTIFIER", "PID-3")

@@ -8,12 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.contract.clock import SystemClock
 from xinqiao_hospital.hl7.message import parse, unescape
 from xinqiao_hospital.hl7.mllp import FrameReader, Limits
 from xinqiao_hospital.hl7.receiver import Receiver
+from xinqiao_hospital.hl7.referral import referral_message
 from xinqiao_hospital.hl7.refused import Hl7Refused
 from xinqiao_hospital.hl7.settings import Hl7Settings
+from xinqiao_hospital.hl7.structure import check_structure
 
 CANARY = "KANARIE7"
 _REASON = re.compile(r"[A-Z_]{4,20}")
@@ -141,3 +145,21 @@ def test_time_grows_with_size_only(size: int) -> None:
         except Hl7Refused:
             pass
         assert time.thread_time() - started < 2
+
+
+_WORDS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=_WORDS, reason=_WORDS, long=st.integers(1, 40), charset=st.sampled_from(["UTF-8", "GB18030"]))
+def test_whatever_is_written_in_a_referral_it_has_the_standards_structure_and_reads_back(
+    name: str, reason: str, long: int, charset: str
+) -> None:
+    chosen = Hl7Settings.model_validate({"host": "127.0.0.1", "port": 9, "charset": charset})
+    referral = Referral(name="referrals/r1", create_time_us=1, reason=reason * long, crisis_facts=reason * long)
+    student = Student(name="students/" + "a" * 26, family_name=name, given_name=name)
+    raw = referral_message(ReferralPackage(referral=referral, student=student), "delivery-0001", chosen)
+    check_structure(raw.decode(chosen.encoding))
+    message = parse(raw, "utf-8")
+    assert message.one("PID").repetitions(5)[0][:2] == [name, name]
+    assert message.all("NTE")[0].repetitions(3) == [[f"转介原因 Reason: {reason * long}"]]

@@ -26,6 +26,8 @@ _CHECK_TIMEOUT_S = 10.0
 class Hl7Hospital:
     """A Recipient, Source and Listener over MLLP; monthly packages go where ``packages`` takes them, over HTTPS."""
 
+    reads_spool_only = True
+
     def __init__(
         self,
         settings: Hl7Settings,

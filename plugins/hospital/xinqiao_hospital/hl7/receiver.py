@@ -22,6 +22,8 @@ TAKEN: Final = (("RRI", "I12"), ("RRI", "I13"), ("RRI", "I14"), ("ORU", "R01"))
 _MESSAGE: Final = b"M"
 _REFUSED: Final = b"R"
 _MSH_9 = re.compile(r"[A-Z]{3}(\^[A-Z0-9]{3}){0,1}(\^[A-Z0-9_]{3,10})?", re.ASCII)
+_ENHANCED: Final = ("AL", "ER", "SU")
+"""MSH-15: the sender counts on a commit acknowledgment (CA, CE, CR), which is what ours are: kept, not yet judged."""
 _CONTROL = re.compile(r"[!-~]{1,199}", re.ASCII)
 
 
@@ -127,6 +129,8 @@ class Receiver:
 
     def _reply(self, code: str, message: Message | None, raw: bytes, said: list[Hl7Refused]) -> bytes:
         msh = message.header if message is not None else None
+        if msh is not None and msh.raw(15) in _ENHANCED:
+            code = f"C{code[1]}"
         there = Party(*(_plain(msh.raw(n)) for n in (3, 4))) if msh is not None else self._settings.there
         control = message.control_id if message is not None else control_id_of(raw)
         own = hashlib.sha256(raw + code.encode()).hexdigest()[:20].upper()
