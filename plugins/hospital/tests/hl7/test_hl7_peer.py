@@ -11,51 +11,45 @@ from hl7apy.parser import parse_message
 
 
 def test_hl7_mllp_takes_a_referral_and_its_ack_is_understood(agency_for, request_) -> None:
+    loop = asyncio.new_event_loop()
+    connected = loop.create_future()
+    server = loop.run_until_complete(
+        hl7.mllp.start_hl7_server(
+            lambda reader, writer: connected.set_result((reader, writer)), host="127.0.0.1", port=0, encoding="gb18030"
+        )
+    )
     seen: list[hl7.Message] = []
-    ready, done = threading.Event(), threading.Event()
-    port = 0
 
-    async def serve() -> None:
-        nonlocal port
-
-        async def peer(reader: hl7.mllp.HL7StreamReader, writer: hl7.mllp.HL7StreamWriter) -> None:
-            message = await reader.readmessage()
-            seen.append(message)
-            writer.writemessage(message.create_ack())
-            await writer.drain()
-            writer.close()
-
-        server = await hl7.mllp.start_hl7_server(peer, host="127.0.0.1", port=0, encoding="gb18030")
-        port = server.sockets[0].getsockname()[1]
-        ready.set()
-        while not done.is_set():
-            await asyncio.sleep(0.02)
+    def serve() -> None:
+        reader, writer = loop.run_until_complete(connected)
+        seen.append(loop.run_until_complete(reader.readmessage()))
+        writer.writemessage(seen[0].create_ack())
+        loop.run_until_complete(writer.drain())
+        writer.close()
+        loop.run_until_complete(writer.wait_closed())
         server.close()
+        loop.run_until_complete(server.wait_closed())
+        loop.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    port = server.sockets[0].getsockname()[1]
+    thread = threading.Thread(target=serve)
     thread.start()
-    ready.wait(10)
-    try:
-        started = {"protocol": "hl7v2", "hl7": {"host": "127.0.0.1", "port": port, "charset": "GB18030"}}
-        assert agency_for(started).deliver(request_, 10).receipt.startswith("MSH-10/")
-    finally:
-        done.set()
-        thread.join()
+    started = {"protocol": "hl7v2", "hl7": {"host": "127.0.0.1", "port": port, "charset": "GB18030"}}
+    assert agency_for(started).deliver(request_, 10).receipt.startswith("MSH-10/")
+    thread.join()
     assert str(seen[0].segment("PID")[5][0][0]) == "欧阳"
 
 
 def test_hl7_mllp_tells_the_gateway_and_reads_its_ack(hl: ModuleType, agency_for) -> None:
     adapter = agency_for()
-
-    async def tell() -> hl7.Message:
-        reader, writer = await hl7.mllp.open_hl7_connection("127.0.0.1", adapter.port, encoding="utf-8")
-        writer.writemessage(hl7.parse(hl.rri("R^Rejected^HL70283", "NTE|1||床位已满")))
-        await writer.drain()
-        answer = await reader.readmessage()
-        writer.close()
-        return answer
-
-    answer = asyncio.run(tell())
+    loop = asyncio.new_event_loop()
+    reader, writer = loop.run_until_complete(hl7.mllp.open_hl7_connection("127.0.0.1", adapter.port, encoding="utf-8"))
+    writer.writemessage(hl7.parse(hl.rri("R^Rejected^HL70283", "NTE|1||床位已满")))
+    loop.run_until_complete(writer.drain())
+    answer = loop.run_until_complete(reader.readmessage())
+    writer.close()
+    loop.run_until_complete(writer.wait_closed())
+    loop.close()
     assert [str(answer.segment("MSA")[n]) for n in (1, 2)] == ["AA", "M1"]
     assert hl.items(adapter)[0].referral.reason == "床位已满"
 
