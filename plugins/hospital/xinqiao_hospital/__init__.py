@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind, AgencyContext
 from xinqiao_hospital.adapter import HospitalAdapter
+from xinqiao_hospital.files import HospitalReader
 from xinqiao_hospital.hl7.adapter import Hl7Hospital
-from xinqiao_hospital.hl7.files import Hl7Reader
 from xinqiao_hospital.settings import HospitalSettings, hosts, listens
 from xinqiao_hospital.simulator import HospitalSimulator
 
@@ -25,5 +25,7 @@ def create(settings: HospitalSettings, context: AgencyContext) -> HospitalAdapte
 def xinqiao_adapters() -> Sequence[AdapterKind]:
     """One kind: ``hospital``."""
     return [
-        AdapterKind("hospital", HospitalSettings, create, hosts, HospitalSimulator, listens=listens, reader=Hl7Reader())
+        AdapterKind(
+            "hospital", HospitalSettings, create, hosts, HospitalSimulator, listens=listens, reader=HospitalReader()
+        )
     ]

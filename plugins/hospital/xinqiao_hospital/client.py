@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
+from xinqiao.config import Secret
 from xinqiao.contract.clock import Clock, to_us
 from xinqiao_hospital.outcomes import error_of, later
 from xinqiao_hospital.settings import HospitalSettings
@@ -72,7 +73,7 @@ class FhirClient:
     ) -> HttpResponse:
         sent = {"Accept": FHIR_JSON, **headers}
         if self._settings.token is not None:
-            sent["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
+            sent["Authorization"] = f"Bearer {revealed(self._settings.token)}"
         return self._http.request(method, url, headers=sent, body=body, timeout_s=timeout_s)
 
     def _read(self, answer: HttpResponse) -> Parsed:
@@ -112,6 +113,14 @@ class FhirClient:
             return None
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return min(max((to_us(aware) - self._clock.now_us()) / 1_000_000, 0.0), _MAX_WAIT_S)
+
+
+def revealed(secret: Secret) -> str:
+    """The secret. Raises PartnerRefused when it is not where the settings say, or others may read it."""
+    try:
+        return secret.reveal()
+    except (LookupError, OSError):
+        raise PartnerRefused("EGRESS/SECRET", f"{secret} is empty, missing or readable by others; set it") from None
 
 
 def _whole(parsed: Parsed) -> Json:

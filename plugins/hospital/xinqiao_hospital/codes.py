@@ -17,6 +17,7 @@ WAITLIST = "urn:xinqiao:business-status"
 WRITTEN = "urn:xinqiao:written-after"
 REASON = "urn:xinqiao:reason"
 DRILL = "urn:xinqiao:drill"
+CAPACITY = "urn:xinqiao:capacity"
 BUSINESS_STATUS = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 BUSINESS_STATUS_DISPLAY = {
     "2.0": "Service Request Created",

@@ -85,7 +85,9 @@ def combined(found: Iterable[Understood]) -> Decision:
     if any(consent.overrides for consent in consents):
         return "deny"
     decisions = {consent.decision for consent in consents}
-    return next((word for word in ("permit", "permit-emergency") if word in decisions), "none")
+    if "permit" in decisions:
+        return "permit"
+    return "permit-emergency" if "permit-emergency" in decisions else "none"
 
 
 def _base(consent: Json, provision: Json) -> Decision | None:

@@ -16,13 +16,22 @@ from xinqiao_hospital import codes
 from xinqiao_hospital.patch import PatchRefused, patched
 from xinqiao_hospital.r4 import Fault, faults, references, without_narrative
 from xinqiao_hospital.register import Head, Register
-from xinqiao_hospital.states import TaskRefused, business_code, check_task, referral_name, update_of, written_after
+from xinqiao_hospital.states import (
+    TaskRefused,
+    business_code,
+    check_task,
+    other_subject,
+    referral_name,
+    update_of,
+    written_after,
+)
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, is_object, parse
 
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ETAG = re.compile(r'(?:W/)?"(?P<version>[0-9]{1,12})"')
 _REFERENCE = re.compile(
     r"#[A-Za-z0-9.-]{1,64}|[A-Z][A-Za-z]{1,63}/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?"
+    r"|urn:(?:uuid:[0-9a-f-]{36}|oid:[0-9.]{1,200})"
 )
 _CONDITIONS = ("ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince")
 
@@ -134,7 +143,7 @@ class Desk:
     def _keep(self, fresh: list[tuple[_Pushed, _Verdict]]) -> Reply | None:
         """Spool first, then count: a crash between the two makes the repeat the same item, never a second one."""
         tasks = [
-            {"task": without_narrative(one.task)[0], "before": "" if verdict.late else self._before(one.id)}
+            {"task": without_narrative(one.task)[0], **({} if verdict.late else self._before(one.id))}
             for one, verdict in fresh
         ]
         key = "\n".join(verdict.key for _, verdict in fresh)
@@ -144,9 +153,9 @@ class Desk:
         self._register.move(*(verdict.head for _, verdict in fresh if verdict.head is not None))
         return None
 
-    def _before(self, id_: str) -> str:
+    def _before(self, id_: str) -> Json:
         head = self._register.head(id_)
-        return head.status if head else ""
+        return {"before": head.status, "business": head.business} if head else {}
 
     def _judge(self, one: _Pushed) -> _Verdict:
         verdict = _Verdict()
@@ -212,17 +221,6 @@ class Desk:
         for base in self._bases:
             reference = reference.removeprefix(base)
         return _REFERENCE.fullmatch(reference) is not None
-
-
-def other_subject(task: Json, student: str) -> bool:
-    """Whether a Task names, by our own identifier, another student than ``student``."""
-    subject = as_object(task.get("for"))
-    named = [as_object(subject.get("identifier"))]
-    for item in as_list(task.get("contained")):
-        patient = as_object(item)
-        if patient.get("resourceType") == "Patient" and subject.get("reference") == f"#{patient.get('id')}":
-            named += [as_object(identifier) for identifier in as_list(patient.get("identifier"))]
-    return any(i.get("system") == codes.PSEUDONYM and i.get("value") != student for i in named)
 
 
 def refused(status: int, *found: Fault) -> Reply:

@@ -11,7 +11,8 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpd
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
-from xinqiao_hospital.states import TaskRefused, check_task, resume_of, update_of, written_after
+from xinqiao_hospital.register import Register
+from xinqiao_hospital.states import TaskRefused, check_task, other_subject, resume_of, update_of, written_after
 from xinqiao_hospital.wire import Json, Parsed, as_list, as_object, as_text
 
 _TIMEOUT_S = 30.0
@@ -75,8 +76,9 @@ class Version:
 class TaskFeed:
     """Reads Tasks by search and, where the server offers it, the versions between two looks by history."""
 
-    def __init__(self, client: FhirClient) -> None:
+    def __init__(self, client: FhirClient, register: Register | None = None) -> None:
         self._client = client
+        self._register = register
         self._cursor = ""
         self._given: dict[str, str] = {}
 
@@ -141,7 +143,7 @@ class TaskFeed:
         numbers = [version.number for version in history]
         start = numbers.index(given) + 1 if given in numbers else 0
         for index in range(start, len(history)):
-            yield from _said(history[index], history[:index])
+            yield from _said(history[index], history[:index], self._register)
 
     def _history(self, current: Version) -> list[Version]:
         if current.fault is not None or current.number == "1":
@@ -152,7 +154,7 @@ class TaskFeed:
         return [*sorted(older.values(), key=lambda v: (v.us, len(v.number), v.number)), current]
 
 
-def _said(version: Version, earlier: Sequence[Version]) -> Iterator[ReadResponse]:
+def _said(version: Version, earlier: Sequence[Version], register: Register | None) -> Iterator[ReadResponse]:
     if version.fault is not None:
         yield ReadResponse(rejected=version.fault)
         return
@@ -163,6 +165,9 @@ def _said(version: Version, earlier: Sequence[Version]) -> Iterator[ReadResponse
         check_task(version.task)
         resumed = resume_of(version.task, before.task) if before is not None else None
         update = update_of(version.task)
+        sent = register.sent(update.referral) if register is not None and update is not None else None
+        if sent is not None and other_subject(version.task, sent.student):
+            raise TaskRefused("DATA/SUBJECT_MISMATCH", "the Task is about another student than the referral", "for")
     except TaskRefused as e:
         yield ReadResponse(
             rejected=Rejected(source=version.source, place=f"Task.{e.place}", reason=e.reason, message=e.message)

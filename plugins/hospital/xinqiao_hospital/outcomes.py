@@ -47,7 +47,7 @@ def error_of(status: int, outcome: Json, place: str = "") -> AdapterError:
     if status == 409 and (not words or first in ("conflict", "unspecified")):
         # Two conditional creates at once: the other one has made it, and the next try finds it.
         return PartnerUnavailable("the hospital was writing the same (HTTP 409); tried again", _CONFLICT_WAIT_S)
-    if status == 412:
+    if status == 412 and (not words or first in ("conflict", "unspecified")):
         why = "two resources of the hospital bear the identifier of this record; ask it to merge them"
         return RecordRejected("PARTNER/AMBIGUOUS", why, place or _place(issues))
     if not words:

@@ -91,11 +91,7 @@ class Receiver:
                 if not full:
                     self._open[connection] = time.monotonic() + self._request_s
             if full:
-                # In clear text even where TLS is spoken: a client that cannot read it sees a broken connection.
-                with suppress(OSError):
-                    connection.settimeout(_LOOK_S)
-                    connection.sendall(_BUSY if self._tls is None else b"")
-                connection.close()
+                _turn_away(connection, tell=self._tls is None)
                 continue
             threading.Thread(target=self._serve, args=(connection, address), name="hospital-push", daemon=True).start()
 
@@ -125,6 +121,17 @@ class Receiver:
             for connection, deadline in self._open.items():
                 if now > deadline:
                     _end(connection)
+
+
+def _turn_away(connection: socket.socket, *, tell: bool) -> None:
+    """No room: say so, without a thread and within a moment; a client that speaks TLS sees a broken connection."""
+    with suppress(OSError):
+        connection.settimeout(_LOOK_S)
+        if tell:
+            connection.sendall(_BUSY)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(65536)
+    connection.close()
 
 
 def _linger(stream: socket.socket) -> None:

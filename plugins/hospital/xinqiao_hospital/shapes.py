@@ -20,6 +20,7 @@ _REQUIRED = {
     "QuestionnaireResponse": ("status",),
     "Observation": ("status", "code"),
     "RiskAssessment": ("status", "subject"),
+    "Subscription": ("status", "criteria", "reason", "channel"),
 }
 _OBSERVATION = "registered preliminary final amended corrected cancelled entered-in-error unknown"
 _PRIORITY = "routine urgent asap stat"

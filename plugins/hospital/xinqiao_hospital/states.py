@@ -173,6 +173,17 @@ def written_after(task: Json) -> str:
     return ""
 
 
+def other_subject(task: Json, student: str) -> bool:
+    """Whether a Task names, by our own identifier, another student than ``student``."""
+    subject = as_object(task.get("for"))
+    named = [as_object(subject.get("identifier"))]
+    for item in as_list(task.get("contained")):
+        patient = as_object(item)
+        if patient.get("resourceType") == "Patient" and subject.get("reference") == f"#{patient.get('id')}":
+            named += [as_object(identifier) for identifier in as_list(patient.get("identifier"))]
+    return any(i.get("system") == codes.PSEUDONYM and i.get("value") != student for i in named)
+
+
 def _event(task: Json) -> ReferralEvent.ValueType:
     status, code = as_text(task.get("status")), business_code(task)
     if status == "on-hold":

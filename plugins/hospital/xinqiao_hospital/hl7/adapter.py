@@ -7,7 +7,13 @@ from xinqiao.adapters.listening import server_context
 from xinqiao.adapters.protocols import AgencyContext, Exchanger
 from xinqiao.adapters.sockets import client_context
 from xinqiao.adapters.spool import SpoolFull
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import (
+    CapacityRequest,
+    CapacityResponse,
+    DeliverRequest,
+    DeliverResponse,
+    ReadResponse,
+)
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_hospital.drill import is_drill
@@ -73,6 +79,10 @@ class Hl7Hospital:
     def port(self) -> int:
         """Where it listens, 0 for nowhere."""
         return self._listener.port if self._listener is not None else 0
+
+    def capacity(self, request: CapacityRequest, timeout_s: float) -> CapacityResponse:
+        """HL7 v2 has no question for it that hospitals here answer: not known."""
+        return CapacityResponse()
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Send the referral, or a change of one; the receipt is the hospital's number, or the MSH-10 it acknowledged."""
