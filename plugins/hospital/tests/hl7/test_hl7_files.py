@@ -43,6 +43,12 @@ def test_a_file_may_hold_many_messages_good_and_bad(tmp_path: Path, hl: ModuleTy
     ]
 
 
+def test_the_headers_and_trailers_of_a_batch_are_read_past(tmp_path: Path, hl: ModuleType) -> None:
+    batch = f"FHS|^~\\&|HIS\rBHS|^~\\&|HIS\r{hl.rri()}{hl.rri(control='M2')}BTS|2\rFTS|1\r"
+    first, second = read(tmp_path / "m.hl7", batch.encode())
+    assert first == Accepted("RRI^I12", "message 1") and isinstance(second, Accepted)
+
+
 def test_what_was_read_past_is_said(tmp_path: Path, hl: ModuleType) -> None:
     message = hl.rri("A", "ZXX|1", "PV1|1", when="202610060900")
     (item,) = read(tmp_path / "m.hl7", message.encode())

@@ -127,7 +127,7 @@ class Hl7Hospital:
             self.receiver.keep(answer, raw, self.receiver.told(answer))
             number = answer.one("RF1").component(11)
         except Hl7Refused as e:
-            self.receiver.list_refusal(raw, e)
+            self.receiver.list_refusal(e)
             return ""
         except (SpoolFull, OSError):
             # A repeat brings the same answer again; without one, what it told would be lost.

@@ -9,7 +9,7 @@ from typing import Final
 
 from xinqiao.adapters.spool import Item, Spool, SpoolFull
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
-from xinqiao.contract.clock import Clock
+from xinqiao.contract.clock import BEIJING, Clock, from_us
 from xinqiao_hospital.hl7.ack import Party, acknowledgment, header
 from xinqiao_hospital.hl7.charset import declaration
 from xinqiao_hospital.hl7.message import Message, parse, written
@@ -24,6 +24,7 @@ _REFUSED: Final = b"R"
 _MSH_9 = re.compile(r"[A-Z]{3}(\^[A-Z0-9]{3}){0,1}(\^[A-Z0-9_]{3,10})?", re.ASCII)
 _ENHANCED: Final = ("AL", "ER", "SU")
 """MSH-15: the sender counts on a commit acknowledgment (CA, CE, CR), which is what ours are: kept, not yet judged."""
+_ORDINAL = re.compile(r"\[[0-9]+\]| [0-9]+$", re.ASCII)
 _CONTROL = re.compile(r"[!-~]{1,199}", re.ASCII)
 
 
@@ -48,7 +49,7 @@ class Receiver:
             found = self.told(message)
             self.keep(message, raw, found)
         except Hl7Refused as e:
-            self.list_refusal(raw, e)
+            self.list_refusal(e)
             return self._reply(e.code, message, raw, [e])
         except (SpoolFull, OSError):
             full = Hl7Refused("AE", "BUSY", "the message could not be kept; send it again later", "MSH")
@@ -57,7 +58,7 @@ class Receiver:
 
     def refuse(self, refused: Hl7Refused) -> bytes:
         """The acknowledgment of a frame that held no message."""
-        self.list_refusal(refused.place.encode() + refused.reason.encode(), refused)
+        self.list_refusal(refused)
         return self._reply(refused.code, None, b"", [refused])
 
     def checked(self, raw: bytes) -> Message:
@@ -119,11 +120,16 @@ class Receiver:
         msh = message.header
         return "|".join((msh.raw(3), msh.raw(4), message.control_id))
 
-    def list_refusal(self, raw: bytes, refused: Hl7Refused) -> None:
-        """Put a refusal, without the message, where an administrator sees it; the same one only once."""
-        said = {"reason": refused.reason, "place": refused.place, "message": refused.message}
+    def list_refusal(self, refused: Hl7Refused) -> None:
+        """Put a refusal where an administrator sees it: one a day for each reason and field, and nothing of a message.
+
+        The hospital is told each time; a flood of bad messages must not crowd good ones out of the spool.
+        """
+        place = _ORDINAL.sub("", refused.place)
+        day = from_us(self._clock.now_us()).astimezone(BEIJING).date().isoformat()
+        said = {"reason": refused.reason, "place": place, "message": refused.message}
         try:
-            self.spool.put(f"refused/{hashlib.sha256(raw).hexdigest()}/{refused.reason}", _REFUSED + _json(said))
+            self.spool.put(f"refused/{day}/{refused.reason}/{place}", _REFUSED + _json(said))
         except (SpoolFull, OSError):
             return  # The hospital is told no all the same
 
