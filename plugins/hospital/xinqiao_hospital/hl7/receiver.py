@@ -88,7 +88,7 @@ class Receiver:
     def items(self, cursor: str) -> Iterator[ReadResponse]:
         """What the core does not have yet, oldest first; a cursor that comes back removes what it covers."""
         self.spool.settle(cursor)
-        for item in self.spool.pending():
+        for item in self.spool.each():
             response = self._refusal(item) if item.data[:1] == _REFUSED else self._news(item.data[1:])
             response.cursor = self.spool.mark(item.number)
             yield response
