@@ -269,7 +269,7 @@ def _urls(request: pytest.FixtureRequest, kind: str) -> Iterator[tuple[str | Non
 @contextmanager
 def _town(
     request: pytest.FixtureRequest, folder: Path, kind: str, *, listen: bool, work: bool = False,
-    change: Callable[[dict[str, Any]], None] = lambda settings: None,
+    change: Callable[[dict[str, Any]], None] = lambda settings: None, host: AdapterHost | None = None,
 ) -> Iterator[Town]:  # fmt: skip
     def mine(settings: dict[str, Any]) -> None:
         settings["partners"] |= _more_partners()
@@ -283,7 +283,7 @@ def _town(
     with _urls(request, kind) as (url, keys_url):
         config = make_deployment(folder, EXAMPLE, url=url, keys_url=keys_url, change=mine)
         clock, recorder = ManualClock(START), Recorder()
-        gate = TemporaryGateway(config, host=recorder.kinds(folder), clock=clock)
+        gate = TemporaryGateway(config, host=host or recorder.kinds(folder), clock=clock)
         gate.start(listen=listen, work=work)
         try:
             yield Town(gate, clock, recorder)

@@ -223,6 +223,24 @@ def test_the_breaker_spares_a_partner_that_is_down_and_finds_out_when_it_is_back
     assert handle.state == gateway.AGENCY_STATE_READY
 
 
+def test_what_was_pushed_is_read_while_the_partner_is_down_and_says_nothing_about_it(world: World) -> None:
+    [handle] = world.start("a", breaker_failures=2, breaker_reset_s=60)
+    partner = world.partners["a"]
+    partner.reads_spool_only = True  # type: ignore[attr-defined]
+
+    def down(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
+        raise PartnerUnavailable("no route")
+
+    partner.on_deliver = down
+    for _ in range(2):
+        with pytest.raises(PartnerUnavailable):
+            handle.deliver(referral())
+        assert len(list(handle.read(""))) == 1
+    assert handle.state == gateway.AGENCY_STATE_RETRYING
+    with pytest.raises(PartnerUnavailable, match="left alone"):
+        handle.deliver(referral())
+
+
 def test_a_refusal_or_a_rejected_record_is_an_answer_and_keeps_the_breaker_closed(world: World) -> None:
     [handle] = world.start("a", breaker_failures=1)
 

@@ -24,6 +24,16 @@ def test_a_repeat_is_the_same_and_other_content_is_noticed_before_and_after_it_i
     assert (again.put("id 1", b"a"), again.put("id 1", b"b"), again.pending()) == ("same", "other", [])
 
 
+def test_one_at_a_time_leaves_out_what_is_done_meanwhile(tmp_path: Path) -> None:
+    inbox = Spool(tmp_path)
+    for number in range(3):
+        inbox.put(f"id {number}", str(number).encode())
+    each = inbox.each()
+    assert next(each).data == b"0"
+    inbox.settle(inbox.mark(2))
+    assert [item.data for item in each] == [b"2"]
+
+
 def test_content_is_gone_from_the_folder_once_it_is_done(tmp_path: Path) -> None:
     inbox = Spool(tmp_path)
     inbox.put("欧阳小雨", "中度抑郁发作".encode())

@@ -20,7 +20,7 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Listener, Recipient, Source
+from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Listener, Recipient, Source, SpoolOnly
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
@@ -48,6 +48,9 @@ _ADAPTER_SHARE: Final = 0.9
 
 _OWN_REASONS: Final = ("ADAPTER/", "EGRESS/")
 """Refusals of this side: they say nothing about the partner."""
+
+_NO_TICKET: Final = -1
+"""Says nothing to the breaker: what is read was pushed, the partner is not asked."""
 
 _STOP_WAIT_S: Final = 1.0
 _BUSY_RETRY_S: Final = 1.0
@@ -215,7 +218,7 @@ class AgencyHandle:
             raise _cannot(self.agency, "read")
         if self._deaf:
             self.listen()
-        ticket = self._admit(crisis=False)
+        ticket = _NO_TICKET if isinstance(adapter, SpoolOnly) else self._admit(crisis=False)
         stream = Stream(lambda: adapter.read(cursor))
         job = self._start(stream.run, ticket, crisis=False)
         failure: AdapterError | None = None

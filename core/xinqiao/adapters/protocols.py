@@ -106,6 +106,15 @@ class Listener(Protocol):
 
 
 @runtime_checkable
+class SpoolOnly(Protocol):
+    """A Source whose ``read`` brings what was pushed and asks nobody: it goes on while the partner cannot be reached,
+    and its success says nothing about that.
+    """
+
+    reads_spool_only: bool
+
+
+@runtime_checkable
 class Exchanger(Protocol):
     """An adapter that takes monthly packages."""
 

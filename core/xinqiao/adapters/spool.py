@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -92,6 +92,17 @@ class Spool:
         with self._lock:
             wanted = sorted(self._files.items())
             return [Item(number, key, self._path(number, key).read_bytes()) for number, (key, _) in wanted]
+
+    def each(self) -> Iterator[Item]:
+        """As ``pending``, but one in memory at a time; what is done meanwhile is left out."""
+        with self._lock:
+            wanted = [(number, key) for number, (key, _) in sorted(self._files.items())]
+        for number, key in wanted:
+            try:
+                data = self._path(number, key).read_bytes()
+            except FileNotFoundError:
+                continue
+            yield Item(number, key, data)
 
     def done(self, key: str) -> None:
         """The core has the item of ``Item.key``: its content goes, its hashes stay. Harmless when there is none."""

@@ -16,11 +16,12 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 )
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao_hospital.drill import is_drill
 from xinqiao_hospital.hl7.client import MllpClient
 from xinqiao_hospital.hl7.message import Message
 from xinqiao_hospital.hl7.mllp import Listener
 from xinqiao_hospital.hl7.receiver import Receiver, check_header
-from xinqiao_hospital.hl7.referral import control_id, is_drill, referral_message, update_message
+from xinqiao_hospital.hl7.referral import control_id, referral_message, update_message
 from xinqiao_hospital.hl7.refused import Hl7Refused
 from xinqiao_hospital.hl7.settings import Hl7Settings
 from xinqiao_hospital.hl7.structure import check_structure
@@ -30,6 +31,8 @@ _CHECK_TIMEOUT_S = 10.0
 
 class Hl7Hospital:
     """A Recipient, Source and Listener over MLLP; monthly packages go where ``packages`` takes them, over HTTPS."""
+
+    reads_spool_only = True
 
     def __init__(
         self,
@@ -124,7 +127,7 @@ class Hl7Hospital:
             self.receiver.keep(answer, raw, self.receiver.told(answer))
             number = answer.one("RF1").component(11)
         except Hl7Refused as e:
-            self.receiver.list_refusal(raw, e)
+            self.receiver.list_refusal(e)
             return ""
         except (SpoolFull, OSError):
             # A repeat brings the same answer again; without one, what it told would be lost.

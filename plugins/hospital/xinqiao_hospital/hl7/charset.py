@@ -41,13 +41,12 @@ def decode(raw: bytes, agreed: str) -> tuple[str, str]:
     """The text and its character set. Raises Hl7Refused (AR/ENCODING) where declaration and bytes disagree."""
     data = raw.removeprefix(BOM)
     charset = _charset(data, agreed)
-    try:
-        text = data.decode(charset)
-    except UnicodeDecodeError as e:
-        raise _refused(f"the bytes are not {charset}", f"byte {e.start + len(raw) - len(data)}") from None
     if charset == GB_18030 and _is_chinese_utf_8(data):
         raise _refused("GB 18030 is declared or agreed, the bytes are UTF-8; correct MSH-18", "MSH-18")
-    return text, charset
+    try:
+        return data.decode(charset), charset
+    except UnicodeDecodeError as e:
+        raise _refused(f"the bytes are not {charset}", f"byte {e.start + len(raw) - len(data)}") from None
 
 
 def _charset(data: bytes, agreed: str) -> str:

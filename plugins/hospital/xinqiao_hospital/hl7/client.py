@@ -10,7 +10,7 @@ from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavail
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao_hospital.hl7.ack import Verdict, verdict
 from xinqiao_hospital.hl7.message import Message, parse
-from xinqiao_hospital.hl7.mllp import Closed, FrameReader, Limits, framed
+from xinqiao_hospital.hl7.mllp import Closed, FrameReader, framed
 from xinqiao_hospital.hl7.refused import Hl7Refused
 from xinqiao_hospital.hl7.settings import Hl7Settings
 
@@ -48,21 +48,17 @@ class MllpClient:
             try:
                 peer.settimeout(max(deadline - time.monotonic(), 0.001))
                 peer.sendall(framed(body))
-                return self._answer(FrameReader(peer, self._waiting(deadline), self._stopping), control_id, deadline)
+                return self._answer(FrameReader(peer, self._settings.limits, self._stopping), control_id, deadline)
             except OSError as e:
                 raise self._unavailable(f"connection failed ({type(e).__name__})") from None
 
     def _connect(self, timeout_s: float) -> socket.socket:
         return self._sockets.connect(self._settings.endpoint, timeout_s, self._tls)
 
-    def _waiting(self, deadline: float) -> Limits:
-        left = max(deadline - time.monotonic(), 0.001)
-        return Limits(self._settings.max_bytes, min(left, self._settings.frame_seconds), left)
-
     def _answer(self, reader: FrameReader, control_id: str, deadline: float) -> tuple[Message, bytes]:
         while time.monotonic() < deadline:
             try:
-                raw = reader.read()
+                raw = reader.read(deadline)
                 answer = parse(raw, self._settings.encoding)
                 if not answer.all("MSA"):
                     continue  # A message of its own on our connection: it is not answered, the hospital will repeat it

@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
+from xinqiao_hospital.hl7.charset import BOM
 from xinqiao_hospital.hl7.message import Message, parse
-from xinqiao_hospital.hl7.mllp import START
 from xinqiao_hospital.hl7.receiver import TAKEN, check_header
 from xinqiao_hospital.hl7.refused import Hl7Refused
 from xinqiao_hospital.hl7.settings import Hl7Settings
@@ -17,6 +17,7 @@ from xinqiao_hospital.hl7.updates import news, referral_in
 
 MAX_FILE: Final = 64 * 1024 * 1024
 _BETWEEN = re.compile(rb"[\r\n](?=MSH\|)|\x1c\r?\n?")
+_BATCH = (b"FHS|", b"BHS|")
 _FRAME = b"\x0b\x1c\r\n \t"
 
 
@@ -43,12 +44,13 @@ class Hl7Reader:
         if len(data) > MAX_FILE:
             yield Refused("DATA/TOO_LARGE", "file", f"a file has at most {MAX_FILE} bytes")
             return
-        messages = [part for part in _BETWEEN.split(data) if part.strip(_FRAME)]
+        parts = [part.strip(_FRAME).removeprefix(BOM) for part in _BETWEEN.split(data)]
+        messages = [part for part in parts if part and not part.startswith(_BATCH)]
         if not messages:
             yield Refused("DATA/EMPTY", "file", "the file holds no message")
         for number, raw in enumerate(messages, start=1):
             where = f"message {number}" if len(messages) > 1 else ""
-            yield _item(raw.lstrip(START), chosen, where)
+            yield _item(raw, chosen, where)
 
 
 def hl7_settings(settings: Any) -> Hl7Settings:

@@ -177,7 +177,10 @@ def parse(raw: bytes, agreed: str) -> Message:
         # MSH-1 is the separator itself, so that MSH-2 is the second as HL7 counts.
         fields = [name, "|", *fields[1:]] if name == "MSH" else fields
         segments.append(Segment(name, seen[name], tuple(fields), charset))
-    return Message(tuple(segments), charset, ignored)
+    message = Message(tuple(segments), charset, ignored)
+    for number in (9, 10, 11, 12):
+        message.header.repetitions(number)  # whoever answers must be able to say what was answered
+    return message
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import math
 import selectors
 import socket
 import ssl
@@ -52,13 +53,16 @@ class FrameReader:
         self._stopping = stopping or threading.Event()
         self._buffer = bytearray()
 
-    def read(self) -> bytes:
-        """The next message. Raises Closed, or Hl7Refused (AR/FRAME) after which the connection is of no use."""
-        silent_until = time.monotonic() + self._limits.idle_seconds
+    def read(self, until: float = math.inf) -> bytes:
+        """The next message, ``until`` (monotonic) at the latest.
+
+        Raises Closed, or Hl7Refused (AR/FRAME) after which the connection is of no use.
+        """
+        silent_until = min(until, time.monotonic() + self._limits.idle_seconds)
         while not self._buffer.lstrip(b"\r\n"):
             self._buffer.clear()
             self._receive(silent_until, between=True)
-        frame_until = time.monotonic() + self._limits.frame_seconds
+        frame_until = min(until, time.monotonic() + self._limits.frame_seconds)
         # A few systems put a line end between frames; anything else means that the two sides are out of step.
         del self._buffer[: len(self._buffer) - len(self._buffer.lstrip(b"\r\n"))]
         if not self._buffer.startswith(START):

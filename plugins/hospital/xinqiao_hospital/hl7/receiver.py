@@ -9,7 +9,7 @@ from typing import Final
 
 from xinqiao.adapters.spool import Item, Spool, SpoolFull
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
-from xinqiao.contract.clock import Clock
+from xinqiao.contract.clock import BEIJING, Clock, from_us
 from xinqiao_hospital.hl7.ack import Party, acknowledgment, header
 from xinqiao_hospital.hl7.charset import declaration
 from xinqiao_hospital.hl7.message import Message, parse, written
@@ -22,6 +22,9 @@ TAKEN: Final = (("RRI", "I12"), ("RRI", "I13"), ("RRI", "I14"), ("ORU", "R01"))
 _MESSAGE: Final = b"M"
 _REFUSED: Final = b"R"
 _MSH_9 = re.compile(r"[A-Z]{3}(\^[A-Z0-9]{3}){0,1}(\^[A-Z0-9_]{3,10})?", re.ASCII)
+_ENHANCED: Final = ("AL", "ER", "SU")
+"""MSH-15: the sender counts on a commit acknowledgment (CA, CE, CR), which is what ours are: kept, not yet judged."""
+_ORDINAL = re.compile(r"\[[0-9]+\]| [0-9]+$", re.ASCII)
 _CONTROL = re.compile(r"[!-~]{1,199}", re.ASCII)
 
 
@@ -46,7 +49,7 @@ class Receiver:
             found = self.told(message)
             self.keep(message, raw, found)
         except Hl7Refused as e:
-            self.list_refusal(raw, e)
+            self.list_refusal(e)
             return self._reply(e.code, message, raw, [e])
         except (SpoolFull, OSError):
             full = Hl7Refused("AE", "BUSY", "the message could not be kept; send it again later", "MSH")
@@ -55,7 +58,7 @@ class Receiver:
 
     def refuse(self, refused: Hl7Refused) -> bytes:
         """The acknowledgment of a frame that held no message."""
-        self.list_refusal(refused.place.encode() + refused.reason.encode(), refused)
+        self.list_refusal(refused)
         return self._reply(refused.code, None, b"", [refused])
 
     def checked(self, raw: bytes) -> Message:
@@ -85,7 +88,7 @@ class Receiver:
     def items(self, cursor: str) -> Iterator[ReadResponse]:
         """What the core does not have yet, oldest first; a cursor that comes back removes what it covers."""
         self.spool.settle(cursor)
-        for item in self.spool.pending():
+        for item in self.spool.each():
             response = self._refusal(item) if item.data[:1] == _REFUSED else self._news(item.data[1:])
             response.cursor = self.spool.mark(item.number)
             yield response
@@ -117,16 +120,23 @@ class Receiver:
         msh = message.header
         return "|".join((msh.raw(3), msh.raw(4), message.control_id))
 
-    def list_refusal(self, raw: bytes, refused: Hl7Refused) -> None:
-        """Put a refusal, without the message, where an administrator sees it; the same one only once."""
-        said = {"reason": refused.reason, "place": refused.place, "message": refused.message}
+    def list_refusal(self, refused: Hl7Refused) -> None:
+        """Put a refusal where an administrator sees it: one a day for each reason and field, and nothing of a message.
+
+        The hospital is told each time; a flood of bad messages must not crowd good ones out of the spool.
+        """
+        place = _ORDINAL.sub("", refused.place)
+        day = from_us(self._clock.now_us()).astimezone(BEIJING).date().isoformat()
+        said = {"reason": refused.reason, "place": place, "message": refused.message}
         try:
-            self.spool.put(f"refused/{hashlib.sha256(raw).hexdigest()}/{refused.reason}", _REFUSED + _json(said))
+            self.spool.put(f"refused/{day}/{refused.reason}/{place}", _REFUSED + _json(said))
         except (SpoolFull, OSError):
             return  # The hospital is told no all the same
 
     def _reply(self, code: str, message: Message | None, raw: bytes, said: list[Hl7Refused]) -> bytes:
         msh = message.header if message is not None else None
+        if msh is not None and msh.raw(15) in _ENHANCED:
+            code = f"C{code[1]}"
         there = Party(*(_plain(msh.raw(n)) for n in (3, 4))) if msh is not None else self._settings.there
         control = message.control_id if message is not None else control_id_of(raw)
         own = hashlib.sha256(raw + code.encode()).hexdigest()[:20].upper()

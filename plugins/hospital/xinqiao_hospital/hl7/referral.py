@@ -9,11 +9,11 @@ import hashlib
 from typing import Final
 
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage, Urgency
 from xinqiao.contract.clock import from_us
 from xinqiao.contract.referral_codes import EQUIVALENTS, RF1_PRIORITY
+from xinqiao_hospital import drill as drills
 from xinqiao_hospital.hl7.ack import LOCAL, header
 from xinqiao_hospital.hl7.charset import declaration
 from xinqiao_hospital.hl7.message import composite, escape, segment, stamp, written
@@ -25,7 +25,7 @@ AUTHORITY: Final = "XINQIAO"
 REFERRALS: Final = "referrals/"
 STUDENTS: Final = "students/"
 _SEX: Final = {Sex.SEX_MALE: "M", Sex.SEX_FEMALE: "F"}
-_DRILL: Final = "演练 DRILL 演练 DRILL：这不是真实个案，无人处于危险中。This is an exercise, nobody is in danger."
+_MARK: Final = "【演练 DRILL】"
 
 
 def control_id(request_id: str) -> str:
@@ -43,14 +43,14 @@ def referral_message(package: ReferralPackage, request_id: str, settings: Hl7Set
         _header("I12", request_id, _created(referral), settings),
         _rf1(referral, "P"),
         *_providers(referral, package.sender_title),
-        _pid(student),
+        _pid(student, drill=drill),
         *[_nk1(n, guardian) for n, guardian in enumerate(_told_guardians(student), start=1)],
     ]
     facts = Observations(referral.name.removeprefix(REFERRALS), AUTHORITY)
     _facts(facts, package, drill=drill)
     lines += facts.lines
     lines += assessments(package.assessments, facts)
-    lines += _notes([_DRILL] if drill else [], referral, student)
+    lines += _notes([drills.TEXT] if drill else [], referral, student)
     if drill:
         lines.append(segment("ZXQ", {1: "DRILL", 2: "演练"}))
     return written(lines, settings.encoding)
@@ -68,23 +68,17 @@ def update_message(referral: Referral, request_id: str, settings: Hl7Settings, *
         trigger, status = told.trigger, told.status
     us = referral.history[-1].time_us if referral.history and referral.history[-1].time_us else _created(referral)
     rf1 = EQUIVALENTS[referral.state].rf1 or status.rf1
-    notes = [*([_DRILL] if drill else []), *([referral.state_reason] if referral.state_reason else [])]
+    notes = [*([drills.TEXT] if drill else []), *([referral.state_reason] if referral.state_reason else [])]
     lines = [
         _header(trigger, request_id, us, settings),
         _rf1(referral, rf1, composite(rf1, tables().rf1_text[rf1], "HL70283", status.word, status.text, LOCAL)),
         *_providers(referral, ""),
-        _pid(Student(name=referral.student)),
+        _pid(Student(name=referral.student), drill=drill),
         *[segment("NTE", {1: str(n), 3: escape(note)}) for n, note in enumerate(notes, start=1)],
     ]
     if drill:
         lines.append(segment("ZXQ", {1: "DRILL", 2: "演练"}))
     return written(lines, settings.encoding)
-
-
-def is_drill(request: DeliverRequest) -> bool:
-    """Whether the record is of a drill, wherever the contract says so."""
-    body = request.referral if request.WhichOneof("body") == "referral" else request.referral_update
-    return any(getattr(message, "drill", False) for message in (request, body, getattr(body, "referral", None)))
 
 
 def _created(referral: Referral) -> int:
@@ -143,15 +137,16 @@ def _providers(referral: Referral, title: str) -> list[str]:
     ]
 
 
-def _pid(student: Student) -> str:
+def _pid(student: Student, *, drill: bool) -> str:
     named = bool(student.family_name or student.given_name)
+    family = f"{_MARK}{student.family_name}" if drill else student.family_name
     return segment(
         "PID",
         {
             1: "1",
             3: composite(student.name.removeprefix(STUDENTS), "", "", AUTHORITY, "PI"),
             # PID-5 may not be empty; type U says that the name is not told.
-            5: composite(student.family_name, student.given_name, "", "", "", "", "L" if named else "U"),
+            5: composite(family, student.given_name, "", "", "", "", "L" if named else "U"),
             7: student.birth_date.replace("-", ""),
             8: _SEX.get(student.sex, ""),
             13: _phone(student.phone),
@@ -180,7 +175,7 @@ def _facts(facts: Observations, package: ReferralPackage, *, drill: bool) -> Non
     referral, consent, basis = package.referral, package.consent, package.basis
     facts.panel("referral", "转介信息", LOCAL, "")
     if drill:
-        facts.text("drill", "演练 DRILL", LOCAL, _DRILL)
+        facts.text("drill", "演练 DRILL", LOCAL, drills.TEXT)
     name = Tier.Name(referral.tier).removeprefix("TIER_")
     if name in tables().tiers:
         facts.coded("tier", "预警等级", LOCAL, composite(name.lower(), tables().tiers[name], LOCAL))
