@@ -113,7 +113,8 @@ def test_a_span_that_reaches_into_a_guessed_year_says_so():
 
 
 @pytest.mark.parametrize(
-    "hours", [(), ((time(12), time(8)),), ((time(8), time(12)), (time(11), time(17))), ((time(8), time()), (time(9), time(10)))]
+    "hours",
+    [(), ((time(12), time(8)),), ((time(8), time(12)), (time(11), time(17))), ((time(8), time()), (time(9), time(10)))],
 )
 def test_office_hours_that_make_no_sense_are_refused(hours):
     with pytest.raises(ValueError):
