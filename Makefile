@@ -75,6 +75,7 @@ check:
 # After a change of dependencies: new pinned, hashed, host-free requirement files.
 requirements: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
+	  plugins/hospital/pyproject.toml plugins/school/pyproject.toml --no-emit-package xinqiao \
 	  --extra postgresql --group build -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
 	  --group dev --group build -c requirements.txt -o requirements-dev.txt

@@ -15,17 +15,17 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from pydantic import BaseModel
 from sqlalchemy import create_engine, make_url
-
-from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
-from xinqiao.adapters.host import AdapterHost
-from xinqiao.adapters.manifest import load_manifest
-from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse
 from xinqiao.api.casefile.v1 import casefile_pb2 as case
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case_rpc
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr_rpc
+
+from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.adapters.manifest import load_manifest
+from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables
@@ -291,7 +291,8 @@ def _urls(request: pytest.FixtureRequest, kind: str) -> Iterator[tuple[str | Non
 @contextmanager
 def _town(
     request: pytest.FixtureRequest, folder: Path, kind: str, *, listen: bool, work: bool = False,
-    change: Callable[[dict[str, Any]], None] = lambda settings: None, reports: bool = False, **expected: str,
+    change: Callable[[dict[str, Any]], None] = lambda settings: None, host: AdapterHost | None = None,
+    reports: bool = False, **expected: str,
 ) -> Iterator[Town]:  # fmt: skip
     def mine(settings: dict[str, Any]) -> None:
         settings["partners"] |= _more_partners()
@@ -307,7 +308,7 @@ def _town(
     with _urls(request, kind) as (url, keys_url):
         config = make_deployment(folder, EXAMPLE, url=url, keys_url=keys_url, change=mine)
         clock, recorder = ManualClock(START), Recorder()
-        gate = TemporaryGateway(config, host=recorder.kinds(folder), clock=clock)
+        gate = TemporaryGateway(config, host=host or recorder.kinds(folder), clock=clock)
         gate.start(listen=listen, work=work)
         try:
             yield Town(gate, clock, recorder)

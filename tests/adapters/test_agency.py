@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-
-from xinqiao.adapters.agency import AgencyHandle, AgencySpec
-from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
-from xinqiao.adapters.host import AdapterHost
-from xinqiao.adapters.manifest import Manifest, load_manifest
-from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.api.adapter.v1 import adapter_service_pb2 as adapter
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.exchange_pb2 import Package
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
+
+from xinqiao.adapters.agency import AgencyHandle, AgencySpec
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.adapters.manifest import Manifest, load_manifest
+from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.contract.clock import ManualClock
 
 ITEM = adapter.ReadResponse(cursor="1", referral=adapter.ReferralUpdate(source="s"))
@@ -221,6 +221,24 @@ def test_the_breaker_spares_a_partner_that_is_down_and_finds_out_when_it_is_back
     world.clock.advance(timedelta(seconds=60))
     assert handle.deliver(referral()).receipt == "back"
     assert handle.state == gateway.AGENCY_STATE_READY
+
+
+def test_what_was_pushed_is_read_while_the_partner_is_down_and_says_nothing_about_it(world: World) -> None:
+    [handle] = world.start("a", breaker_failures=2, breaker_reset_s=60)
+    partner = world.partners["a"]
+    partner.reads_spool_only = True  # type: ignore[attr-defined]
+
+    def down(_: adapter.DeliverRequest) -> adapter.DeliverResponse:
+        raise PartnerUnavailable("no route")
+
+    partner.on_deliver = down
+    for _ in range(2):
+        with pytest.raises(PartnerUnavailable):
+            handle.deliver(referral())
+        assert len(list(handle.read(""))) == 1
+    assert handle.state == gateway.AGENCY_STATE_RETRYING
+    with pytest.raises(PartnerUnavailable, match="left alone"):
+        handle.deliver(referral())
 
 
 def test_a_refusal_or_a_rejected_record_is_an_answer_and_keeps_the_breaker_closed(world: World) -> None:

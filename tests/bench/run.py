@@ -18,6 +18,7 @@ from pathlib import Path
 
 import bulk
 import deployment
+import hospital
 import redlane
 import startup
 from load import Client, Load
@@ -176,9 +177,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns each side takes (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (default 2)")
     parser.add_argument("--cases", type=int, default=150, help="red cases, idle and beside the load (default 150)")
-    parser.add_argument("--only", choices=("submit", "upload", "red", "start"), help="one part alone")
+    parser.add_argument("--only", choices=("submit", "upload", "red", "start", "fhir"), help="one part alone")
     options = parser.parse_args()
     results: list[Result] = []
+    if options.only in (None, "fhir"):
+        results += [Result(*line) for line in hospital.lines(options.rounds)]
+    if options.only == "fhir":
+        show(results)
+        return
     with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
         folder = Path(name)
         deployment.create(folder)

@@ -15,9 +15,10 @@ from xinqiao.cli.texts import TABLE, Texts, choose
 from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
-    "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "exchange list",
-    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings",
-    "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due", "triage check", "triage shadow",
+    "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "adapters read",
+    "exchange list", "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify",
+    "holdings", "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due",
+    "triage check", "triage shadow",
 )  # fmt: skip
 HEAVY = {
     "alembic",

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -20,7 +20,7 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Recipient, Source
+from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Listener, Recipient, Source, SpoolOnly
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
@@ -48,6 +48,9 @@ _ADAPTER_SHARE: Final = 0.9
 
 _OWN_REASONS: Final = ("ADAPTER/", "EGRESS/")
 """Refusals of this side: they say nothing about the partner."""
+
+_NO_TICKET: Final = -1
+"""Says nothing to the breaker: what is read was pushed, the partner is not asked."""
 
 _STOP_WAIT_S: Final = 1.0
 _BUSY_RETRY_S: Final = 1.0
@@ -105,6 +108,7 @@ class AgencyHandle:
         self._refused = ""
         self._paused = False
         self._closed = False
+        self._deaf = ""
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -117,7 +121,7 @@ class AgencyHandle:
             return AGENCY_STATE_FAILED
         if self._paused:
             return AGENCY_STATE_MAINTENANCE
-        return AGENCY_STATE_RETRYING if self._breaker.in_a_row else AGENCY_STATE_READY
+        return AGENCY_STATE_RETRYING if self._breaker.in_a_row or self._deaf else AGENCY_STATE_READY
 
     @property
     def message(self) -> str:
@@ -129,6 +133,8 @@ class AgencyHandle:
                 return self._failure if self._adapter is None else f"{self.workers.hung} calls hang in the adapter"
             case state if state == AGENCY_STATE_MAINTENANCE:
                 return "paused by an administrator"
+            case state if state == AGENCY_STATE_RETRYING and not self._breaker.in_a_row:
+                return f"does not listen, tried again at the next look: {self._deaf}"
             case state if state == AGENCY_STATE_RETRYING:
                 wait = f"; next probe in {self._breaker.wait_s():.0f} s" if self._breaker.position == "open" else ""
                 return f"no answer to {self._breaker.in_a_row} calls in a row{wait}"
@@ -183,7 +189,7 @@ class AgencyHandle:
             job = self.workers.submit(lambda: adapter.capacity(own, wait_s * _ADAPTER_SHARE), crisis=False)
             if not job.wait(wait_s) and self.workers.abandon(job):
                 return None
-            answer = cast(object, job.result())
+            answer: object = job.result()
         except (Busy, AdapterError):
             return None
         except (Exception, SystemExit) as error:
@@ -213,7 +219,9 @@ class AgencyHandle:
         adapter = self._gate("read", crisis=False)
         if not isinstance(adapter, Source):
             raise _cannot(self.agency, "read")
-        ticket = self._admit(crisis=False)
+        if self._deaf:
+            self.listen()
+        ticket = _NO_TICKET if isinstance(adapter, SpoolOnly) else self._admit(crisis=False)
         stream = Stream(lambda: adapter.read(cursor))
         job = self._start(stream.run, ticket, crisis=False)
         failure: AdapterError | None = None
@@ -253,6 +261,22 @@ class AgencyHandle:
         """The adapter was made: the agency works."""
         self._adapter = adapter
         self._failure = ""
+
+    def listen(self) -> None:
+        """Open the adapter's listener, if it has one. Never raises: without it the adapter still delivers and polls."""
+        adapter = self._adapter
+        if self.manifest is None or "listen" not in self.manifest.capabilities or not isinstance(adapter, Listener):
+            return
+        before = self._deaf
+        try:
+            self.run_with_deadline(adapter.listen)
+            self._deaf = ""
+        except AdapterError as e:
+            self._deaf = e.message
+        except (Exception, SystemExit) as e:
+            self._deaf = f"look for {broken(self.agency, 'listen', e)} in the log"
+        if self._deaf and self._deaf != before:
+            _LOG.error("agency %s does not listen: %s", self.agency, self._deaf)
 
     def failed(self, why: str) -> None:
         """The adapter could not be made; ``why`` is shown to the operator."""

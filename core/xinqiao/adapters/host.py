@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from xinqiao.adapters import hookspecs
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
+from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.manifest import Manifest, manifest_of
 from xinqiao.adapters.protocols import (
     Adapter,
@@ -20,9 +21,11 @@ from xinqiao.adapters.protocols import (
     AgencyContext,
     CapacityAware,
     Exchanger,
+    Listener,
     Recipient,
     Source,
 )
+from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
 from xinqiao.config.problems import ConfigError, render_key
@@ -37,7 +40,13 @@ GROUP: Final = "xinqiao"
 
 _CLOSE_S: Final = 5.0
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-_ROLES: Final = (("capacity", CapacityAware), ("deliver", Recipient), ("read", Source), ("exchange", Exchanger))
+_ROLES: Final = (
+    ("capacity", CapacityAware),
+    ("deliver", Recipient),
+    ("read", Source),
+    ("exchange", Exchanger),
+    ("listen", Listener),
+)
 
 
 def installed_entry_points() -> Iterable[metadata.EntryPoint]:
@@ -116,8 +125,11 @@ class AdapterHost:
         deployment: str,
         folder: Path,
         clock: Clock | None = None,
+        listen: bool = False,
     ) -> Mapping[str, AgencyHandle]:
         """Make the adapter of each agency; ``folder`` gets one private folder an agency.
+
+        With ``listen`` those that can be pushed to open their listeners: the gateway does, a command beside it must not.
 
         Never raises for one agency: it is FAILED and its ``message`` says why, the others start. Call it once.
         Raises AdapterConfigError when a key is not its spec's id.
@@ -129,6 +141,8 @@ class AdapterHost:
             self._agencies[key] = handle
             if handle.state != AGENCY_STATE_DISABLED:
                 self._start_one(handle, spec, deployment, folder / key)
+                if listen:
+                    handle.listen()
         return self._agencies
 
     def close(self) -> None:
@@ -153,9 +167,13 @@ class AdapterHost:
             why = self.failures.get(spec.kind, "no such plugin is installed and listed")
             raise AdapterConfigError(f"plugin {spec.kind}: {why}")
         settings = _settings(kind, spec.settings)
-        transport = HttpTransport(kind.hosts(settings))
+        hosts = kind.hosts(settings)
+        transport, listening, sockets = HttpTransport(hosts), Listening(kind.listens(settings)), SocketTransport(hosts)
+        if listening.allowed and "listen" not in self.manifests[spec.kind].capabilities:
+            raise AdapterConfigError(f"plugin {spec.kind} would listen, its manifest does not declare it")
         _make_folder(folder)
-        adapter = kind.create(settings, AgencyContext(spec.agency, dict(spec.names), deployment, transport, folder))
+        context = AgencyContext(spec.agency, dict(spec.names), deployment, transport, folder, listening, sockets)
+        adapter = kind.create(settings, context)
         for action, role in _ROLES:
             if action in self.manifests[spec.kind].capabilities and not isinstance(adapter, role):
                 raise AdapterConfigError(f"plugin {spec.kind} declares {action}, its adapter has no such method")
@@ -232,8 +250,8 @@ def _the_kind(offered: object, name: str) -> AdapterKind:
     settings = cast(object, kind.settings)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         raise _LoadError("its kind's settings must be a pydantic model class")
-    if not all(callable(part) for part in (kind.create, kind.hosts, kind.simulator)):
-        raise _LoadError("its kind's create, hosts and simulator must be callable")
+    if not all(callable(part) for part in (kind.create, kind.hosts, kind.simulator, kind.listens)):
+        raise _LoadError("its kind's create, hosts, listens and simulator must be callable")
     return kind
 
 

@@ -49,7 +49,7 @@ READ = tuple(name for name in _oneof(ReadResponse) if name != _REJECTED)
 CLASSES = tuple(name.removeprefix(_PREFIX) for name in FieldClass.DESCRIPTOR.values_by_name if name not in _NEVER)
 """Field classes a manifest may name. Counselling notes never leave, so nobody can declare them."""
 
-Capability = Literal["check", "capacity", "deliver", "read", "exchange"]
+Capability = Literal["check", "capacity", "deliver", "read", "exchange", "listen"]
 _Text = Annotated[str, Field(min_length=1, max_length=400), matching(r"\S(.*\S)?", "text without blanks around it")]
 _Domain = Annotated[str, matching(r"[a-z][a-z0-9_]{0,31}", "a lower-case word, the plugin's own name")]
 _Kind = Annotated[str, matching(r"[a-z][a-z0-9_]{0,31}", "a lower-case word such as hospital")]
@@ -107,6 +107,7 @@ class Manifest(Strict):
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1)]
     contracts: Contracts
     hosts: _Text
+    listens: _Text | None = None
     schedules: tuple[_Text, ...] = ()
     legal_bases: Annotated[tuple[_Text, ...], Field(min_length=1)]
     settings: _Reference | None = None
@@ -122,6 +123,10 @@ class Manifest(Strict):
             if (capability in self.capabilities) != bool(uses):
                 message = f"capability {capability} and the contracts disagree"
                 raise refusal("CONFIG/CONFLICT", message, "declare both or neither")
+        if ("listen" in self.capabilities) != (self.listens is not None):
+            raise refusal("CONFIG/CONFLICT", "capability listen and listens disagree", "declare both or neither")
+        if "listen" in self.capabilities and "read" not in self.capabilities:
+            raise refusal("CONFIG/CONFLICT", "what is pushed is brought by read", "declare read too")
         if "check" not in self.capabilities:
             raise refusal("CONFIG/MISSING", "every adapter can check", "add check to capabilities")
         return self

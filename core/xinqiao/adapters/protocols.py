@@ -1,12 +1,14 @@
 """What a plugin gives the gateway: a kind of adapter, and objects that do the work, typed by these Protocols."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
+from xinqiao.adapters.listening import Listening
+from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
@@ -22,8 +24,9 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 class AgencyContext:
     """What one configured agency's adapter gets from the gateway: names, and the transports it may use.
 
-    ``http`` reaches only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a private folder
-    for the adapter's own state. There is no store, no other agency and no key in here, on purpose.
+    ``http`` and ``sockets`` reach only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a
+    private folder for the adapter's own state. ``listening`` opens the addresses of ``AdapterKind.listens``. There is
+    no store, no other agency and no key in here, on purpose.
     """
 
     agency: str
@@ -31,6 +34,8 @@ class AgencyContext:
     deployment: str
     http: HttpTransport
     folder: Path
+    listening: Listening = field(default_factory=lambda: Listening(()))
+    sockets: SocketTransport = field(default_factory=SocketTransport)
 
 
 class Adapter(Protocol):
@@ -88,6 +93,28 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class Listener(Protocol):
+    """An adapter that its partner can push to; what comes is spooled and brought by ``read``."""
+
+    def listen(self) -> None:
+        """Open the listener, or see that it is open. Only the gateway process calls it, before each look again.
+
+        Acknowledge nothing that is not on disk (``xinqiao.adapters.spool``). ``close`` ends it.
+        Raises AdapterConfigError when the address cannot be had; the rest of the adapter goes on without.
+        """
+        ...
+
+
+@runtime_checkable
+class SpoolOnly(Protocol):
+    """A Source whose ``read`` brings what was pushed and asks nobody: it goes on while the partner cannot be reached,
+    and its success says nothing about that.
+    """
+
+    reads_spool_only: bool
+
+
+@runtime_checkable
 class Exchanger(Protocol):
     """An adapter that takes monthly packages."""
 
@@ -95,6 +122,47 @@ class Exchanger(Protocol):
         """Hand a package over; return the counter-signed receipt, or None while there is none yet.
 
         Raises PartnerUnavailable or PartnerRefused.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One item of a file that the gateway would be given: what it is and where it stands, never what it says.
+
+    ``reason`` and ``note`` name a harmless defect that was read past, such as a misspelt header; empty for none.
+    """
+
+    kind: str
+    place: str
+    reason: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One item of a file, or all of it, that the gateway would not be given: why, where and how to mend it."""
+
+    reason: str
+    place: str
+    message: str
+
+
+FileItem = Accepted | Refused
+
+
+class FileReader(Protocol):
+    """Reads a partner's file outside of any agency, exactly as the kind's adapter would, and stores nothing."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """Accepts what ``AdapterKind.settings`` accepts, with a default for everything."""
+        ...
+
+    def read_file(self, path: Path, settings: Any) -> Iterator[FileItem]:
+        """Judge the whole file, then yield its items in its order; no place, note or message holds a person's value.
+
+        Raises OSError when the file cannot be read. A RecordRejected that is raised counts as one more ``Refused``.
         """
         ...
 
@@ -121,7 +189,8 @@ class AdapterKind:
 
     ``name`` equals the folder, entry point and configuration key. ``settings`` validates the agency's settings.
     ``hosts`` names the ``host:port`` pairs the adapter may reach with given settings; anything else is refused.
-    ``simulator`` makes the partner's stand-in in a folder.
+    ``listens`` names the ``ip:port`` pairs it may listen at. ``simulator`` makes the partner's stand-in in a folder.
+    ``reader`` serves ``xinqiao adapters read``, for a kind whose partner sends files or messages.
     """
 
     name: str
@@ -129,3 +198,5 @@ class AdapterKind:
     create: Callable[[Any, AgencyContext], Adapter]
     hosts: Callable[[Any], Sequence[str]]
     simulator: Callable[[Path], Simulator]
+    listens: Callable[[Any], Sequence[str]] = lambda settings: ()
+    reader: FileReader | None = None

@@ -53,7 +53,9 @@ class HttpResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Endpoint:
+    """Where a connection goes: the parts of an address, and the address itself where it was written as one."""
+
     scheme: str
     host: str
     port: int
@@ -66,7 +68,7 @@ class _Target:
 
     @property
     def host_header(self) -> str:
-        return self.endpoint.rpartition(":")[0] if self.port == _DEFAULT_PORT[self.scheme] else self.endpoint
+        return self.endpoint.rpartition(":")[0] if self.port == _DEFAULT_PORT.get(self.scheme) else self.endpoint
 
     @property
     def local(self) -> bool:
@@ -83,7 +85,7 @@ class HttpTransport:
     """
 
     def __init__(self, allowed: Sequence[str], *, tls: ssl.SSLContext | None = None) -> None:
-        self._allowed = frozenset(_allowed_entry(entry) for entry in allowed)
+        self._allowed = frozenset(allowed_entry(entry) for entry in allowed)
         self._tls = tls
 
     @property
@@ -133,11 +135,8 @@ class HttpTransport:
             # From None: http.client and codecs quote the offending header in their messages.
             raise PartnerRefused("EGRESS/REQUEST", f"{target.endpoint}: a header is malformed") from None
 
-    def _connect(self, target: _Target, deadline: float) -> socket.socket:
-        found = [target.literal] if target.literal is not None else _resolve(target.host, target.port, deadline)
-        if not found or any(_forbidden(address, target) for address in found):
-            raise _not_allowed(f"{target.endpoint}: the name leads to an address that no partner can have")
-        raw = _connect_first(found, target.port, deadline)
+    def _connect(self, target: Endpoint, deadline: float) -> socket.socket:
+        raw = reach(target, deadline)
         if target.scheme == "http":
             return raw
         try:
@@ -147,6 +146,21 @@ class HttpTransport:
         except BaseException:
             raw.close()
             raise
+
+
+def reach(target: Endpoint, deadline: float) -> socket.socket:
+    """A TCP connection to an allowed target, by the addresses checked here. Raises OSError or PartnerRefused."""
+    found = [target.literal] if target.literal is not None else _resolve(target.host, target.port, deadline)
+    if not found or any(_forbidden(address, target) for address in found):
+        raise _not_allowed(f"{target.endpoint}: the name leads to an address that no partner can have")
+    return _connect_first(found, target.port, deadline)
+
+
+def parse_endpoint(entry: str) -> Endpoint:
+    """The parts of ``host:port``. Raises AdapterConfigError where it is not such a pair."""
+    host, _, port = allowed_entry(entry).rpartition(":")
+    literal, spelling = _host(host)
+    return Endpoint("tcp", spelling, int(port), "", literal)
 
 
 class _DeadlineSocket(io.RawIOBase):
@@ -176,7 +190,7 @@ class _DeadlineSocket(io.RawIOBase):
 
 def _roundtrip(
     raw: socket.socket,
-    target: _Target,
+    target: Endpoint,
     method: str,
     headers: Mapping[str, str],
     body: bytes | None,
@@ -196,7 +210,7 @@ def _roundtrip(
     return HttpResponse(response.status, _joined(response.getheaders()), content)
 
 
-def _read_body(response: http.client.HTTPResponse, target: _Target, max_bytes: int) -> bytes:
+def _read_body(response: http.client.HTTPResponse, target: Endpoint, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while part := response.read1(min(_CHUNK, max_bytes + 1 - size)):
@@ -217,7 +231,7 @@ def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     return headers
 
 
-def _parse(url: str) -> _Target:
+def _parse(url: str) -> Endpoint:
     found = _URL.fullmatch(url)
     if found is None or _NOT_IN_TARGET.intersection(url):
         raise _not_allowed("the address must be https://host[:port]/path without user, fragment or odd characters")
@@ -226,7 +240,7 @@ def _parse(url: str) -> _Target:
     port = int(found["port"]) if found["port"] else _DEFAULT_PORT[scheme]
     if not host or not 1 <= port <= 65535:
         raise _not_allowed("the host must be a DNS name, a dotted IPv4 or a bracketed IPv6 address, the port 1-65535")
-    return _Target(scheme, host, port, (found["path"] or "/") + (found["query"] or ""), literal)
+    return Endpoint(scheme, host, port, (found["path"] or "/") + (found["query"] or ""), literal)
 
 
 def _host(text: str) -> tuple[_Address | None, str]:
@@ -247,7 +261,8 @@ def _host(text: str) -> tuple[_Address | None, str]:
     return v4, str(v4)
 
 
-def _allowed_entry(entry: str) -> str:
+def allowed_entry(entry: str) -> str:
+    """``host:port`` in its normal spelling. Raises AdapterConfigError for anything else."""
     host, _, port = entry.rpartition(":")
     _, spelling = _host(host)
     if not spelling or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
@@ -259,7 +274,7 @@ def _endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _forbidden(address: _Address, target: _Target) -> bool:
+def _forbidden(address: _Address, target: Endpoint) -> bool:
     if address.is_multicast or address.is_unspecified or address.is_link_local:
         return True
     if isinstance(address, ipaddress.IPv4Address):

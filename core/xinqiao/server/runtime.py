@@ -196,6 +196,7 @@ class Gateway:
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
+            listen=listen,
         )  # fmt: skip
         if listen:
             self._listen(settings)

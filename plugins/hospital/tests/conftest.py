@@ -2,13 +2,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.referral.v1.referral_pb2 import ConsentEvidence, Referral, ReferralPackage, Urgency
 from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score
+
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.transport import HttpTransport
+from xinqiao.config import Secret
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.settings import HospitalSettings, hosts
 from xinqiao_hospital.simulator import HospitalSimulator
@@ -29,7 +30,11 @@ def hospital(tmp_path: Path) -> Iterator[HospitalSimulator]:
 @pytest.fixture
 def adapter_for(tmp_path: Path) -> AdapterFor:
     def make(simulator: HospitalSimulator, token: str | None = None) -> HospitalAdapter:
-        return adapter_on(HospitalSettings.model_validate({**simulator.start(), "token": token}), tmp_path)
+        secret = Secret("file", str(tmp_path / "token")) if token else None
+        if token:
+            (tmp_path / "token").touch(mode=0o600)
+            (tmp_path / "token").write_text(token)
+        return adapter_on(HospitalSettings.model_validate({**simulator.start(), "token": secret}), tmp_path)
 
     return make
 

@@ -1,16 +1,19 @@
 """What each kind of answer means, over a transport that answers as told."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, cast
 
 import pytest
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.config import Secret
 from xinqiao.contract.clock import ManualClock
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.settings import HospitalSettings, hosts
@@ -31,8 +34,9 @@ class Told:
 
 def told(status: int, headers: Mapping[str, str], body: bytes) -> tuple[HospitalAdapter, Told]:
     http = Told(status, headers, body)
-    settings = HospitalSettings.model_validate({"base_url": "https://fhir.example.cn/r4/", "token": "t0ken"})
-    context = AgencyContext("h", {}, "test", cast(HttpTransport, http), Path())
+    os.environ["XQ_TEST_TOKEN"] = "t0ken"
+    settings = HospitalSettings(base_url="https://fhir.example.cn/r4/", token=Secret("env", "XQ_TEST_TOKEN"))
+    context = AgencyContext("h", {}, "test", cast(HttpTransport, http), Path(mkdtemp(prefix="xinqiao-test-")))
     return HospitalAdapter(settings, context, ManualClock(datetime(2026, 10, 1, tzinfo=UTC))), http
 
 
@@ -124,7 +128,8 @@ def test_the_token_travels_as_bearer_and_is_not_shown(request_: DeliverRequest) 
         adapter.deliver(request_, 5)
     assert http.sent["headers"]["Authorization"] == "Bearer t0ken" and "t0ken" not in str(e.value)
     assert http.sent["headers"]["Content-Type"].startswith("application/fhir+json")
-    assert "t0ken" not in repr(HospitalSettings.model_validate({"base_url": "https://a.cn", "token": "t0ken"}))
+    with pytest.raises(ValueError, match="must not be written"):
+        HospitalSettings.model_validate({"base_url": "https://a.cn", "token": "t0ken"})
 
 
 def test_settings_name_the_hosts_they_need() -> None:

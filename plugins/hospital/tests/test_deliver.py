@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import pytest
-
-from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralChange, ReferralEvent, ReferralState
+
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.simulator import HospitalSimulator
@@ -107,13 +107,13 @@ def test_a_wrong_token_is_refused(hospital: HospitalSimulator, adapter_for: Adap
     assert adapter_for(hospital, token="right").check() == "FHIR 4.0.1"
 
 
-def test_a_refusal_names_code_and_path_and_leaves_nothing_behind(
+def test_what_fhir_does_not_allow_is_refused_with_its_place_before_it_leaves(
     hospital: HospitalSimulator, adapter_for: AdapterFor, request_: DeliverRequest
 ) -> None:
     request_.referral.student.birth_date = "2011-13-40"
     with pytest.raises(RecordRejected) as refused:
         adapter_for(hospital).deliver(request_, 5)
-    assert (refused.value.reason, refused.value.place) == ("FHIR/VALUE", "Bundle.entry[0].resource.birthDate")
+    assert (refused.value.reason, refused.value.place) == ("DATA/DATE", "Bundle.entry[0].resource.birthDate")
     assert "2011-13-40" not in str(refused.value)
     assert hospital.records.all("Patient") == hospital.records.all("Task") == []
 

@@ -4,23 +4,16 @@ import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
+from xinqiao.config import Secret
 from xinqiao.contract.clock import Clock, to_us
+from xinqiao_hospital.outcomes import error_of, later
 from xinqiao_hospital.settings import HospitalSettings
-from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_list, as_object, as_text, is_object, parse
+from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_object, is_object, parse
 
 FHIR_JSON = "application/fhir+json"
 _MAX_WAIT_S = 86_400.0
-# FHIR R4 issue-type, by what the gateway does next; any other word is not repeated to anyone.
-_LATER = frozenset({"transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"})
-_NO = frozenset({"security", "login", "unknown", "expired", "forbidden", "suppressed"})
-_RECORD = frozenset(
-    {"invalid", "structure", "required", "value", "invariant", "processing", "not-supported", "duplicate"}
-    | {"multiple-matches", "not-found", "deleted", "too-long", "code-invalid", "extension", "too-costly"}
-    | {"business-rule", "conflict"}
-)
-_PATH = re.compile(r"[A-Z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?(?:\.[A-Za-z][A-Za-z0-9]{0,63}(?:\[[0-9]{1,6}\])?){0,12}")
 _VERSION = re.compile(r"fhirversion\s*=\s*\"?([0-9.]{1,10})", re.IGNORECASE)
 
 
@@ -49,11 +42,15 @@ class FhirClient:
         answer = self._send("GET", url, None, {}, timeout_s)
         return None if answer.status in (400, 404, 405, 410, 501) else self._read(answer)
 
-    def write(self, method: str, url: str, body: bytes, timeout_s: float, *, if_match: str = "") -> Json:
+    def write(
+        self, method: str, url: str, body: bytes, timeout_s: float, *, if_match: str = "", if_none_exist: str = ""
+    ) -> Json:
         """Send a resource; the answer's JSON, empty where the server sends none."""
         headers = {"Content-Type": f"{FHIR_JSON}; charset=utf-8"}
         if if_match:
             headers["If-Match"] = if_match
+        if if_none_exist:
+            headers["If-None-Exist"] = if_none_exist
         answer = self._send(method, url, body, headers, timeout_s)
         if if_match and answer.status in (409, 412):
             raise PartnerUnavailable("the hospital changed the Task meanwhile; tried again with its new version", 1.0)
@@ -76,7 +73,7 @@ class FhirClient:
     ) -> HttpResponse:
         sent = {"Accept": FHIR_JSON, **headers}
         if self._settings.token is not None:
-            sent["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
+            sent["Authorization"] = f"Bearer {revealed(self._settings.token)}"
         return self._http.request(method, url, headers=sent, body=body, timeout_s=timeout_s)
 
     def _read(self, answer: HttpResponse) -> Parsed:
@@ -95,14 +92,10 @@ class FhirClient:
                 return parse(answer.body)
             except JsonRefused as e:
                 raise PartnerRefused(e.reason, f"the hospital's answer at {e.place}: {e.message}") from None
-        if name not in (FHIR_JSON, "application/json"):
-            raise PartnerRefused(
-                "PARTNER/NOT_FHIR", f"HTTP {answer.status} without an OperationOutcome; check base_url"
-            )
-        raise _outcome_error(answer)
+        raise error_of(answer.status, _outcome(answer))
 
     def _raise_common(self, answer: HttpResponse) -> None:
-        if answer.status in (408, 425, 429) or answer.status >= 500:
+        if later(answer.status):
             wait = self._wait(answer.headers.get("retry-after", ""))
             raise PartnerUnavailable(f"the hospital answered HTTP {answer.status}; tried again later", wait)
         if answer.status in (401, 403):
@@ -122,6 +115,14 @@ class FhirClient:
         return min(max((to_us(aware) - self._clock.now_us()) / 1_000_000, 0.0), _MAX_WAIT_S)
 
 
+def revealed(secret: Secret) -> str:
+    """The secret. Raises PartnerRefused when it is not where the settings say, or others may read it."""
+    try:
+        return secret.reveal()
+    except (LookupError, OSError):
+        raise PartnerRefused("EGRESS/SECRET", f"{secret} is empty, missing or readable by others; set it") from None
+
+
 def _whole(parsed: Parsed) -> Json:
     try:
         value: object = parsed.clean()
@@ -138,32 +139,9 @@ def _not_json(name: str) -> PartnerRefused:
     return PartnerRefused("PARTNER/CONTENT_TYPE", f"the hospital answered {said}; {hint}")
 
 
-def _outcome_error(answer: HttpResponse) -> AdapterError:
-    """What a 4xx says, by code and path only: ``diagnostics`` and ``details`` may quote the record."""
+def _outcome(answer: HttpResponse) -> Json:
+    """The OperationOutcome of a refusal, empty where the body is none."""
     try:
-        outcome = as_object(parse(answer.body).clean())
+        return as_object(parse(answer.body).clean())
     except JsonRefused:
-        outcome = {}
-    for item in as_list(outcome.get("issue")) if outcome.get("resourceType") == "OperationOutcome" else []:
-        issue = as_object(item)
-        if issue.get("severity") not in ("fatal", "error"):
-            continue
-        code = as_text(issue.get("code"))
-        word = code if code in _RECORD | _LATER | _NO else "unspecified"
-        reason = f"FHIR/{word.upper().replace('-', '_')}"
-        message = (
-            f"the hospital refused it (HTTP {answer.status}, {word}); look at the place named in the hospital's log"
-        )
-        if word in _LATER:
-            return PartnerUnavailable(message)
-        if word in _NO:
-            return PartnerRefused(reason, message)
-        return RecordRejected(reason, message, _place(issue))
-    return PartnerRefused("PARTNER/NOT_FHIR", f"HTTP {answer.status} without an OperationOutcome; check base_url")
-
-
-def _place(issue: Json) -> str:
-    for path in as_list(issue.get("expression")):
-        if _PATH.fullmatch(as_text(path)):
-            return as_text(path)
-    return "unknown"
+        return {}

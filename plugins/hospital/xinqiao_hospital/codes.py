@@ -15,6 +15,10 @@ OUTPUT = "urn:xinqiao:task-output"
 FITNESS = "urn:xinqiao:fitness"
 WAITLIST = "urn:xinqiao:business-status"
 WRITTEN = "urn:xinqiao:written-after"
+REASON = "urn:xinqiao:reason"
+DRILL = "urn:xinqiao:drill"
+CAPACITY = "urn:xinqiao:capacity"
+DECLINE_REASON = "urn:xinqiao:decline-reason"
 BUSINESS_STATUS = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 BUSINESS_STATUS_DISPLAY = {
     "2.0": "Service Request Created",

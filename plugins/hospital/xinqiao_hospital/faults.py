@@ -7,17 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from xinqiao.contract.clock import Clock, SystemClock
+
 Kind = Literal[
     "slow",
     "drop_before",
     "drop_after",
     "duplicate",
     "unavailable",
+    "nak",
     "wrong_code",
     "out_of_order",
     "html",
     "down",
     "refuse_items",
+    "entry_errors",
+    "entry_busy",
+    "conflict",
+    "precondition",
+    "throttled",
+    "stale",
+    "small_pages",
+    "push_twice",
+    "push_late",
+    "push_lost",
 ]
 
 
@@ -28,8 +41,13 @@ class FaultScript:
     ``slow`` waits ``seconds`` before it works; ``drop_before`` and ``drop_after`` break the connection before and after
     the effect; ``duplicate`` carries a write out twice and lists a Task twice; ``unavailable`` answers 503 with
     ``seconds`` as Retry-After; ``wrong_code`` answers business statuses of an unknown table; ``out_of_order`` lists a
-    page backwards; ``html`` answers a web page; ``down`` breaks every connection; ``refuse_items`` refuses ``items``
-    in the next receipt. ``times`` requests are hit, 0 means until it is told to stop.
+    page backwards; ``html`` answers a web page; ``down`` breaks every connection, for ``seconds`` where they are given
+    (days, with a clock that is set); ``refuse_items`` refuses ``items`` in the next receipt. ``entry_errors`` answers a
+    transaction with 200 and an OperationOutcome for the entries ``items``, ``entry_busy`` with 503 for them, and nothing
+    has happened; ``conflict``, ``precondition`` and ``throttled`` answer 409, 412 and 429 (``seconds`` as Retry-After);
+    ``stale`` lists Tasks as they were one version ago; ``small_pages`` lists one a page. ``push_twice`` pushes twice,
+    ``push_late`` after the next push, ``push_lost`` never. Over HL7 v2 ``nak`` answers AR, and ``unavailable`` AE with
+    "come back later". ``times`` requests are hit, 0 means until it is told to stop.
     """
 
     kind: Kind
@@ -52,16 +70,28 @@ class FaultScript:
         return [cls.from_json(item) for item in json.loads(path.read_text(encoding="utf-8"))]
 
 
+@dataclass(slots=True)
+class _Left:
+    script: FaultScript
+    times: int
+    until_us: int | None
+
+
 class Faults:
     """The scripts still to be played, first come first hit; safe to use from many threads."""
 
-    def __init__(self, scripts: Iterable[FaultScript] = ()) -> None:
+    def __init__(self, scripts: Iterable[FaultScript] = (), clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._lock = threading.Lock()
-        self._left = [[script, script.times] for script in scripts]
+        self._left: list[_Left] = []
+        for script in scripts:
+            self.add(script)
 
     def add(self, script: FaultScript) -> None:
+        lasts = script.kind == "down" and script.seconds > 0
+        until = self._clock.now_us() + int(script.seconds * 1_000_000) if lasts else None
         with self._lock:
-            self._left.append([script, script.times])
+            self._left.append(_Left(script, 0 if lasts else script.times, until))
 
     def clear(self) -> None:
         with self._lock:
@@ -70,13 +100,13 @@ class Faults:
     def take(self, *kinds: Kind) -> FaultScript | None:
         """The next script of these kinds, counted as used once; None where there is none."""
         with self._lock:
-            for entry in self._left:
-                script, left = entry
-                assert isinstance(script, FaultScript) and isinstance(left, int)
-                if script.kind in kinds:
-                    if left == 1:
+            for entry in list(self._left):
+                if entry.until_us is not None and self._clock.now_us() >= entry.until_us:
+                    self._left.remove(entry)
+                elif entry.script.kind in kinds:
+                    if entry.times == 1:
                         self._left.remove(entry)
-                    elif left > 1:
-                        entry[1] = left - 1
-                    return script
+                    elif entry.times > 1:
+                        entry.times -= 1
+                    return entry.script
         return None

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
+
+from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
-from xinqiao_hospital.states import TaskRefused, check_task, resume_of, update_of
+from xinqiao_hospital.register import Register
+from xinqiao_hospital.states import TaskRefused, check_task, other_subject, resume_of, update_of, written_after
 from xinqiao_hospital.wire import Json, Parsed, as_list, as_object, as_text
 
 _TIMEOUT_S = 30.0
@@ -75,8 +77,9 @@ class Version:
 class TaskFeed:
     """Reads Tasks by search and, where the server offers it, the versions between two looks by history."""
 
-    def __init__(self, client: FhirClient) -> None:
+    def __init__(self, client: FhirClient, register: Register | None = None) -> None:
         self._client = client
+        self._register = register
         self._cursor = ""
         self._given: dict[str, str] = {}
 
@@ -141,7 +144,7 @@ class TaskFeed:
         numbers = [version.number for version in history]
         start = numbers.index(given) + 1 if given in numbers else 0
         for index in range(start, len(history)):
-            yield from _said(history[index], history[:index])
+            yield from _said(history[index], history[:index], self._register)
 
     def _history(self, current: Version) -> list[Version]:
         if current.fault is not None or current.number == "1":
@@ -152,17 +155,20 @@ class TaskFeed:
         return [*sorted(older.values(), key=lambda v: (v.us, len(v.number), v.number)), current]
 
 
-def _said(version: Version, earlier: Sequence[Version]) -> Iterator[ReadResponse]:
+def _said(version: Version, earlier: Sequence[Version], register: Register | None) -> Iterator[ReadResponse]:
     if version.fault is not None:
         yield ReadResponse(rejected=version.fault)
         return
     before = earlier[-1] if earlier else None
-    if before is not None and _written_after(version.task) == before.number:
+    if before is not None and written_after(version.task) == before.number:
         return
     try:
         check_task(version.task)
         resumed = resume_of(version.task, before.task) if before is not None else None
         update = update_of(version.task)
+        sent = register.sent(update.referral) if register is not None and update is not None else None
+        if sent is not None and other_subject(version.task, sent.student):
+            raise TaskRefused("DATA/SUBJECT_MISMATCH", "the Task is about another student than the referral", "for")
     except TaskRefused as e:
         yield ReadResponse(
             rejected=Rejected(source=version.source, place=f"Task.{e.place}", reason=e.reason, message=e.message)
@@ -187,13 +193,6 @@ def _last_said(version: Version, earlier: Sequence[Version]) -> ReferralUpdate |
             except TaskRefused:
                 return None
     return None
-
-
-def _written_after(task: Json) -> str:
-    for tag in as_list(as_object(task.get("meta")).get("tag")):
-        if as_object(tag).get("system") == codes.WRITTEN:
-            return as_text(as_object(tag).get("code"))
-    return ""
 
 
 def _versions(page: Parsed) -> list[Version | Rejected]:

@@ -37,6 +37,8 @@ class Records:
         self._by_identifier: dict[tuple[str, str, str], str] = {}
         self._last_us = 0
         self.notes: dict[str, Json] = {}
+        self.watchers: list[Callable[[Json], None]] = []
+        """Told of each Task that changed, after it is on record."""
         self._load()
 
     def transaction(self, bundle: Json) -> list[Json]:
@@ -73,6 +75,16 @@ class Records:
             if issues:
                 raise FhirRefused(422, *issues)
             return self._commit([resource])[kind, id_]
+
+    def keep(self, resource: Json, id_: str = "") -> Json:
+        """Store a resource under ``id_``, or a new id. Raises FhirRefused (422)."""
+        kind = as_text(resource.get("resourceType"))
+        with self._lock:
+            issues = check_resource(resource, kind)
+            if issues:
+                raise FhirRefused(422, *issues)
+            new = id_ or str(sum(1 for known, _ in self._versions if known == kind) + 1)
+            return self._commit([{**resource, "id": new}])[kind, new]
 
     def change(self, kind: str, id_: str, edit: Callable[[Json], Json]) -> Json:
         """Replace a resource by ``edit`` of its present version, under the lock."""
@@ -157,6 +169,9 @@ class Records:
         if stamped:
             self._append({"us": us, "put": stamped})
             self._take(us, stamped)
+            for resource in stamped:
+                for watcher in self.watchers if resource["resourceType"] == "Task" else ():
+                    watcher(resource)
         return {(str(r["resourceType"]), str(r["id"])): r for r in stamped}
 
     def _take(self, us: int, resources: Iterable[Json]) -> None:

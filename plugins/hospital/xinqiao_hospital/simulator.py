@@ -3,24 +3,37 @@
 It writes no log of requests: the only place that holds what it was given is its folder.
 """
 
+import ssl
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao_hospital.answering import bundle_of, capabilities, entry_faults, outcome_of, search, subscribe
 from xinqiao_hospital.client import FHIR_JSON
 from xinqiao_hospital.exchange_desk import ExchangeDesk, PackageRefused
-from xinqiao_hospital.faults import Faults, FaultScript
+from xinqiao_hospital.faults import Faults, FaultScript, Kind
 from xinqiao_hospital.hospital import Staff
+from xinqiao_hospital.pushing import Gateway, Pusher
 from xinqiao_hospital.records import FhirRefused, Records
 from xinqiao_hospital.shapes import Issue
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
 
 _MAX_BODY = 64 * 2**20
 _BASE = "/fhir"
+_REFUSALS: tuple[tuple[Kind, int, str], ...] = (
+    ("conflict", 409, "conflict"),
+    ("precondition", 412, "conflict"),
+    ("throttled", 429, "throttled"),
+)
+_ENTRY_REFUSALS: tuple[tuple[Kind, str], ...] = (
+    ("entry_errors", "422 Unprocessable Entity"),
+    ("entry_busy", "503 Service Unavailable"),
+)
 _Reply = tuple[int, Any, dict[str, str]]
 
 
@@ -42,11 +55,19 @@ class HospitalSimulator:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         own_clock = clock or SystemClock()
+        self.clock = own_clock
         scripts = folder / "faults.json"
-        self.faults = Faults(FaultScript.load(scripts) if scripts.exists() else ())
+        self.faults = Faults(FaultScript.load(scripts) if scripts.exists() else (), own_clock)
         self.records = Records(folder, own_clock)
         self.staff = Staff(self.records, own_clock)
         self.desk = ExchangeDesk(folder, self.records, own_clock, gateway_key_pem)
+        self.pusher = Pusher(self.faults)
+        self.records.watchers.append(self.pusher.changed)
+        self.pusher.subscriptions = self.records.all("Subscription")
+        self.free_slots: list[datetime] = []
+        """When its free appointments start."""
+        self.capacity_words: list[str] = []
+        """What its HealthcareServices say: available, none, waitlist or assessment-required."""
         self.token = token
         self.stopping = threading.Event()
         self._port = port
@@ -76,6 +97,11 @@ class HospitalSimulator:
             self._thread.join()
             self._server.server_close()
         self._server = self._thread = None
+        self.pusher.stop()
+
+    def push_to(self, base_url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+        """From now on push every change of a Task to a gateway's receiver at ``base_url``."""
+        self.pusher.gateway = Gateway(base_url, token, tls)
 
     def inject(self, *faults: FaultScript) -> None:
         """Add faults."""
@@ -166,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _outcome(self) -> _Reply:
         size = self.headers.get("Content-Length", "0")
         if not size.isdigit() or int(size) > _MAX_BODY:
-            return 413, _outcome(Issue("too-long", "Bundle")), {}
+            return 413, outcome_of(Issue("too-long", "Bundle")), {}
         body = self.rfile.read(int(size))
         parts = urlsplit(self.path)
         result: _Reply
@@ -177,16 +203,16 @@ class _Handler(BaseHTTPRequestHandler):
             if early is not None:
                 return early
             if self.hospital.token and self.headers.get("Authorization") != f"Bearer {self.hospital.token}":
-                return 401, _outcome(Issue("login", "unknown")), {}
+                return 401, outcome_of(Issue("login", "unknown")), {}
             result = self._route(parts.path, parts.query, body)
             if self.command != "GET" and self.hospital.faults.take("duplicate"):
                 result = self._route(parts.path, parts.query, body)
         except FhirRefused as e:
-            result = (e.status, _outcome(*e.issues), {})
+            result = (e.status, outcome_of(*e.issues), {})
         except PackageRefused as e:
             result = (e.status, {"reason": e.reason}, {})
         except JsonRefused:
-            result = (400, _outcome(Issue("structure", "Bundle")), {})
+            result = (400, outcome_of(Issue("structure", "Bundle")), {})
         if self.hospital.faults.take("drop_after"):
             raise _Drop
         return result
@@ -198,9 +224,14 @@ class _Handler(BaseHTTPRequestHandler):
         slow = faults.take("slow")
         if slow is not None and self.hospital.stopping.wait(slow.seconds):
             raise _Drop
+        for kind, status, code in _REFUSALS:
+            refusal = faults.take(kind)
+            if refusal is not None:
+                later = {"Retry-After": str(int(refusal.seconds))} if refusal.seconds else {}
+                return status, outcome_of(Issue(code, "unknown")), later
         busy = faults.take("unavailable")
         if busy is not None:
-            return 503, _outcome(Issue("transient", "unknown")), {"Retry-After": str(int(busy.seconds))}
+            return 503, outcome_of(Issue("transient", "unknown")), {"Retry-After": str(int(busy.seconds))}
         if faults.take("html"):
             return 200, "<!doctype html><title>login</title>", {}
         return None
@@ -215,11 +246,16 @@ class _Handler(BaseHTTPRequestHandler):
             return self._transaction(body)
         steps = path.removeprefix(f"{_BASE}/").split("/") if path.startswith(f"{_BASE}/") else []
         if self.command == "GET" and steps == ["metadata"]:
-            return 200, _capabilities(), {}
+            return 200, capabilities(), {}
         if self.command == "GET" and steps == ["Task"]:
             return 200, self._search(dict(parse_qsl(query, keep_blank_values=True))), {}
+        if self.command == "GET" and len(steps) == 1 and steps[0] in ("Slot", "HealthcareService", "Subscription"):
+            return 200, search(self.hospital, steps[0], parse_qsl(query)), {}
+        if steps and steps[0] == "Subscription" and self.command in ("POST", "PUT"):
+            made, once = as_object(parse(body).clean()), "If-None-Exist" in self.headers
+            return subscribe(self.hospital, made, steps[1] if len(steps) == 2 else "", once)
         if self.command == "GET" and len(steps) == 3 and steps[2] == "_history":
-            return 200, _bundle("history", list(reversed(self.hospital.records.history(steps[0], steps[1])))), {}
+            return 200, bundle_of("history", list(reversed(self.hospital.records.history(steps[0], steps[1])))), {}
         if self.command == "GET" and len(steps) == 2:
             return _versioned(200, self.hospital.records.read(*steps))
         if self.command == "PUT" and len(steps) == 2 and steps[0] == "Task":
@@ -231,7 +267,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _transaction(self, body: bytes) -> _Reply:
         if self.headers.get_content_type() != FHIR_JSON:
             raise FhirRefused(415, Issue("not-supported", "Bundle"))
-        entries = self.hospital.records.transaction(as_object(parse(body).clean()))
+        bundle = as_object(parse(body).clean())
+        for kind, status in _ENTRY_REFUSALS:
+            script = self.hospital.faults.take(kind)
+            if script is not None:
+                return 200, entry_faults(bundle, status, script.items), {}
+        entries = self.hospital.records.transaction(bundle)
         made = [as_object(entry["response"]) for entry in entries]
         locations = [as_text(r["location"]) for r in made if as_text(r["status"]).startswith("201")]
         self.hospital.staff.fly([at.partition("/_history")[0] for at in locations if at.startswith("Task/")])
@@ -247,7 +288,11 @@ class _Handler(BaseHTTPRequestHandler):
             and any(_identified(as_object(item), system, value) for item in as_list(task.get("identifier")))
         ]
         start, count = int(query.get("_offset", "0")), int(query.get("_count", "50"))
+        if self.hospital.faults.take("small_pages"):
+            count = 1
         page: list[Json] = found[start : start + count]
+        if self.hospital.faults.take("stale"):
+            page = [self.hospital.records.history("Task", str(task["id"]))[-2:][0] for task in page]
         if self.hospital.faults.take("wrong_code"):
             wrong = {"coding": [{"system": "urn:another:table", "code": "9.9"}]}
             page = [{**task, "businessStatus": wrong} for task in page]
@@ -255,7 +300,7 @@ class _Handler(BaseHTTPRequestHandler):
             page = [task for task in page for _ in range(2)]
         if self.hospital.faults.take("out_of_order"):
             page = list(reversed(page))
-        bundle = _bundle("searchset", page)
+        bundle = bundle_of("searchset", page)
         if start + count < len(found):
             following = urlencode({**query, "_offset": str(start + count)})
             port = cast(_Server, self.server).server_port
@@ -264,6 +309,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _control(self, step: str, body: bytes) -> _Reply:
         asked = as_object(parse(body).clean()) if body else {}
+        if step == "capacity":
+            self.hospital.free_slots = [datetime.fromisoformat(as_text(at)) for at in as_list(asked.get("slots"))]
+            self.hospital.capacity_words = [as_text(word) for word in as_list(asked.get("services"))]
+            return 200, {"changed": len(self.hospital.free_slots) + len(self.hospital.capacity_words)}, {}
         if step == "faults":
             self.hospital.clear_faults()
             try:
@@ -294,27 +343,3 @@ def _identified(identifier: Json, system: str, value: str) -> bool:
 
 def _versioned(status: int, resource: Json) -> tuple[int, Json, dict[str, str]]:
     return status, resource, {"ETag": f'W/"{resource["meta"]["versionId"]}"'}
-
-
-def _bundle(kind: str, resources: Sequence[Json]) -> Json:
-    bundle: Json = {"resourceType": "Bundle", "type": kind, "total": len(resources)}
-    if resources:
-        bundle["entry"] = [{"resource": resource} for resource in resources]
-    return bundle
-
-
-def _outcome(*issues: Issue) -> Json:
-    listed = [{"severity": "error", "code": issue.code, "expression": [issue.expression]} for issue in issues]
-    return {"resourceType": "OperationOutcome", "issue": listed}
-
-
-def _capabilities() -> Json:
-    return {
-        "resourceType": "CapabilityStatement",
-        "status": "active",
-        "date": "2026-10-01",
-        "kind": "instance",
-        "fhirVersion": "4.0.1",
-        "format": ["json"],
-        "rest": [{"mode": "server", "interaction": [{"code": "transaction"}]}],
-    }

@@ -8,12 +8,15 @@ from decimal import Decimal
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, Outcome, ReferralEvent, ReferralState
+
 from xinqiao.contract.clock import to_us
+from xinqiao.contract.referral_codes import BUSINESS, NOTHING, TASK, TASK_TERMINAL, Contradiction, told_by_task
 from xinqiao_hospital import codes
 from xinqiao_hospital.wire import Json, as_list, as_object, as_text, is_object, path_text
 
 MAX_TEXT = 2000
 _REFERRAL_NAME = re.compile(r"referrals/[A-Za-z0-9._-]{1,128}")
+_REASON_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OTHER_RELEASES = {
     "context": "STU3",
     "definitionReference": "STU3",
@@ -27,32 +30,8 @@ _FITNESS = {
     "attend-with-adjustments": Fitness.FITNESS_ATTEND_WITH_ADJUSTMENTS,
     "leave": Fitness.FITNESS_LEAVE,
 }
-TERMINAL = frozenset({"rejected", "cancelled", "failed", "completed", "entered-in-error"})
+TERMINAL = TASK_TERMINAL
 
-_NONE = ReferralEvent.REFERRAL_EVENT_UNSPECIFIED
-_WORKING = frozenset({"accepted", "in-progress"})
-# Business code: the event it tells, and the Task statuses with which it makes sense.
-_BUSINESS: dict[str, tuple[ReferralEvent.ValueType, frozenset[str]]] = {
-    "2.0": (_NONE, frozenset({"draft", "requested", "received"})),
-    "3.0": (ReferralEvent.REFERRAL_EVENT_ACCEPT, _WORKING),
-    "4.0": (ReferralEvent.REFERRAL_EVENT_DECLINE, frozenset({"rejected"})),
-    "5.1.1": (ReferralEvent.REFERRAL_EVENT_SCHEDULE, _WORKING),
-    "5.1.2": (ReferralEvent.REFERRAL_EVENT_NO_SHOW, _WORKING),
-    # The visit was cancelled, the referral was not: the student waits for another time.
-    "5.1.3": (ReferralEvent.REFERRAL_EVENT_WAITLIST, _WORKING),
-    "5.1.4": (ReferralEvent.REFERRAL_EVENT_ATTEND, _WORKING),
-    "6.0": (ReferralEvent.REFERRAL_EVENT_CANCEL, frozenset({"cancelled"})),
-    "7.0": (ReferralEvent.REFERRAL_EVENT_REPORT_OUTCOME, frozenset({"completed"})),
-    "waitlisted": (ReferralEvent.REFERRAL_EVENT_WAITLIST, _WORKING),
-}
-_STATUS: dict[str, ReferralEvent.ValueType] = {
-    "requested": _NONE,
-    "received": ReferralEvent.REFERRAL_EVENT_RECEIVE,
-    "accepted": ReferralEvent.REFERRAL_EVENT_ACCEPT,
-    "rejected": ReferralEvent.REFERRAL_EVENT_DECLINE,
-    "cancelled": ReferralEvent.REFERRAL_EVENT_CANCEL,
-    "completed": ReferralEvent.REFERRAL_EVENT_REPORT_OUTCOME,
-}
 # Only what the sender or the gateway does to a referral; the hospital writes its own states itself.
 _SENDER: dict[ReferralState.ValueType, tuple[str, str]] = {
     ReferralState.REFERRAL_STATE_ON_HOLD: ("on-hold", ""),
@@ -142,7 +121,7 @@ def business_code(task: Json) -> str:
 def update_of(task: Json) -> ReferralUpdate | None:
     """What a checked Task says happened, without ``source``; None where it says nothing new. Raises TaskRefused."""
     event = _event(task)
-    if event == _NONE:
+    if event == NOTHING:
         return None
     update = ReferralUpdate(referral=referral_name(task), event=event)
     reason = as_text(as_object(task.get("statusReason")).get("text"))
@@ -151,11 +130,23 @@ def update_of(task: Json) -> ReferralUpdate | None:
         raise TaskRefused("DATA/REASON", "say why in plain words", "statusReason.text")
     if needs_reason or event in (ReferralEvent.REFERRAL_EVENT_CANCEL, ReferralEvent.REFERRAL_EVENT_WAITLIST):
         update.reason = _bounded(reason, "statusReason.text")
+    if event == ReferralEvent.REFERRAL_EVENT_DECLINE:
+        update.reason_code = _reason_code(task)
     if event == ReferralEvent.REFERRAL_EVENT_SCHEDULE:
         update.appointment_us = _appointment(task)
     if event == ReferralEvent.REFERRAL_EVENT_REPORT_OUTCOME:
         update.outcome.CopyFrom(_outcome(task))
     return update
+
+
+def _reason_code(task: Json) -> str:
+    """The district's code of a permitted refusal, empty where the hospital gives none."""
+    codings = [as_object(coding) for coding in as_list(as_object(task.get("statusReason")).get("coding"))]
+    found = [as_text(coding.get("code")) for coding in codings if coding.get("system") == codes.DECLINE_REASON]
+    if any(not _REASON_CODE.fullmatch(code) for code in found) or len(found) > 1:
+        message = f"give one code of {codes.DECLINE_REASON}, 1 to 64 of a-z A-Z 0-9 . _ -"
+        raise TaskRefused("DATA/CODE", message, "statusReason.coding")
+    return found[0] if found else ""
 
 
 def resume_of(task: Json, before: Json) -> ReferralUpdate | None:
@@ -165,22 +156,36 @@ def resume_of(task: Json, before: Json) -> ReferralUpdate | None:
     return ReferralUpdate(referral=referral_name(task), event=ReferralEvent.REFERRAL_EVENT_RESUME)
 
 
+def written_after(task: Json) -> str:
+    """The version after which the gateway wrote this one into the hospital's server, empty where it did not."""
+    for tag in as_list(as_object(task.get("meta")).get("tag")):
+        if as_object(tag).get("system") == codes.WRITTEN:
+            return as_text(as_object(tag).get("code"))
+    return ""
+
+
+def other_subject(task: Json, student: str) -> bool:
+    """Whether a Task names, by our own identifier, another student than ``student``."""
+    subject = as_object(task.get("for"))
+    named = [as_object(subject.get("identifier"))]
+    for item in as_list(task.get("contained")):
+        patient = as_object(item)
+        if patient.get("resourceType") == "Patient" and subject.get("reference") == f"#{patient.get('id')}":
+            named += [as_object(identifier) for identifier in as_list(patient.get("identifier"))]
+    return any(i.get("system") == codes.PSEUDONYM and i.get("value") != student for i in named)
+
+
 def _event(task: Json) -> ReferralEvent.ValueType:
     status, code = as_text(task.get("status")), business_code(task)
-    if status == "on-hold":
-        return ReferralEvent.REFERRAL_EVENT_HOLD
-    if code == "5.2" and status in {"requested", "received", *_WORKING}:
-        return _NONE
-    if not code:
-        if status not in _STATUS:
-            raise TaskRefused("DATA/CODE", "this status needs a BSeR business status", "businessStatus")
-        return _STATUS[status]
-    if code not in _BUSINESS:
+    if status != "on-hold" and not code and status not in TASK:
+        raise TaskRefused("DATA/CODE", "this status needs a BSeR business status", "businessStatus")
+    if status != "on-hold" and code and code not in BUSINESS:
         raise TaskRefused("DATA/CODE", "the business status is not one of BSeR TaskBusinessStatusCS", "businessStatus")
-    event, fitting = _BUSINESS[code]
-    if status not in fitting:
-        raise TaskRefused("DATA/STATE", f"business status {code} contradicts the Task's status", "status")
-    return ReferralEvent.REFERRAL_EVENT_RECEIVE if status == "received" else event
+    try:
+        return ReferralEvent.ValueType(told_by_task(status, code))
+    except Contradiction:
+        message = f"business status {code} contradicts the Task's status"
+        raise TaskRefused("DATA/STATE", message, "status") from None
 
 
 def _outputs(task: Json) -> list[tuple[str, str, Json]]:

@@ -13,6 +13,8 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 Json = dict[str, Any]
 
 
@@ -79,7 +81,11 @@ def parse(data: bytes) -> Parsed:
 
 def dump(value: Any) -> bytes:
     """Write JSON as compact UTF-8; decimals keep the digits they came with, so 0.10 stays 0.10."""
-    return _text(value).encode("utf-8")
+    try:
+        # The quick road, for what holds no decimal.
+        return _ENCODE(value).encode("utf-8")
+    except TypeError:
+        return _text(value).encode("utf-8")
 
 
 def path_text(path: tuple[str | int, ...]) -> str:
