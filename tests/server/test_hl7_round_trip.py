@@ -48,7 +48,9 @@ def sent(town: Any, hospital: Hl7HospitalSimulator) -> tuple[str, str]:
 
 def test_from_the_school_to_the_hospital_and_its_outcome_back(town: Any, hospital: Hl7HospitalSimulator) -> None:
     name, there = sent(town, hospital)
-    assert hospital.messages()[0].one("PID").component(5, 2) == "𠮷明", "a character beyond the basic plane, in GB 18030"
+    assert hospital.messages()[0].one("PID").component(5, 2) == "𠮷明", (
+        "a character beyond the basic plane, in GB 18030"
+    )
     for step, reached in (
         ("accept", ref.REFERRAL_STATE_ACCEPTED),
         ("schedule", ref.REFERRAL_STATE_SCHEDULED),
