@@ -15,9 +15,9 @@ from xinqiao.cli.texts import TABLE, Texts, choose
 from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
-    "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "exchange list",
-    "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify", "holdings", "keys init",
-    "db upgrade",
+    "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "adapters read",
+    "exchange list", "exchange run", "exchange show", "deliveries list", "deliveries retry",
+    "journal verify", "holdings", "keys init", "db upgrade",
 )  # fmt: skip
 HEAVY = {
     "alembic",

@@ -80,6 +80,47 @@ class Exchanger(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One item of a file that the gateway would be given: what it is and where it stands, never what it says.
+
+    ``reason`` and ``note`` name a harmless defect that was read past, such as a misspelt header; empty for none.
+    """
+
+    kind: str
+    place: str
+    reason: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One item of a file, or all of it, that the gateway would not be given: why, where and how to mend it."""
+
+    reason: str
+    place: str
+    message: str
+
+
+FileItem = Accepted | Refused
+
+
+class FileReader(Protocol):
+    """Reads a partner's file outside of any agency, exactly as the kind's adapter would, and stores nothing."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """Accepts what ``AdapterKind.settings`` accepts, with a default for everything."""
+        ...
+
+    def read_file(self, path: Path, settings: Any) -> Iterator[FileItem]:
+        """Judge the whole file, then yield its items in its order; no place, note or message holds a person's value.
+
+        Raises OSError when the file cannot be read. A RecordRejected that is raised counts as one more ``Refused``.
+        """
+        ...
+
+
 class Simulator(Protocol):
     """A stand-in for the partner that speaks its real protocol over a real socket or folder."""
 
@@ -102,7 +143,8 @@ class AdapterKind:
 
     ``name`` equals the folder, entry point and configuration key. ``settings`` validates the agency's settings.
     ``hosts`` names the ``host:port`` pairs the adapter may reach with given settings; anything else is refused.
-    ``simulator`` makes the partner's stand-in in a folder.
+    ``simulator`` makes the partner's stand-in in a folder. ``reader`` serves ``xinqiao adapters read``, for a kind
+    whose partner sends files or messages.
     """
 
     name: str
@@ -110,3 +152,4 @@ class AdapterKind:
     create: Callable[[Any, AgencyContext], Adapter]
     hosts: Callable[[Any], Sequence[str]]
     simulator: Callable[[Path], Simulator]
+    reader: FileReader | None = None

@@ -21,6 +21,7 @@ from xinqiao.contract.errors import Refusal
 
 USAGE: Final = 64
 DATA: Final = 65
+NO_INPUT: Final = 66
 UNAVAILABLE: Final = 69
 INTERNAL: Final = 70
 TRY_AGAIN: Final = 75
@@ -270,6 +271,17 @@ def _remote(app: typer.Typer, texts: Texts) -> None:
         from xinqiao.cli import checks
 
         return checks.check_adapters(texts, config, json=json)
+
+    @_command(adapters, texts, "adapters.read")
+    def read_files(
+        kind: Annotated[str, typer.Argument(help=texts("arg.kind"), metavar="KIND")],
+        files: Annotated[list[Path], typer.Argument(help=texts("arg.files"), metavar="FILE...")],
+        settings: Annotated[Path | None, typer.Option(help=texts("opt.settings"), metavar="FILE.yaml")] = None,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import reading
+
+        return reading.read(texts, kind, files, settings, json=json)
 
     exchange = _below(app, texts, "exchange")
 

@@ -142,6 +142,42 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "在本进程加载全部插件，启动每个已配置的机构并请它应答。不需要网关在运行。\n\n"
         "\b\n示例：\n  xinqiao adapters check --config config/gateway.yaml",
     ),
+    "adapters.read": (
+        "Read files as the adapter of this kind would, and store nothing: one line an item, accepted or refused, with "
+        "reason and place. No gateway and no configuration is needed.\n\n"
+        "Exit codes: 0 all accepted, 65 something refused, 66 a file cannot be read.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao adapters read school roster.zip scores.xlsx\n"
+        "  xinqiao adapters read hospital task.json --json | jq -r 'select(.status == \"refused\") | .reason'\n"
+        "  xinqiao adapters read school --settings config/gateway.yaml 七年级.csv",
+        "按该类适配器的方式读取文件，不存储任何内容：每项一行，接收或拒收，并给出原因和位置。无需网关和配置。\n\n"
+        "退出码：0 全部接收，65 有拒收，66 有文件无法读取。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao adapters read school roster.zip scores.xlsx\n"
+        "  xinqiao adapters read hospital task.json --json | jq -r 'select(.status == \"refused\") | .reason'\n"
+        "  xinqiao adapters read school --settings config/gateway.yaml 七年级.csv",
+    ),
+    "arg.kind": ("Kind of adapter: the name of an installed plugin.", "适配器类型：已安装插件的名称。"),
+    "arg.files": ("Files as the partner sent them.", "合作方发来的原始文件。"),
+    "opt.settings": (
+        "What stands under this adapter's `settings:`, or a gateway.yaml with one such agency; by default built in.",
+        "该适配器 `settings:` 下的内容，或含一个此类机构的 gateway.yaml；默认用内置设置。",
+    ),
+    "read.no_kind": (
+        "no plugin {kind} that reads files; there is: {kinds}",
+        "没有可读取文件的插件 {kind}；现有：{kinds}",
+    ),
+    "read.agencies": (
+        "{file} configures {count} agencies of kind {kind}; give the settings of one",
+        "{file} 配置了 {count} 个 {kind} 类机构；请给出其中一个的设置",
+    ),
+    "read.unreadable": ("{file} cannot be read: {why}", "无法读取 {file}：{why}"),
+    "read.total": (
+        "{accepted} accepted ({noted} with a remark), {refused} refused, {unreadable} file(s) not readable; nothing stored",
+        "接收 {accepted} 项（{noted} 项有提示），拒收 {refused} 项，{unreadable} 个文件无法读取；未存储任何内容",
+    ),
+    "read.accepted": ("accepted", "接收"),
+    "read.refused": ("refused", "拒收"),
     "exchange": ("The periodic settling of books between two agencies.", "两个机构之间的定期对账。"),
     "exchange.list": (
         "List runs, newest first.\n\n\b\nExample:\n  xinqiao exchange list --limit 12",
@@ -311,6 +347,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "col.item": ("item", "事项"),
     "col.attempt": ("tries", "次数"),
     "col.next": ("next try", "下次"),
+    "col.place": ("place", "位置"),
     "col.reason": ("reason", "原因"),
     "col.holder": ("holder", "持有人"),
     "col.step": ("must", "应做"),

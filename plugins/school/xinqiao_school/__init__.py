@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_school.adapter import SchoolAdapter
+from xinqiao_school.reading import SchoolReader
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.simulator import SchoolSimulator
 
@@ -26,5 +27,6 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             create=SchoolAdapter,
             hosts=_no_hosts,
             simulator=SchoolSimulator,
+            reader=SchoolReader(),
         ),
     )

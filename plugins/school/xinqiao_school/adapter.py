@@ -1,11 +1,9 @@
 """The adapter of one school platform: reads its inbox, writes its outbox, hands packages over."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
@@ -16,13 +14,13 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
 from xinqiao_school import inbox, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
+from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
 from xinqiao_school.notes import Notes
 from xinqiao_school.roster import Package, Roster, mark
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import Scores, read_scores
 
 _MAX_BYTES = 1024 * 1024 * 1024
-_MAX_MANIFEST = 64 * 1024
 
 
 class SchoolAdapter:
@@ -127,15 +125,14 @@ class SchoolAdapter:
         try:
             if file.size > _MAX_BYTES:
                 raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
-            expected_rows = self._check_manifest(file, stream, sha256)
+            expected_rows = check_manifest(file.path, file.label, stream, sha256)
             if roster:
                 items = self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
                 self._refuse_conflict(ledger, file, sha256)
                 items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
             else:
-                message = "is neither .zip (OneRoster) nor .csv or .xlsx (score sheet)"
-                raise FileRefused("DATA/FILE_TYPE", message, Place(file.label))
+                raise unknown_type(file.label)
         except RecordRejected as error:
             outcome: inbox.Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
@@ -252,48 +249,4 @@ class SchoolAdapter:
     def _rules(self, file: InboxFile) -> str:
         """Digest of what decides about the file beside its bytes: a refused file is judged anew when it changes."""
         rules = self._settings.model_dump_json(exclude={"inbox", "outbox"}).encode()
-        return hashlib.sha256(rules + b"\n" + (_manifest_bytes(file) or b"")).hexdigest()[:16]
-
-    def _check_manifest(self, file: InboxFile, stream: BinaryIO, sha256: str) -> int | None:
-        """The row count of ``<name>.manifest.json``, if there is one. Raises FileRefused when the file is not its."""
-        data = _manifest_bytes(file)
-        if data is None:
-            return None
-        rows, expected = _parse_manifest(data, Place(f"{file.label}.manifest.json"))
-        if expected is not None and expected != sha256:
-            if rows is not None and file.name.lower().endswith(".csv") and _data_lines(stream) < rows:
-                message = f"has fewer than the {rows} rows its manifest says; send it again"
-                raise FileRefused("DATA/TRUNCATED", message, Place(file.label))
-            message = "differs from the SHA-256 of its manifest; send both again"
-            raise FileRefused("DATA/MANIFEST", message, Place(file.label))
-        return None if file.name.lower().endswith(".zip") else rows
-
-
-def _manifest_bytes(file: InboxFile) -> bytes | None:
-    path: Path = file.path.with_name(file.name + ".manifest.json")
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_MAX_MANIFEST + 1)
-    except FileNotFoundError:
-        return None
-
-
-def _parse_manifest(data: bytes, place: Place) -> tuple[int | None, str | None]:
-    try:
-        raw = json.loads(data) if len(data) <= _MAX_MANIFEST else None
-    except (ValueError, RecursionError):
-        raw = None
-    if isinstance(raw, dict):
-        found = cast("dict[str, object]", raw)
-        rows, sha256 = found.get("rows"), found.get("sha256")
-        if (rows is None or type(rows) is int) and (sha256 is None or isinstance(sha256, str)):
-            return rows, sha256.lower() if sha256 else None
-    raise FileRefused("DATA/MANIFEST", 'must be {"rows": number, "sha256": hex}', place)
-
-
-def _data_lines(stream: BinaryIO) -> int:
-    """Lines that hold something, without the header; only to tell a cut-off file from a changed one."""
-    stream.seek(0)
-    count = sum(1 for line in stream if line.strip()) - 1
-    stream.seek(0)
-    return count
+        return hashlib.sha256(rules + b"\n" + (manifest_bytes(file.path) or b"")).hexdigest()[:16]

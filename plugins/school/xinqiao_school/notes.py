@@ -14,46 +14,49 @@ _HEADER_BYTES = 256 * 1024
 
 
 class Notes:
-    """Defects of one file, the first hundred listed and all counted."""
+    """Defects of one file, the first ``limit`` listed and all counted."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, limit: int = _LISTED) -> None:
         self._source = source
-        self._items: list[Rejected] = []
+        self._limit = limit
+        self._items: list[tuple[bool, Rejected]] = []
         self._more = 0
 
-    def add(self, place: Place, reason: str, message: str) -> None:
-        if len(self._items) < _LISTED:
-            self._items.append(rejected(self._source, place, reason, message))
+    def add(self, place: Place, reason: str, message: str, *, refused: bool = False) -> None:
+        """``refused``: something was not taken because of it; else it was read past."""
+        if len(self._items) < self._limit:
+            self._items.append((refused, rejected(self._source, place, reason, message)))
         else:
             self._more += 1
 
-    def add_error(self, error: RecordRejected) -> None:
-        place = error.place if isinstance(error.place, Place) else Place(self._source)
-        self.add(place, error.reason, error.message)
-
     def add_findings(self, findings: Findings, *, proven: bool = False) -> None:
         """Take over the rows a reader rejected, then its warnings; a ``proven`` file cannot have been cut off."""
-        self._extend(findings.rejected, findings.rejected_count)
+        self._extend(findings.rejected, findings.rejected_count, refused=True)
         idle = [found for found in findings.warnings if proven and found.reason == "DATA/TRUNCATED"]
         self._extend([found for found in findings.warnings if found not in idle], findings.warning_count - len(idle))
 
-    def responses(self, refusal: RecordRejected | None = None) -> Iterator[ReadResponse]:
-        """The items, then how many are not listed, then why the whole file was refused, if it was."""
+    def items(self) -> list[tuple[bool, Rejected]]:
+        """Each defect with whether it cost a row, then how many are not listed."""
         items = list(self._items)
         if self._more:
             message = f"{self._more} more defects of this file are not listed; mend those listed and send it again"
-            items.append(rejected(self._source, Place(self._source), "DATA/MORE", message))
+            items.append((True, rejected(self._source, Place(self._source), "DATA/MORE", message)))
+        return items
+
+    def responses(self, refusal: RecordRejected | None = None) -> Iterator[ReadResponse]:
+        """The items, then how many are not listed, then why the whole file was refused, if it was."""
+        items = [item for _, item in self.items()]
         if refusal is not None:
             place = refusal.place if isinstance(refusal.place, Place) else Place(self._source)
             items.append(rejected(self._source, place, refusal.reason, f"whole file refused: {refusal.message}"))
         for item in items:
             yield ReadResponse(rejected=item)
 
-    def _extend(self, findings: Iterable[Finding], count: int) -> None:
+    def _extend(self, findings: Iterable[Finding], count: int, *, refused: bool = False) -> None:
         listed = 0
         for finding in findings:
             listed += 1
-            self.add(finding.place, finding.reason, finding.message)
+            self.add(finding.place, finding.reason, finding.message, refused=refused)
         self._more += count - listed
 
 

@@ -164,18 +164,24 @@ class Roster:
         self._package.verify()
         for package in (*self._bases, self._package):
             self._join(package)
-        marks = {mark(student.local_id) for student in self._walk()}
+        marks = {mark(student.local_id) for _, student in self._walk()}
         for (standard, row), _user in self._index.unmet():
             place = Place(f"{self._package.label}/{standard}.csv", None, row, "userSourcedId")
-            self._notes.add(place, "DATA/REFERENCE", "names a user that users.csv does not have")
+            message = "names a user that users.csv does not have"
+            self._notes.add(place, "DATA/REFERENCE", message, refused=True)
         return marks
 
     def students(self) -> Iterator[Student]:
         """The students of a package that ``check`` has passed; its defects are not noted again."""
+        for _, student in self.placed():
+            yield student
+
+    def placed(self) -> Iterator[tuple[Place, Student]]:
+        """As ``students``, each with the row that named it."""
         self._quiet = True
         yield from self._walk()
 
-    def _walk(self) -> Iterator[Student]:
+    def _walk(self) -> Iterator[tuple[Place, Student]]:
         findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
         seen: set[str] = set()
         repeats = Duplicates()
@@ -186,13 +192,13 @@ class Roster:
                 findings.reject(error)
                 continue
             if student is not None:
-                yield student
+                yield row.place(), student
         if not self._quiet:
             self._notes.add_findings(findings, proven=True)
         findings.settle()
         yield from self._touched(seen)
 
-    def _touched(self, seen: set[str]) -> Iterator[Student]:
+    def _touched(self, seen: set[str]) -> Iterator[tuple[Place, Student]]:
         """Students whom a delta changes through another file than users.csv."""
         wanted = self._index.touched - seen
         for base in reversed(self._bases):
@@ -207,7 +213,7 @@ class Roster:
                     except RecordRejected:
                         continue
                     if student is not None:
-                        yield student
+                        yield row.place(), student
 
     def _student(self, row: Row, repeats: Duplicates, seen: set[str]) -> Student | None:
         user = _short(row, "sourcedId", 128)

@@ -1,7 +1,10 @@
 """Score sheets, CSV and XLSX: rows into forms by instrument and day, with every bad cell named."""
 
+import heapq
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import BinaryIO
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
@@ -23,6 +26,7 @@ _NO_FORM = frozenset({NOT_ANSWERED})
 
 @dataclass(slots=True)
 class _Batch:
+    rows: "array[int]" = field(default_factory=lambda: array("I"))
     local_ids: list[str] = field(default_factory=list[str])
     answers: bytearray = field(default_factory=bytearray)
 
@@ -49,8 +53,15 @@ class Scores:
                     source=f"{source}#{number}",
                 )
 
-    def add(self, student: str, taken_on: str, instrument: str, answers: bytes) -> None:
+    def in_order(self) -> Iterator[tuple[int, str]]:
+        """Row and instrument of each form, by rows."""
+        yield from heapq.merge(
+            *(zip(batch.rows, repeat(instrument)) for (_, instrument), batch in self.batches.items())
+        )
+
+    def add(self, row: int, student: str, taken_on: str, instrument: str, answers: bytes) -> None:
         batch = self.batches.setdefault((taken_on, instrument), _Batch())
+        batch.rows.append(row)
         batch.local_ids.append(student)
         batch.answers += answers
         self.students.setdefault(student)
@@ -130,7 +141,7 @@ class _Reader:
         if not filled:
             self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
         for instrument, given in filled:
-            scores.add(student, taken_on, instrument, given)
+            scores.add(row.number, student, taken_on, instrument, given)
 
     def _delimited_columns(self, stream: BinaryIO, encoding: Encoding) -> list[Column]:
         """The columns; a header that only makes sense in the other encoding says that the declaration is wrong."""
