@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import BinaryIO
 
+import numpy as np
+
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.adapters.protocols import AgencyContext
@@ -14,9 +16,11 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
 from xinqiao_school import inbox, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
+from xinqiao_school.index import PUPIL, Marks, State, mark, marks_of, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
 from xinqiao_school.notes import Notes
-from xinqiao_school.roster import Package, Roster, mark
+from xinqiao_school.package import Package
+from xinqiao_school.roster import Roster
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import Scores, read_scores
 
@@ -136,7 +140,8 @@ class SchoolAdapter:
         except RecordRejected as error:
             outcome: inbox.Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
-        return inbox.entry_of(file, sha256, "taken", rules, roster=roster), items
+        entry = inbox.entry_of(file, sha256, "taken", rules, roster=roster, delta=notes.delta)
+        return entry, items
 
     def _gone(self, entry: Entry) -> Iterator[ReadResponse]:
         label = inbox.safe_label(entry.name)
@@ -151,18 +156,21 @@ class SchoolAdapter:
         self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, notes: Notes
     ) -> Iterator[ReadResponse]:
         package = Package(stream, file.label, notes)
+        notes.delta = package.is_delta
         if not package.is_delta:
             self._refuse_conflict(ledger, file, sha256)
         opened = ExitStack()
         try:
             bases = self._bases(ledger, opened) if package.is_delta else []
-            roster = Roster(package, bases, self._settings, notes)
-            marks = roster.check()
+            before = self._before(ledger) if package.is_delta else State()
+            roster = Roster(package, bases, before, self._settings, notes, self._state)
+            opened.callback(roster.close)
+            state = roster.check()
         except BaseException:
             opened.close()
             raise
-        self._remember_marks(len(ledger.entries) + 1, marks)
-        if not marks and not package.is_delta:
+        self._remember(len(ledger.entries) + 1, state)
+        if not roster.count and not package.is_delta:
             notes.add(Place(file.label), "DATA/EMPTY", "the package names no student")
         return self._roster_items(roster, notes, opened)
 
@@ -193,24 +201,36 @@ class SchoolAdapter:
                 break
         return bases
 
-    def _remember_marks(self, number: int, marks: set[bytes]) -> None:
-        """Keep which ids the roster has, for the ledger entry ``number`` it will get."""
+    def _remember(self, number: int, state: State) -> None:
+        """Keep what a roster said, for the ledger entry ``number`` it will get; no name is in it."""
         folder = self._state / "rosters"
         folder.mkdir(exist_ok=True)
-        wire.write_whole(folder / str(number), b"".join(sorted(marks)))
+        state.save(folder / str(number))
 
-    def _known_marks(self, ledger: Ledger) -> set[bytes]:
-        """The ids of all rosters before; the ledger alone says which, so a sheet read again gives the same items."""
-        size = len(mark(""))
-        known: set[bytes] = set()
+    def _before(self, ledger: Ledger) -> State:
+        """What the last bulk package and the deltas after it have said; the ledger alone says which those are."""
+        state = State()
         for number, entry in enumerate(ledger.entries, start=1):
             if entry.roster and entry.outcome == "taken":
-                try:
-                    data = (self._state / "rosters" / str(number)).read_bytes()
-                except FileNotFoundError:
-                    continue
-                known.update(data[at : at + size] for at in range(0, len(data), size))
-        return known
+                newer = self._recall(number)
+                if newer is not None:
+                    state = state.over(newer) if entry.delta else newer
+        return state
+
+    def _recall(self, number: int) -> State | None:
+        try:
+            return State.load(self._state / "rosters" / str(number))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _known(self, ledger: Ledger) -> Marks:
+        """The students of all rosters before, so that a sheet read again gives the same items."""
+        known: list[Marks] = []
+        for number, entry in enumerate(ledger.entries, start=1):
+            state = self._recall(number) if entry.roster and entry.outcome == "taken" else None
+            if state is not None:
+                known.append(state.people["mark"][state.people["kind"] >= PUPIL])
+        return np.unique(np.concatenate(known)) if known else np.zeros(0, np.uint64)
 
     # -- sheets -----------------------------------------------------------------------------------------------------
 
@@ -224,13 +244,14 @@ class SchoolAdapter:
         expected_rows: int | None,
     ) -> Iterator[ReadResponse]:
         scores = read_scores(stream, file.name, file.label, self._settings, notes, expected_rows)
-        known = self._known_marks(ledger) if self._settings.register_unknown else set[bytes]()
+        known = self._known(ledger) if self._settings.register_unknown else np.zeros(0, np.uint64)
         return self._sheet_items(scores, f"{file.label}@sha256:{sha256}", known, notes)
 
-    def _sheet_items(self, scores: Scores, source: str, known: set[bytes], notes: Notes) -> Iterator[ReadResponse]:
+    def _sheet_items(self, scores: Scores, source: str, known: Marks, notes: Notes) -> Iterator[ReadResponse]:
         if self._settings.register_unknown:
-            for local_id in scores.students:
-                if mark(local_id) not in known:
+            marks = marks_of(b"".join(map(mark, scores.students)))
+            for local_id, at in zip(scores.students, positions(known, marks).tolist(), strict=True):
+                if at < 0:
                     student = Student(
                         local_id=local_id, school=self._settings.school, school_title=self._settings.school_title
                     )

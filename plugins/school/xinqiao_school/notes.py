@@ -21,6 +21,8 @@ class Notes:
         self._limit = limit
         self._items: list[tuple[bool, Rejected]] = []
         self._more = 0
+        self.delta = False
+        """Whether the file is a roster delta: set by who opens it."""
 
     def add(self, place: Place, reason: str, message: str, *, refused: bool = False) -> None:
         """``refused``: something was not taken because of it; else it was read past."""

@@ -1,358 +1,429 @@
-"""OneRoster 1.2 and 1.1 CSV packages, bulk and delta: students, with the joins that say where they learn."""
+"""Students from OneRoster 1.2 and 1.1 CSV packages, bulk and delta, in one pass over each file and flat memory."""
 
-import difflib
+import os
 import re
-import unicodedata
+import struct
+import tempfile
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import BinaryIO
+from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.adapters.files.archive import Archive, open_archive
-from xinqiao.adapters.files.delimited import read_table
-from xinqiao.adapters.files.places import FileRefused, Findings, Place
-from xinqiao.adapters.files.rows import Column, Duplicates, Row
-from xinqiao.api.common.v1.types_pb2 import SEX_FEMALE, SEX_MALE, SEX_UNSPECIFIED, Sex, Student
-from xinqiao_school.index import Enrolment, Index
-from xinqiao_school.notes import Notes, header_cells
+from xinqiao.adapters.files.places import Findings, Place
+from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
+from xinqiao_school.index import (
+    GUARDIAN,
+    LEFT,
+    NO_RANK,
+    OTHER,
+    PARENT,
+    PUPIL,
+    RELATIVE,
+    ROLES,
+    STUDENT,
+    UNKNOWN,
+    Marks,
+    State,
+    mark,
+    marks_of,
+    merged,
+    positions,
+)
+from xinqiao_school.joins import Joins
+from xinqiao_school.notes import Notes
+from xinqiao_school.package import Package
 from xinqiao_school.settings import SchoolSettings
 
-# The columns read of each file, the first one required. Passwords are not among them, so no value ever has one.
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "manifest": ("propertyName", "value"),
-    "orgs": ("sourcedId", "status", "name", "type"),
-    "classes": ("sourcedId", "status", "title", "grades", "classType", "schoolSourcedId"),
-    "roles": ("userSourcedId", "status", "role"),
-    "enrollments": ("userSourcedId", "classSourcedId", "status", "role", "primary"),
-    "demographics": ("sourcedId", "status", "birthDate", "sex"),
-    "users": ("sourcedId", "status", "role", "givenName", "familyName", "grades", "phone", "sms"),
-}
-_JOINED = ("orgs", "classes", "roles", "enrollments", "demographics")
-_SEX: dict[str, Sex.ValueType] = {
-    **dict.fromkeys(("male", "m", "男", "1"), SEX_MALE),
-    **dict.fromkeys(("female", "f", "女", "2"), SEX_FEMALE),
-}
+_BETWEEN = re.compile(r"[ ()-]")
 _PHONE = re.compile(r"\+?[0-9]{5,15}")
-_LIKE = 0.85
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file of a package under its standard name."""
-
-    standard: str
-    name: str
-
-
-class Package:
-    """One OneRoster package: its members whatever their case, and what its manifest declares."""
-
-    def __init__(self, stream: BinaryIO, label: str, notes: Notes) -> None:
-        self.label = label
-        self._notes = notes
-        self._archive: Archive = open_archive(stream, name=label)
-        self._members = self._find_members()
-        self._told: set[str] = set()
-        if not self._members.keys() & {"manifest", "users"}:
-            raise FileRefused("DATA/FILE_TYPE", "is not a OneRoster package: it has no manifest.csv", Place(label))
-        self.modes = self._read_manifest()
-        if not self.is_delta and "users" not in self._members:
-            raise FileRefused("DATA/ROSTER", "a bulk package without users.csv", Place(label))
-
-    @property
-    def is_delta(self) -> bool:
-        """Whether it brings changes only."""
-        return "delta" in self.modes.values()
-
-    def has(self, standard: str) -> bool:
-        return standard in self._members
-
-    def rows(self, standard: str, findings: Findings) -> Iterator[Row]:
-        """Rows of a member, bad ones going to ``findings``; none if the package lacks the member."""
-        member = self._members.get(standard)
-        if member is None:
-            return
-        with self._archive.open(member.name) as stream:
-            columns = self._columns(standard, header_cells(stream, "utf-8"))
-        with self._archive.open(member.name) as stream:
-            yield from read_table(
-                stream, encoding="utf-8", columns=columns, name=self._file(standard), extra="ignore", findings=findings
-            )
-
-    def verify(self) -> None:
-        """Prove every checksum. Raises FileRefused."""
-        self._archive.verify()
-
-    def _file(self, standard: str) -> str:
-        return f"{self.label}/{standard}.csv"
-
-    def _find_members(self) -> dict[str, Member]:
-        members: dict[str, Member] = {}
-        for name in self._archive.names():
-            base = name.rpartition("/")[2]
-            standard = base[:-4].lower() if base.lower().endswith(".csv") else ""
-            if standard not in _COLUMNS:
-                continue
-            if standard in members:
-                message = f"{standard}.csv is there twice, in two folders or spellings; keep one"
-                raise FileRefused("DATA/ZIP_NAME", message, Place(self.label))
-            members[standard] = Member(standard, name)
-            if name != f"{standard}.csv":
-                message = f"is not named {standard}.csv at the top of the package; read as it"
-                self._notes.add(Place(self._file(standard)), "DATA/ZIP_NAME", message)
-        return members
-
-    def _read_manifest(self) -> dict[str, str]:
-        if "manifest" not in self._members:
-            message = "the package has no manifest.csv; read as a bulk package"
-            self._notes.add(Place(self.label), "DATA/MANIFEST", message)
-            return {}
-        modes: dict[str, str] = {}
-        for row in self.rows("manifest", Findings()):
-            key = row.text("propertyName", optional=True).strip()
-            if key.startswith("file."):
-                modes[key[5:].lower()] = row.text("value", optional=True).strip().lower()
-        for standard in _COLUMNS:
-            if modes.get(standard) in ("bulk", "delta") and standard not in self._members:
-                message = f"declares {standard}.csv, which is not there"
-                self._notes.add(Place(self._file("manifest")), "DATA/MANIFEST", message)
-        return modes
-
-    def _columns(self, standard: str, cells: Sequence[str]) -> list[Column]:
-        """The columns to read, with the misspelt headers of this very file among their spellings."""
-        wanted = _COLUMNS[standard]
-        unknown = {position: text for position, text in enumerate(cells) if text not in wanted and text.strip()}
-        aliases: dict[str, str] = {}
-        first_time = standard not in self._told
-        self._told.add(standard)
-        for name in wanted:
-            if name in cells:
-                continue
-            position = _resembling(name, unknown)
-            if position is None:
-                continue
-            aliases[name] = unknown.pop(position)
-            if first_time:
-                message = f"column {position + 1} is misspelt and was read as {name}; rename it"
-                self._notes.add(Place(self._file(standard), None, 1, name), "DATA/HEADER", message)
-        blank = sum(not text.strip() for text in cells)
-        if blank and first_time:
-            message = f"{blank} column(s) without a name were not read; remove them"
-            self._notes.add(Place(self._file(standard), None, 1), "DATA/HEADER", message)
-        return [
-            Column(name, (aliases[name],) if name in aliases else (), required=name == wanted[0]) for name in wanted
-        ]
+_BLOCK = 4096
+_MAX_GUARDIANS = 8
+_HEAD = struct.Struct("<II")
+_RELATIONS = {PARENT: "parent", GUARDIAN: "guardian", RELATIVE: "relative"}
 
 
 class Roster:
-    """The students a package brings, read as streams; ``bases`` are the earlier packages a delta builds upon."""
+    """The students a package brings. ``bases`` are the earlier packages a delta builds upon, ``before`` what they said.
 
-    def __init__(self, package: Package, bases: Sequence[Package], settings: SchoolSettings, notes: Notes) -> None:
+    Names pass through two unnamed temporary files in ``folder``, so that nothing is brought of a package whose last
+    row spoils it, and guardians may stand behind their students.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        bases: Sequence[Package],
+        before: State,
+        settings: SchoolSettings,
+        notes: Notes,
+        folder: Path | None = None,
+    ) -> None:
         self._package = package
         self._bases = bases if package.is_delta else ()
+        self._before = before if package.is_delta else State()
         self._settings = settings
         self._notes = notes
-        self._quiet = False
-        self._index = Index()
+        self._joins = Joins(package, self._before, notes)
+        self._people: NDArray[Any] = self._before.people
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
+        self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._ids, self._contents, self._rows = bytearray(), array("q"), array("I")
+        self._others = bytearray()
+        self._carer_ids, self._carer_places = bytearray(), array("Q")
+        self._cares = bytearray()
+        self._pairs = np.zeros((0, 2), np.uint64)
+        self._skipped: set[int] = set()
+        self._touched_marks = set[int]()
+        self._schools: dict[str, tuple[str, str]] = {}
+        self._carers_size = 0
 
-    def check(self) -> set[bytes]:
-        """Read everything once, so that nothing of a broken package is imported.
+    def close(self) -> None:
+        """Give the temporary files back."""
+        self._spool.close()
+        self._carers.close()
 
-        Returns the students' ids as ``mark`` gives them. Raises FileRefused.
-        """
-        self._package.verify()
-        for package in (*self._bases, self._package):
-            self._join(package)
-        marks = {mark(student.local_id) for _, student in self._walk()}
-        for (standard, row), _user in self._index.unmet():
-            place = Place(f"{self._package.label}/{standard}.csv", None, row, "userSourcedId")
-            message = "names a user that users.csv does not have"
-            self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        return marks
+    def check(self) -> State:
+        """Read and judge everything; what is now known for the next delta. Raises FileRefused."""
+        self._package.verify_unread()
+        self._joins.read()
+        told = self._joins.columns.folded()
+        self._people = self._changed(told) if self._package.is_delta else told
+        self._touched_marks = set(told["mark"].tolist()) if self._package.is_delta else set[int]()
+        findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
+        rows = self._package.cells("users", findings)
+        while block := list(islice(rows, _BLOCK)):
+            self._block(block, findings)
+        if self._package.is_delta:
+            self._touched()
+        self._find_repeats(findings)
+        self._name_unmet(told)
+        self._pairs = self._paired()
+        self._notes.add_findings(findings, proven=True)
+        findings.settle()
+        return self._state()
+
+    @property
+    def count(self) -> int:
+        """Students, after ``check``."""
+        return len(self._rows) - len(self._skipped)
 
     def students(self) -> Iterator[Student]:
-        """The students of a package that ``check`` has passed; its defects are not noted again."""
+        """The students of a package that ``check`` has passed."""
         for _, student in self.placed():
             yield student
 
     def placed(self) -> Iterator[tuple[Place, Student]]:
         """As ``students``, each with the row that named it."""
-        self._quiet = True
-        yield from self._walk()
+        carers = _Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
+        marks = marks_of(self._ids)
+        self._spool.seek(0)
+        for start in range(0, len(marks), _BLOCK):
+            known = carers.of(marks[start : start + _BLOCK])
+            for index, guardians in enumerate(known, start):
+                row, length = _HEAD.unpack(self._spool.read(_HEAD.size))
+                data = self._spool.read(length)
+                if index in self._skipped:
+                    continue
+                student = Student.FromString(data)
+                for guardian in guardians:
+                    student.guardians.append(guardian)
+                yield self._package.place("users", row or None), student
 
-    def _walk(self) -> Iterator[tuple[Place, Student]]:
-        findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
-        seen: set[str] = set()
-        repeats = Duplicates()
-        for row in self._package.rows("users", findings):
+    # -- users.csv --------------------------------------------------------------------------------------------------
+
+    def _block(self, block: Sequence[tuple[int, tuple[str, ...]]], findings: Findings) -> None:
+        digests = [mark(cells[0].strip()) for _, cells in block]
+        told = _told(self._people, marks_of(b"".join(digests)))
+        for (number, cells), digest, known in zip(block, digests, told, strict=True):
             try:
-                student = self._student(row, repeats, seen)
+                self._user(number, cells, digest, known)
             except RecordRejected as error:
                 findings.reject(error)
-                continue
-            if student is not None:
-                yield row.place(), student
-        if not self._quiet:
-            self._notes.add_findings(findings, proven=True)
-        findings.settle()
-        yield from self._touched(seen)
 
-    def _touched(self, seen: set[str]) -> Iterator[tuple[Place, Student]]:
-        """Students whom a delta changes through another file than users.csv."""
-        wanted = self._index.touched - seen
-        for base in reversed(self._bases):
-            if not wanted:
-                return
-            for row in base.rows("users", Findings(accept_valid_rows=True)):
-                user = row.text("sourcedId", optional=True)
-                if user in wanted:
-                    wanted.discard(user)
-                    try:
-                        student = self._student(row, Duplicates(), set())
-                    except RecordRejected:
-                        continue
-                    if student is not None:
-                        yield row.place(), student
+    def _user(self, number: int, cells: tuple[str, ...], digest: bytes, known: "_Known") -> None:
+        user, status, role, _given, _family, _grades, _phone, _sms, agents, org, orgs = cells
+        user, role, status = user.strip(), role.strip().lower(), status.strip().lower()
+        if not user or len(user) > 128:
+            reason = "DATA/CELL_TOO_LONG" if user else "DATA/MISSING"
+            message = "is longer than 128 characters" if user else "must not be blank"
+            raise self._bad(number, "sourcedId", reason, message)
+        if status != "active":
+            self._judge_status(number, status)
+        kind = known[0]
+        if role and kind < OTHER:
+            kind = ROLES.get(role, OTHER)
+        if org:
+            self._joins.check_reference("users", number, "primaryOrgSourcedId", org.strip())
+        if orgs:
+            self._joins.check_reference("users", number, "orgSourcedIds", orgs.strip())
+        if kind in (PUPIL, STUDENT, LEFT):
+            left = status == "tobedeleted" or kind == LEFT
+            student = self._student(number, cells, user, known, left)
+            if agents:
+                self._cares += b"".join(digest + mark(one) for one in map(str.strip, agents.split(",")) if one)
+            self._ids += digest
+            self._contents.append(hash(cells))
+            self._rows.append(number)
+            data = student.SerializeToString(deterministic=True)
+            self._spool.write(_HEAD.pack(number, len(data)) + data)
+            return
+        if kind in _RELATIONS:
+            self._carer(number, cells, digest, kind, status)
+        elif kind == UNKNOWN:
+            message = "no file says this user's role, so it was not read"
+            self._note(number, "sourcedId", "DATA/REFERENCE", message)
+        self._others += digest
 
-    def _student(self, row: Row, repeats: Duplicates, seen: set[str]) -> Student | None:
-        user = _short(row, "sourcedId", 128)
-        if not user:
-            raise row.reject("sourcedId", "DATA/MISSING", "must not be blank")
-        seen.add(user)
-        self._index.meet(user)
-        status = self._status(row)
-        role = row.text("role", optional=True).strip().lower()
-        is_student = self._index.is_student(user, role)
-        if is_student is None:
-            self._note(row, "sourcedId", "DATA/REFERENCE", "no file says this user's role, so it was not read")
-        if not is_student:
-            return None
-        student = Student(
+    def _student(self, number: int, cells: tuple[str, ...], user: str, known: "_Known", left: bool) -> Student:
+        _, _, _, given, family, grades, phone, sms, _, org, orgs = cells
+        given, family, grades = given.strip(), family.strip(), grades.strip()
+        if len(given) > 60 or len(family) > 60:
+            column = "givenName" if len(given) > 60 else "familyName"
+            raise self._bad(number, column, "DATA/CELL_TOO_LONG", "is longer than 60 characters")
+        _, room_number, born, sex = known
+        room = self._joins.state.rooms[room_number] if room_number >= 0 else None
+        where = room.org if room is not None and room.org else org.strip() or orgs.partition(",")[0].strip()
+        code, title = self._school(where)
+        return Student(
             local_id=user,
-            family_name=_short(row, "familyName", 60),
-            given_name=_short(row, "givenName", 60),
-            phone=self._phone(row),
-            school=self._settings.school,
-            school_title=self._settings.school_title or self._index.school_title(user)[:120],
-            left=status == "tobedeleted" or self._index.has_left(user),
+            family_name=family,
+            given_name=given,
+            birth_date=date.fromordinal(born).isoformat() if born else "",
+            sex=Sex.ValueType(sex),
+            phone=self._phone(number, phone, sms) if phone or sms else "",
+            school=code,
+            school_title=title,
+            grade=(grades or (room.grades if room is not None else ""))[:40],
+            class_title=room.title if room is not None else "",
+            left=left,
         )
-        room = self._index.class_of(user)
-        student.grade = (row.text("grades", optional=True).strip() or (room.grades if room else ""))[:40]
-        student.class_title = room.title if room else ""
-        born, sex = self._index.person(user)
-        student.birth_date, student.sex = born, sex
-        content = blake2b(student.SerializeToString(deterministic=True), digest_size=16).digest()
-        return None if repeats.is_repeat(row, mark(user), content) else student
 
-    def _status(self, row: Row) -> str:
-        status = row.text("status", optional=True).strip().lower()
+    def _school(self, org: str) -> tuple[str, str]:
+        """Code and title of the school that ``org`` is."""
+        found = self._schools.get(org)
+        if found is None:
+            identifier = self._joins.state.orgs.get(org, ("", "", ""))[2]
+            codes = self._settings.schools
+            code = codes.get(org) or codes.get(identifier) or self._settings.school
+            title = self._settings.school_title or self._joins.state.school_title(org)[:120]
+            found = self._schools[org] = (code, title)
+        return found
+
+    def _carer(self, number: int, cells: tuple[str, ...], digest: bytes, kind: int, status: str) -> None:
+        """Keep a guardian's name and phone aside; guardians' own ``agentSourcedIds`` may name the child instead."""
+        _, _, _, given, family, _, phone, sms, agents, _, _ = cells
+        given, family = given.strip(), family.strip()
+        name = family + given if not (family + given).isascii() else f"{given} {family}".strip()
+        if status == "tobedeleted" or not name:
+            return
+        if len(name) > 120:
+            raise self._bad(number, "familyName", "DATA/CELL_TOO_LONG", "the name is longer than 120 characters")
+        if agents:
+            self._cares += b"".join(mark(one) + digest for one in map(str.strip, agents.split(",")) if one)
+        telephone = self._phone(number, phone, sms) if phone or sms else ""
+        guardian = Guardian(full_name=name, relation=_RELATIONS[kind], phone=telephone)
+        data = guardian.SerializeToString(deterministic=True)
+        self._carer_ids += digest
+        self._carer_places.append(self._carers_size << 16 | len(data))
+        self._carers_size += len(data)
+        self._carers.write(data)
+
+    def _judge_status(self, number: int, status: str) -> None:
         if status == "" and self._package.modes.get("users") == "delta":
-            self._note(row, "status", "DATA/STATUS", "is blank in a delta; read as active")
-        elif status not in ("", "active", "tobedeleted"):
-            self._note(row, "status", "DATA/STATUS", "is neither active nor tobedeleted; read as active")
-        return status
+            self._note(number, "status", "DATA/STATUS", "is blank in a delta; read as active")
+        elif status not in ("", "tobedeleted"):
+            self._note(number, "status", "DATA/STATUS", "is neither active nor tobedeleted; read as active")
 
-    def _phone(self, row: Row) -> str:
-        text = row.text("phone", optional=True).strip() or row.text("sms", optional=True).strip()
-        phone = re.sub(r"[ ()-]", "", text)
-        if not phone or _PHONE.fullmatch(phone):
-            return phone
-        self._note(row, "phone", "DATA/PHONE", "is not 5 to 15 digits; left out")
+    def _phone(self, number: int, phone: str, sms: str) -> str:
+        text = phone.strip() or sms.strip()
+        found = _BETWEEN.sub("", text)
+        if not found or _PHONE.fullmatch(found):
+            return found
+        self._note(number, "phone", "DATA/PHONE", "is not 5 to 15 digits; left out")
         return ""
 
-    def _note(self, row: Row, column: str, reason: str, message: str) -> None:
-        if not self._quiet:
-            self._notes.add(row.place(column), reason, message)
+    def _note(self, number: int, column: str, reason: str, message: str) -> None:
+        self._notes.add(self._package.place("users", number or None, column), reason, message)
 
-    # -- joins ------------------------------------------------------------------------------------------------------
+    def _bad(self, number: int, column: str, reason: str, message: str) -> RecordRejected:
+        return RecordRejected(reason, message, self._package.place("users", number, column))
 
-    def _join(self, package: Package) -> None:
-        """Take over what the package's other files say; only the newest package's defects are noted."""
-        mine = package is self._package
-        self._index.begin(touching=mine and package.is_delta, whole=mine and not package.is_delta)
-        for standard in _JOINED:
-            if package.has(standard) and package.modes.get(standard) != "delta":
-                self._index.forget(standard)
-            findings = Findings(accept_valid_rows=True)
-            for row in package.rows(standard, findings):
+    # -- after the last row -----------------------------------------------------------------------------------------
+
+    def _find_repeats(self, findings: Findings) -> None:
+        """A student named twice: the same is merged, a contradiction is rejected with both rows."""
+        marks = marks_of(self._ids)
+        order = np.argsort(marks, kind="stable")
+        same = np.flatnonzero(marks[order][1:] == marks[order][:-1])
+        for at in same.tolist():
+            first, again = int(order[at]), int(order[at + 1])
+            while first in self._skipped and at > 0 and marks[order[at - 1]] == marks[first]:
+                at -= 1
+                first = int(order[at])
+            self._skipped.add(again)
+            if self._contents[first] != self._contents[again]:
+                message = f"contradicts row {self._rows[first]}, which has the same key"
+                place = self._package.place("users", self._rows[again])
+                findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
+
+    def _name_unmet(self, told: NDArray[Any]) -> None:
+        """Users that other files mention and a bulk users.csv does not have; their rows are looked up only then."""
+        if self._package.is_delta:
+            return
+        met = np.sort(np.concatenate((marks_of(self._ids), marks_of(self._others))))
+        unmet = set(told["mark"][positions(met, np.ascontiguousarray(told["mark"])) < 0].tolist())
+        for standard in ("roles", "enrollments", "demographics") if unmet else ():
+            column = "sourcedId" if standard == "demographics" else "userSourcedId"
+            for number, cells in self._package.cells(standard, Findings(accept_valid_rows=True)):
+                if int.from_bytes(mark(cells[0].strip()), "little") in unmet:
+                    place = self._package.place(standard, number, column)
+                    message = "names a user that users.csv does not have"
+                    self._notes.add(place, "DATA/REFERENCE", message, refused=True)
+        orphans = positions(met, np.ascontiguousarray(_pairs(self._cares)[:, 1])) < 0
+        if orphans.any():
+            message = f"{int(orphans.sum())} of the agents that students name are not in users.csv"
+            self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
+
+    # -- deltas -----------------------------------------------------------------------------------------------------
+
+    def _changed(self, told: NDArray[Any]) -> NDArray[Any]:
+        """The people of before, with what this delta's other files say; ``told`` is one row a person."""
+        people = self._before.people.copy()
+        gone = {int.from_bytes(digest, "little"): room for digest, room in self._joins.emptied}
+        at = positions(people, np.fromiter(gone, np.uint64, len(gone)))
+        for place, room in zip(at.tolist(), gone.values(), strict=True):
+            if place >= 0 and people["room"][place] == room:
+                people["room"][place], people["rank"][place] = -1, NO_RANK
+        # The newer word counts: of equal classes the one told now, and a student who is told to have left has left.
+        at = positions(people, np.ascontiguousarray(told["mark"]))
+        hit = at >= 0
+        equal = told["rank"][hit] == people["rank"][at[hit]]
+        moved = equal & (told["room"][hit] >= 0)
+        people["room"][at[hit][moved]] = told["room"][hit][moved]
+        result = merged(people, told)
+        back = positions(result, np.ascontiguousarray(told["mark"]))
+        settled = np.isin(told["kind"], (LEFT, STUDENT))
+        result["kind"][back[settled]] = told["kind"][settled]
+        return result
+
+    def _touched(self) -> None:
+        """Students whom this delta changes without a row in its users.csv: their names are in an earlier package."""
+        told, before = self._people, self._before
+        mine = marks_of(bytes(self._ids))
+        changed = [np.array(sorted(self._touched_marks), np.uint64)]
+        if self._joins.rooms:
+            changed.append(told["mark"][np.isin(told["room"], list(self._joins.rooms))])
+        carers = marks_of(bytes(self._carer_ids))
+        changed.append(before.cares[np.isin(before.cares[:, 1], carers), 0])
+        every = np.unique(np.concatenate(changed))
+        at = positions(told, every)
+        pupils = np.isin(told["kind"][at], (PUPIL, STUDENT, LEFT)) & (at >= 0) if len(told) else at >= 0
+        wanted = np.setdiff1d(every[pupils], mine)
+        # With them the guardians of all students this delta brings, unless it brings those too.
+        brought = np.concatenate((wanted, mine))
+        known = before.cares[np.isin(before.cares[:, 0], brought), 1]
+        named = _pairs(self._cares)[:, 1].copy()
+        also = np.setdiff1d(np.concatenate((known, named)), np.concatenate((carers, mine)))
+        left = {one.tobytes() for one in np.union1d(wanted, also)}
+        for base in reversed(self._bases):
+            if not left:
+                break
+            for cells in base.users(left):
+                digest = mark(cells[0].strip())
+                left.discard(digest)
                 try:
-                    self._join_row(standard, row)
-                except RecordRejected as error:
-                    findings.reject(error)
-            if mine:
-                self._notes.add_findings(findings, proven=True)
+                    self._user(0, cells, digest, _told(self._people, marks_of(digest))[0])
+                except RecordRejected:
+                    continue
+        missing = left & {one.tobytes() for one in wanted}
+        if missing:
+            message = f"{len(missing)} student(s) are changed whom no package in the inbox names; send a bulk package"
+            self._notes.add(Place(self._package.label), "DATA/REFERENCE", message, refused=True)
 
-    def _join_row(self, standard: str, row: Row) -> None:
-        deleted = row.text("status", optional=True).strip().lower() == "tobedeleted"
-        key = _short(row, _COLUMNS[standard][0], 128)
-        if not key:
-            raise row.reject(_COLUMNS[standard][0], "DATA/MISSING", "must not be blank")
-        if standard == "orgs":
-            self._index.add_org(key, row.text("name", optional=True), row.text("type", optional=True).strip().lower())
-        elif standard == "classes":
-            self._join_class(key, row, deleted)
-        elif standard == "roles":
-            self._index.refer(key, (standard, row.number))
-            self._index.add_role(key, row.text("role", optional=True).strip().lower(), deleted=deleted)
-        elif standard == "enrollments":
-            self._join_enrolment(key, row, deleted)
-        else:
-            self._index.refer(key, (standard, row.number))
-            self._join_person(key, row)
+    # -- what stays known -------------------------------------------------------------------------------------------
 
-    def _join_class(self, key: str, row: Row, deleted: bool) -> None:
-        org = row.text("schoolSourcedId", optional=True).strip()
-        title, grades = _short(row, "title", 120), row.text("grades", optional=True).strip()
-        home = row.text("classType", optional=True).strip().lower() == "homeroom"
-        self._index.add_class(key, title, grades, org, home=home, deleted=deleted)
-        if org and not self._index.knows_org(org):
-            raise row.reject("schoolSourcedId", "DATA/REFERENCE", "names an organisation that orgs.csv does not have")
+    def _paired(self) -> NDArray[np.uint64]:
+        """Student and guardian, by student. A student whose row names no agent keeps those of before."""
+        pairs = _pairs(self._cares)
+        if self._package.is_delta:
+            cares = self._before.cares
+            silent = np.setdiff1d(marks_of(self._ids), pairs[:, 0])
+            pairs = np.concatenate((pairs, cares[np.isin(cares[:, 0], silent)]))
+        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
-    def _join_enrolment(self, key: str, row: Row, deleted: bool) -> None:
-        self._index.refer(key, ("enrollments", row.number))
-        room = row.text("classSourcedId").strip()
-        role = row.text("role", optional=True).strip().lower()
-        primary = row.text("primary", optional=True).strip().lower() == "true"
-        if not self._index.knows_class(room):
-            raise row.reject("classSourcedId", "DATA/REFERENCE", "names a class that classes.csv does not have")
-        self._index.add_enrolment(key, Enrolment(room, role, primary), deleted=deleted)
-
-    def _join_person(self, key: str, row: Row) -> None:
-        """A date that cannot be read is named and left out; the sex beside it still counts."""
-        sex = _SEX.get(row.text("sex", optional=True).strip().lower(), SEX_UNSPECIFIED)
-        self._index.add_person(key, "", sex)
-        self._index.add_person(key, _birth_date(row), sex)
+    def _state(self) -> State:
+        joined = self._joins.state
+        pupils = np.zeros(len(self._rows), self._people.dtype)
+        pupils["mark"], pupils["kind"] = marks_of(self._ids), PUPIL
+        pupils["room"], pupils["rank"] = -1, NO_RANK
+        cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
+        if not self._package.is_delta:
+            met = np.sort(np.concatenate((marks_of(self._ids), marks_of(self._others))))
+            people = self._people[positions(met, np.ascontiguousarray(self._people["mark"])) >= 0]
+            return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
+        everybody = merged(self._people.copy(), pupils)
+        marks = np.union1d(np.array(sorted(self._touched_marks), np.uint64), pupils["mark"])
+        at = positions(everybody, marks)
+        people = everybody[at[at >= 0]]
+        wanted = self._joins.rooms | set(people["room"][people["room"] >= 0].tolist())
+        state = State(people.copy(), cares, orgs=joined.orgs)
+        moved = {
+            number: state.set_room(key, joined.rooms[number])
+            for key, number in joined.room_ids.items() if number in wanted
+        }  # fmt: skip
+        state.people["room"] = [moved.get(number, -1) for number in people["room"].tolist()]
+        return state
 
 
-def mark(local_id: str) -> bytes:
-    """A short stand-in for an id, to remember which ids a roster had without keeping them."""
-    return blake2b(local_id.encode(), digest_size=12, person=b"xinqiao-school").digest()
+_Known = tuple[int, int, int, int]
 
 
-def _short(row: Row, column: str, limit: int) -> str:
-    text = row.text(column, optional=True).strip()
-    if len(text) > limit:
-        raise row.reject(column, "DATA/CELL_TOO_LONG", f"is longer than {limit} characters")
-    return text
+def _told(people: NDArray[Any], marks: Marks) -> list[_Known]:
+    """Kind, class, birth date and sex of each; zeros and no class for who is not known."""
+    if not len(people):
+        return [(UNKNOWN, -1, 0, 0)] * len(marks)
+    at = positions(people, marks)
+    rows, here = people[at], at >= 0
+    return list(
+        zip(
+            np.where(here, rows["kind"], UNKNOWN).tolist(), np.where(here, rows["room"], -1).tolist(),
+            np.where(here, rows["born"], 0).tolist(), np.where(here, rows["sex"], 0).tolist(), strict=True,
+        )
+    )  # fmt: skip
 
 
-def _birth_date(row: Row) -> str:
-    day = row.date("birthDate", optional=True)
-    if day is not None and day.year < 1990:
-        raise row.reject("birthDate", "DATA/DATE_RANGE", "is before 1990; left out")
-    return "" if day is None else day.isoformat()
+def _pairs(digests: bytearray) -> NDArray[np.uint64]:
+    return marks_of(digests).reshape(-1, 2)
 
 
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().casefold().replace(" ", "").replace("_", "").replace("-", "")
+class _Carers:
+    """Finds the guardians of many students at once; their names stay in the file."""
 
+    def __init__(self, file: IO[bytes], ids: Marks, places: "array[int]", pairs: NDArray[np.uint64]) -> None:
+        file.flush()
+        self._number = file.fileno()
+        order = np.argsort(ids, kind="stable")
+        self._ids = ids[order]
+        self._places = np.frombuffer(places, "<u8")[order] if places else np.zeros(0, np.uint64)
+        at = positions(self._ids, np.ascontiguousarray(pairs[:, 1]))
+        self._students, self._at = np.ascontiguousarray(pairs[at >= 0, 0]), at[at >= 0]
 
-def _resembling(name: str, unknown: dict[int, str]) -> int | None:
-    """The position of the one header that can only be meant for ``name``."""
-    close = [
-        position
-        for position, text in unknown.items()
-        if difflib.SequenceMatcher(None, _plain(text)[:64], _plain(name)).ratio() >= _LIKE
-    ]
-    return close[0] if len(close) == 1 else None
+    def of(self, students: Marks) -> Iterator[list[Guardian]]:
+        """The guardians of each, at most eight."""
+        first = np.searchsorted(self._students, students, "left").tolist()
+        last = np.searchsorted(self._students, students, "right").tolist()
+        for start, end in zip(first, last, strict=True):
+            if start == end:
+                yield []
+                continue
+            places = dict.fromkeys(self._places[self._at[start:end]].tolist())
+            yield [self._read(place) for place in list(places)[:_MAX_GUARDIANS]]
+
+    def _read(self, place: int) -> Guardian:
+        return Guardian.FromString(os.pread(self._number, place & 0xFFFF, place >> 16))

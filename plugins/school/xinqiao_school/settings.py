@@ -92,6 +92,10 @@ class SchoolSettings(_Strict):
     outbox: Path = Field(description="Folder the gateway writes and the platform reads")
     school: str = Field(min_length=1, max_length=64, description="School code (学校代码)")
     school_title: str = Field(default="", max_length=120, description="School name; empty: the roster's own")
+    schools: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Roster organisation (its sourcedId or identifier): school code, where one platform serves several",
+    )
     sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
     accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
     register_unknown: bool = Field(
