@@ -188,7 +188,8 @@ class AgencyHandle:
             while (item := stream.take(self._deadline_s)) is not None:
                 checked = self._checked("read", item.item, ReadResponse)
                 body = checked.WhichOneof("body") or ""
-                if self.manifest is None or not self.manifest.brings(body):
+                # Without a body it says only that a long look goes on.
+                if self.manifest is None or (body and not self.manifest.brings(body)):
                     raise _refused(self.agency, "NOT_DECLARED", "the adapter brought a contract it does not declare")
                 self._breaker.answered(ticket)
                 yield checked

@@ -63,7 +63,8 @@ class Source(Protocol):
         """Yield what is newer than ``cursor`` (empty: everything), oldest first, each item with its own cursor.
 
         The gateway stores an item before it asks for the next with that item's cursor, so a crash repeats at most
-        one item. Raises PartnerUnavailable or PartnerRefused; a single bad item is yielded as ``rejected``.
+        one item. A look that takes longer than the agency's deadline yields an empty item now and then, which says
+        only that it goes on. Raises PartnerUnavailable or PartnerRefused; a bad item is yielded as ``rejected``.
         """
         ...
 

@@ -72,6 +72,8 @@ class Intake:
         cursor = ""
         for item in items:
             kind = item.WhichOneof("body")
+            if kind is None:  # a sign of life
+                continue
             if kind == "student":
                 students.append(item.student)
                 cursor = item.cursor

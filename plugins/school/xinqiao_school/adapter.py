@@ -1,9 +1,10 @@
 """The adapter of one school platform: reads its inbox, writes its outbox, hands packages over."""
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from xinqiao_school.roster import Roster
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import Scores, read_scores
 
+_ALIVE_S = 2.0
 _MAX_BYTES = 1024 * 1024 * 1024
 
 
@@ -99,7 +101,7 @@ class SchoolAdapter:
             if ledger.has_seen(file, sha256, rules):
                 return
             skip = begun[1] if begun and (begun[0].sha256, begun[0].rules) == (sha256, rules) else 0
-            entry, items = self._open(ledger, file, stream, sha256, rules)
+            entry, items = yield from self._open(ledger, file, stream, sha256, rules)
             if inbox.is_unchanged(file, stream):
                 yield from self._numbered(ledger, entry, items, skip)
 
@@ -122,8 +124,8 @@ class SchoolAdapter:
 
     def _open(
         self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, rules: str
-    ) -> tuple[Entry, Iterator[ReadResponse]]:
-        """Judge the whole file; what may be taken of it comes with the iterator."""
+    ) -> Generator[ReadResponse, None, tuple[Entry, Iterator[ReadResponse]]]:
+        """Judge the whole file; what may be taken of it comes with the iterator. Yields empty signs of life."""
         notes = Notes(file.label)
         roster = file.name.lower().endswith(".zip")
         try:
@@ -131,7 +133,7 @@ class SchoolAdapter:
                 raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
             expected_rows = check_manifest(file.path, file.label, stream, sha256)
             if roster:
-                items = self._roster(ledger, file, stream, sha256, notes)
+                items = yield from self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
                 self._refuse_conflict(ledger, file, sha256)
                 items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
@@ -154,7 +156,7 @@ class SchoolAdapter:
 
     def _roster(
         self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, notes: Notes
-    ) -> Iterator[ReadResponse]:
+    ) -> Generator[ReadResponse, None, Iterator[ReadResponse]]:
         package = Package(stream, file.label, notes)
         notes.delta = package.is_delta
         if not package.is_delta:
@@ -165,7 +167,7 @@ class SchoolAdapter:
             before = self._before(ledger) if package.is_delta else State()
             roster = Roster(package, bases, before, self._settings, notes, self._state)
             opened.callback(roster.close)
-            state = roster.check()
+            state = yield from _alive(roster.judging())
         except BaseException:
             opened.close()
             raise
@@ -271,3 +273,16 @@ class SchoolAdapter:
         """Digest of what decides about the file beside its bytes: a refused file is judged anew when it changes."""
         rules = self._settings.model_dump_json(exclude={"inbox", "outbox"}).encode()
         return hashlib.sha256(rules + b"\n" + (manifest_bytes(file.path) or b"")).hexdigest()[:16]
+
+
+def _alive(judging: Generator[None, None, State]) -> Generator[ReadResponse, None, State]:
+    """Work that takes minutes for a city, with an empty item every few seconds: the gateway waits for each item."""
+    told = time.monotonic()
+    while True:
+        try:
+            next(judging)
+        except StopIteration as end:
+            return cast("State", end.value)
+        if time.monotonic() - told > _ALIVE_S:
+            told = time.monotonic()
+            yield ReadResponse()

@@ -1,7 +1,7 @@
 """The files of a package beside users.csv: read once, checked against one another, folded into a ``State``."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 
 from xinqiao.adapters.files.places import Findings
@@ -18,6 +18,7 @@ _EARLIEST = date(1990, 1, 1).toordinal()
 _TARGETS = {"schoolSourcedId": "orgs", "orgSourcedId": "orgs", "parentSourcedId": "", "courseSourcedId": "courses",
             "schoolYearSourcedId": "academicSessions", "termSourcedIds": "academicSessions",
             "primaryOrgSourcedId": "orgs", "orgSourcedIds": "orgs"}  # fmt: skip
+_OFTEN = 50_000
 _SMALL = ("orgs", "academicSessions", "courses")
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -41,16 +42,16 @@ class Joins:
         self._untold: set[tuple[str, str]] = set()
         self._days: dict[str, int] = {"": 0}
 
-    def read(self) -> None:
-        """All of them, in the order in which they refer to one another. Raises FileRefused."""
+    def read(self) -> Iterator[None]:
+        """All of them, in the order in which they refer to one another; yields now and then. Raises FileRefused."""
         for standard in _SMALL:
             self._ids[standard] = set()
-            self._each(standard, self._small)
+            yield from self._each(standard, self._small)
         self._parents()
-        self._each("classes", self._class)
-        self._each("roles", self._role)
-        self._each("enrollments", self._enrolment)
-        self._each("demographics", self._person)
+        yield from self._each("classes", self._class)
+        yield from self._each("roles", self._role)
+        yield from self._each("enrollments", self._enrolment)
+        yield from self._each("demographics", self._person)
 
     def check_reference(self, standard: str, number: int, column: str, value: str) -> None:
         """Name a reference to what the package does not hold; a delta may refer to what came before it."""
@@ -68,7 +69,7 @@ class Joins:
                 self._say(standard, number, column, f"names {what} that {target}.csv does not have")
                 return
 
-    def _each(self, standard: str, take: Callable[[int, tuple[str, ...]], None]) -> None:
+    def _each(self, standard: str, take: Callable[[int, tuple[str, ...]], None]) -> Iterator[None]:
         findings = Findings(accept_valid_rows=True)
         name = COLUMNS[standard][0]
         for number, cells in self._package.cells(standard, findings):
@@ -83,6 +84,8 @@ class Joins:
                     continue
                 cells = (key, *cells[1:])
             take(number, cells)
+            if not number % _OFTEN:
+                yield
         self._notes.add_findings(findings, proven=True)
 
     def _say(self, standard: str, number: int, column: str, message: str, *, refused: bool = False) -> None:

@@ -5,11 +5,11 @@ import re
 import struct
 import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,17 @@ class Roster:
 
     def check(self) -> State:
         """Read and judge everything; what is now known for the next delta. Raises FileRefused."""
+        judging = self.judging()
+        while True:
+            try:
+                next(judging)
+            except StopIteration as end:
+                return cast("State", end.value)
+
+    def judging(self) -> Generator[None, None, State]:
+        """``check`` in steps: it yields every few seconds of work, so that the gateway sees that it goes on."""
         self._package.verify_unread()
-        self._joins.read()
+        yield from self._joins.read()
         told = self._joins.columns.folded()
         self._people = self._changed(told) if self._package.is_delta else told
         self._touched_marks = set(told["mark"].tolist()) if self._package.is_delta else set[int]()
@@ -99,6 +108,7 @@ class Roster:
         rows = self._package.cells("users", findings)
         while block := list(islice(rows, _BLOCK)):
             self._block(block, findings)
+            yield
         if self._package.is_delta:
             self._touched()
         self._find_repeats(findings)
