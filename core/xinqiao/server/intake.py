@@ -24,7 +24,7 @@ from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
-_STUDENTS = 200
+_STUDENTS = 500
 _DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
