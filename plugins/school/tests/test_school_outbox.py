@@ -68,7 +68,8 @@ def package(name: str = "monthly-2026-10-r0", items: int = 3, signer: Ed25519Pri
 
 def test_the_kind_offers_what_the_gateway_asks_of_an_adapter(adapter: SchoolAdapter) -> None:
     [kind] = xinqiao_adapters()
-    assert (kind.name, kind.settings, list(kind.hosts(None))) == ("school", SchoolSettings, [])
+    folders = SchoolSettings(inbox=Path("in"), outbox=Path("out"), school="X1")
+    assert (kind.name, kind.settings, list(kind.hosts(folders))) == ("school", SchoolSettings, [])
     assert isinstance(adapter, Recipient) and isinstance(adapter, Source) and isinstance(adapter, Exchanger)
 
 

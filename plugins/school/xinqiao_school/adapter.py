@@ -1,10 +1,11 @@
 """The adapter of one school platform: reads its inbox, writes its outbox, hands packages over."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
@@ -15,16 +16,19 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverRe
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
+from xinqiao.contract.clock import SystemClock
 from xinqiao_school import inbox, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
 from xinqiao_school.index import PUPIL, Marks, State, mark, marks_of, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
 from xinqiao_school.notes import Notes
 from xinqiao_school.package import Package
+from xinqiao_school.rest import PULLED, Puller
 from xinqiao_school.roster import Roster
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import Scores, read_scores
 
+T = TypeVar("T")
 _ALIVE_S = 2.0
 _MAX_BYTES = 1024 * 1024 * 1024
 
@@ -36,6 +40,11 @@ class SchoolAdapter:
         self._settings = settings
         self._state = context.folder
         self._state.mkdir(parents=True, exist_ok=True)
+        self._pulled = self._state / "pulled"
+        rest = settings.rest
+        self._puller = (
+            None if rest is None else Puller(rest, context.http, SystemClock(), self._pulled, threading.Event().wait)
+        )
         self._digests: dict[tuple[str, int, int, int], str] = {}
 
     def check(self) -> str:
@@ -73,7 +82,11 @@ class SchoolAdapter:
         position = Cursor.parse(cursor)
         ledger = Ledger(self._state)
         begun = ledger.rewind(position)
-        files = inbox.scan(self._settings.inbox, begun[0].name if begun else "")
+        yield from self._pull(ledger)
+        first = begun[0].name if begun else ""
+        files = inbox.scan(self._settings.inbox, first)
+        if self._puller is not None:
+            files = sorted([*inbox.scan(self._pulled, first), *files], key=lambda file: file.name != first)
         if begun and not any(file.name == begun[0].name for file in files):
             yield from self._numbered(ledger, inbox.gone(begun[0]), self._gone(begun[0]), 0)
             begun = None
@@ -87,6 +100,19 @@ class SchoolAdapter:
                 unreadable.append(f"{file.label} ({error.strerror})")
         if unreadable:
             raise PartnerUnavailable(f"{len(unreadable)} inbox file(s) cannot be read, the first: {unreadable[0]}")
+
+    def _pull(self, ledger: Ledger) -> Iterator[ReadResponse]:
+        """With ``source: rest``: lay down what the platform has as a package of our own, and drop outdated ones."""
+        if self._puller is None:
+            return
+        rosters = [entry for entry in ledger.entries if entry.roster and entry.name.startswith(PULLED)]
+        whole = max((entry.name for entry in rosters if entry.outcome == "taken" and not entry.delta), default="")
+        for old in self._pulled.glob(f"{PULLED}*.zip"):
+            if old.name < whole:
+                old.unlink()
+        # What was refused is not in the state that a delta would build upon.
+        broken = bool(rosters) and rosters[-1].outcome != "taken"
+        yield from _alive(self._puller.pull(whole=broken))
 
     def _file(self, ledger: Ledger, file: InboxFile, begun: tuple[Entry, int] | None) -> Iterator[ReadResponse]:
         rules = self._rules(file)
@@ -132,6 +158,9 @@ class SchoolAdapter:
             if file.size > _MAX_BYTES:
                 raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
             expected_rows = check_manifest(file.path, file.label, stream, sha256)
+            if roster and self._puller is not None and file.path.parent != self._pulled:
+                message = "rosters of this platform come over REST; take the file away or set source: folder"
+                raise FileRefused("DATA/FILE_TYPE", message, Place(file.label))
             if roster:
                 items = yield from self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
@@ -189,7 +218,7 @@ class SchoolAdapter:
         for entry in reversed(ledger.entries):
             if not entry.roster or entry.outcome != "taken":
                 continue
-            path = self._settings.inbox / entry.name
+            path = (self._pulled if self._puller is not None else self._settings.inbox) / entry.name
             try:
                 status = path.lstat()
                 file = InboxFile(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -275,14 +304,14 @@ class SchoolAdapter:
         return hashlib.sha256(rules + b"\n" + (manifest_bytes(file.path) or b"")).hexdigest()[:16]
 
 
-def _alive(judging: Generator[None, None, State]) -> Generator[ReadResponse, None, State]:
+def _alive(work: Generator[None, None, T]) -> Generator[ReadResponse, None, T]:
     """Work that takes minutes for a city, with an empty item every few seconds: the gateway waits for each item."""
     told = time.monotonic()
     while True:
         try:
-            next(judging)
+            next(work)
         except StopIteration as end:
-            return cast("State", end.value)
+            return cast("T", end.value)
         if time.monotonic() - told > _ALIVE_S:
             told = time.monotonic()
             yield ReadResponse()
