@@ -1,7 +1,9 @@
 """What the school adapter reads from its inbox, and how it names what it cannot take."""
 
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -247,6 +249,20 @@ def test_a_bad_answer_refuses_the_sheet_and_is_named_by_row_and_column(
     assert not forms(items)
     assert reasons(items) == [(reason, "row 3, column phq3")] * 2
     assert rejected(items)[1].message.startswith("whole file refused")
+
+
+def test_a_truth_value_in_a_workbook_is_no_answer(make: Callable[..., School]) -> None:
+    school = make()
+    book = make_workbook([["student_id", "taken_on", *PHQ], ["S1", "2026-10-12", *"111111111"]])
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    cell = b'<c r="C2"><v>1</v></c>'
+    assert cell in parts["xl/worksheets/sheet1.xml"]
+    parts["xl/worksheets/sheet1.xml"] = parts["xl/worksheets/sheet1.xml"].replace(cell, b'<c r="C2" t="b"><v>1</v></c>')
+    school.drop("a.xlsx", make_zip(parts))
+    items = school.read()
+    assert not forms(items)
+    assert reasons(items)[0] == ("DATA/NUMBER", "sheet 1, row 2, column phq1")
 
 
 def test_valid_rows_are_taken_when_the_settings_say_so(make: Callable[..., School]) -> None:
