@@ -125,7 +125,8 @@ class SheetScan:
     error: str | None = None
     hidden: str | None = None
     merged: bool = False
-    has_hidden_parts: bool = False
+    _has_hidden_parts: bool = False
+    _odd: bool = False
     _plain_row: int = 0
     _longest_string: int = -1
     _row: int = 0
@@ -142,12 +143,10 @@ class SheetScan:
 
     def take_plain(self, row: int, column: int, filled: int, shared: int, size: int) -> None:
         """A whole row of plain cells, as ``PlainRows`` tells it; judged like the cells of any other."""
-        if row <= self._plain_row:
-            raise self._broken()
+        # Out of order, or a string that is not there: perhaps it stood in a comment, so the parser must tell.
+        self._odd = self._odd or row <= self._plain_row or shared >= len(self.strings)
         self._plain_row = row
         self._check_extent(row, column)
-        if shared >= len(self.strings):
-            raise self._broken()
         self.cells += filled
         self.characters += size
         if shared >= 0:
@@ -159,7 +158,8 @@ class SheetScan:
     @property
     def is_exact(self) -> bool:
         """Whether plain rows, counted apart from the others, have told the same as if every cell had been parsed."""
-        return not self._plain_row or (self._tables == 1 and not self._row and not self.has_hidden_parts)
+        alone = self._tables == 1 and not self._row and not self._has_hidden_parts
+        return not self._plain_row or (alone and not self._odd)
 
     def _longest(self) -> int:
         if self._longest_string < 0:
@@ -206,10 +206,10 @@ class SheetScan:
             self._check_extent(row, column)
         elif name == "sheetFormatPr":
             self._rows_hidden = _is_true(attributes.get("zeroHeight"))
-            self.has_hidden_parts = self.has_hidden_parts or self._rows_hidden
+            self._has_hidden_parts = self._has_hidden_parts or self._rows_hidden
         elif _is_true(attributes.get("hidden")) or _is_zero(attributes.get("width")):
             first, last_column = self._number(attributes.get("min")), self._number(attributes.get("max"))
-            self.has_hidden_parts = True
+            self._has_hidden_parts = True
             self._hidden_columns.update(range(first, min(last_column, self.limits.columns) + 1))
 
     def _start_row(self, attributes: dict[str, str]) -> None:
