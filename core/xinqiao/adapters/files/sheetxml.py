@@ -125,6 +125,7 @@ class SheetScan:
     error: str | None = None
     hidden: str | None = None
     merged: bool = False
+    whole: bool = False
     _has_hidden_parts: bool = False
     _odd: bool = False
     _plain_row: int = 0
@@ -157,9 +158,9 @@ class SheetScan:
 
     @property
     def is_exact(self) -> bool:
-        """Whether plain rows, counted apart from the others, have told the same as if every cell had been parsed."""
+        """Whether all of it was seen, and plain rows, counted apart, have told the same as if every cell was parsed."""
         alone = self._tables == 1 and not self._row and not self._has_hidden_parts
-        return not self._plain_row or (alone and not self._odd)
+        return self.whole and (not self._plain_row or (alone and not self._odd))
 
     def _longest(self) -> int:
         if self._longest_string < 0:

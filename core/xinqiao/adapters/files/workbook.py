@@ -1,6 +1,7 @@
 """XLSX workbooks from partners: judged part by part before any library opens them, then read as a table."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -197,8 +198,10 @@ class _Reader:
     def _scan_sheet(self, archive: Archive, name: str, place: Place, strings: list[int]) -> SheetScan:
         """Plain rows at once, all others by the parser. Where that is not exact enough, every cell by the parser."""
         scan = SheetScan(self._limits.table, place, strings, self._limits.cells)
-        with archive.open(name) as part:
+        # The parser sees the other rows without their neighbours, so its refusal is not the last word.
+        with suppress(FileRefused), archive.open(name) as part:
             walk(PlainRows(part, scan.take_plain), place, scan.start, scan.end, scan.text)
+            scan.whole = True
         if scan.is_exact and scan.characters <= self._limits.characters:
             return scan
         scan = SheetScan(self._limits.table, place, strings, self._limits.cells)
