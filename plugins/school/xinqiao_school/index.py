@@ -173,7 +173,7 @@ class State:
         about = {"orgs": self.orgs, "rooms": [(key, *self.rooms[at]) for key, at in self.room_ids.items()]}
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
         sizes = np.array([len(self.people), len(self.cares), len(text)], "<u8").tobytes()
-        write_whole(path, b"".join((sizes, self.people.tobytes(), self.cares.tobytes(), text)))
+        write_whole(path, sizes, self.people.data, np.ascontiguousarray(self.cares).data, text)
 
     @classmethod
     def load(cls, path: Path) -> "State":

@@ -116,7 +116,10 @@ class Roster:
         self._pairs = self._paired()
         self._notes.add_findings(findings, proven=True)
         findings.settle()
-        return self._state()
+        state = self._state()
+        # What follows takes as long as the gateway takes to store it: keep only what it needs.
+        self._people, self._contents, self._others = self._before.people, array("q"), bytearray()
+        return state
 
     @property
     def count(self) -> int:
@@ -269,17 +272,18 @@ class Roster:
     def _find_repeats(self, findings: Findings) -> None:
         """A student named twice: the same is merged, a contradiction is rejected with both rows."""
         marks = marks_of(self._ids)
-        order = np.argsort(marks, kind="stable")
-        same = np.flatnonzero(marks[order][1:] == marks[order][:-1])
-        for at in same.tolist():
-            first, again = int(order[at]), int(order[at + 1])
-            while first in self._skipped and at > 0 and marks[order[at - 1]] == marks[first]:
-                at -= 1
-                first = int(order[at])
-            self._skipped.add(again)
-            if self._contents[first] != self._contents[again]:
-                message = f"contradicts row {self._rows[first]}, which has the same key"
-                place = self._package.place("users", self._rows[again])
+        ordered = np.sort(marks)
+        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        del ordered
+        first: dict[int, int] = {}
+        for index in np.flatnonzero(np.isin(marks, again)).tolist() if len(again) else ():
+            earlier = first.setdefault(int(marks[index]), index)
+            if earlier == index:
+                continue
+            self._skipped.add(index)
+            if self._contents[earlier] != self._contents[index]:
+                message = f"contradicts row {self._rows[earlier]}, which has the same key"
+                place = self._package.place("users", self._rows[index])
                 findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
 
     def _name_unmet(self, told: NDArray[Any]) -> None:
@@ -369,17 +373,19 @@ class Roster:
 
     def _state(self) -> State:
         joined = self._joins.state
-        pupils = np.zeros(len(self._rows), self._people.dtype)
-        pupils["mark"], pupils["kind"] = marks_of(self._ids), PUPIL
-        pupils["room"], pupils["rank"] = -1, NO_RANK
+        marks = marks_of(self._ids)
+        unknown = marks[positions(self._people, marks) < 0]
+        pupils = np.zeros(len(unknown), self._people.dtype)
+        pupils["mark"], pupils["kind"], pupils["room"], pupils["rank"] = unknown, PUPIL, -1, NO_RANK
         cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
         if not self._package.is_delta:
-            met = np.sort(np.concatenate((marks_of(self._ids), marks_of(self._others))))
-            people = self._people[positions(met, np.ascontiguousarray(self._people["mark"])) >= 0]
+            met = np.sort(np.concatenate((marks, marks_of(self._others))))
+            here = positions(met, np.ascontiguousarray(self._people["mark"])) >= 0
+            people = self._people if here.all() else self._people[here]
             return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
         everybody = merged(self._people.copy(), pupils)
-        marks = np.union1d(np.array(sorted(self._touched_marks), np.uint64), pupils["mark"])
-        at = positions(everybody, marks)
+        touched = np.union1d(np.array(sorted(self._touched_marks), np.uint64), marks)
+        at = positions(everybody, touched)
         people = everybody[at[at >= 0]]
         wanted = self._joins.rooms | set(people["room"][people["room"] >= 0].tolist())
         state = State(people.copy(), cares, orgs=joined.orgs)
