@@ -5,7 +5,7 @@ import re
 import secrets
 import threading
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
@@ -20,9 +20,9 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, Exchanger, Recipient, Source
+from xinqiao.adapters.protocols import Adapter, Exchanger, Recipient, Reporter, Source
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.gateway.v1.gateway_service_pb2 import (
@@ -49,7 +49,7 @@ _AGENCY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _REASON = re.compile(r"[A-Z][A-Z0-9_]*(/[A-Z0-9_]+)?", re.ASCII)
 
 T = TypeVar("T")
-Action = Literal["check", "deliver", "read", "exchange"]
+Action = Literal["check", "deliver", "read", "exchange", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +206,12 @@ class AgencyHandle:
                 self.workers.abandon(job)
         if failure is not None:
             raise failure
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Tell the partner what was not taken of what it sent; nothing happens with an adapter that cannot."""
+        adapter = self._gate("report", crisis=False)
+        if isinstance(adapter, Reporter):
+            self._call("report", lambda: adapter.report(rejected), type(None))
 
     # -- life -------------------------------------------------------------------------------------------------------
 

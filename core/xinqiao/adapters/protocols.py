@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from xinqiao.adapters.transport import HttpTransport
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 
 
@@ -78,6 +78,15 @@ class Exchanger(Protocol):
 
         Raises PartnerUnavailable or PartnerRefused.
         """
+        ...
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """An adapter that can tell its partner what was not taken of what it sent."""
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Tell the source of each, where and why; a repeat must leave no second trace. Raises PartnerUnavailable."""
         ...
 
 

@@ -65,6 +65,8 @@ class Intake:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
             _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
+        if tally.recorded:
+            self._tell(tally.rejected[: tally.recorded])
         return tally
 
     def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
@@ -139,8 +141,8 @@ class Intake:
                 tally.unknown += verdict == screening.ROW_VERDICT_UNKNOWN_STUDENT
                 word = screening.RowVerdict.Name(screening.RowVerdict.ValueType(verdict))
                 tally.rejected.append(
-                    Rejected(source=sheet.source, place=f"form {row + 1} of {sheet.instrument}",
-                             reason=word.removeprefix("ROW_VERDICT_"), message="bring the roster first, or mend the row")
+                    Rejected(source=sheet.source, place=_form(sheet, row), reason=word.removeprefix("ROW_VERDICT_"),
+                             message="bring the roster first, or mend the row")
                 )  # fmt: skip
 
     def _update(self, update: ReferralUpdate, tally: Tally) -> None:
@@ -191,6 +193,13 @@ class Intake:
 
         self._pipeline.store.run(move)
 
+    def _tell(self, kept: list[Rejected]) -> None:
+        """The source learns of what is on record. Where it cannot be told, the holding still names it to a person."""
+        try:
+            self._handle.report(kept)
+        except (PartnerUnavailable, PartnerRefused) as error:
+            _log.info("agency %s was not told of %d items: %s", self._handle.agency, len(kept), type(error).__name__)
+
     def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
         """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean."""
         agency = self._handle.agency
@@ -210,6 +219,13 @@ class Intake:
 def _label(source: str) -> str:
     """The sheet's name, without the digest and batch that follow it."""
     return source.partition("@")[0]
+
+
+def _form(sheet: FormSheet, at: int) -> str:
+    """Where the form stood: its row in the sheet, or its number among the forms where the source has no rows."""
+    if at < len(sheet.rows):
+        return f"row {sheet.rows[at]}, {sheet.instrument}"
+    return f"form {at + 1} of {sheet.instrument}"
 
 
 def _item(agency: str, sheet: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO, TypeVar, cast
 
@@ -12,12 +12,12 @@ import numpy as np
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
 from xinqiao.contract.clock import SystemClock
-from xinqiao_school import inbox, wire
+from xinqiao_school import inbox, reports, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
 from xinqiao_school.index import PUPIL, Marks, State, mark, marks_of, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
@@ -74,6 +74,11 @@ class SchoolAdapter:
         """Write the package's folder, and look for the receipt the platform signed."""
         wire.hand_over(package, self._settings.outbox, self._state)
         return wire.receipt_for(package, self._settings.inbox)
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Put what was not taken of a file into ``reports/<file>.csv`` of the outbox, a line each, never twice."""
+        names = {inbox.safe_label(entry.name): entry.name for entry in Ledger(self._state).entries}
+        reports.write(self._settings.outbox, names, rejected)
 
     # -- in ---------------------------------------------------------------------------------------------------------
 

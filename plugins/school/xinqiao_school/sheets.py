@@ -49,6 +49,7 @@ class Scores:
                     local_ids=batch.local_ids[start : start + MAX_ROWS],
                     answers=bytes(batch.answers[start * width : (start + MAX_ROWS) * width]),
                     source=f"{source}#{number}",
+                    rows=batch.rows[start : start + MAX_ROWS],
                 )
 
     def in_order(self) -> Iterator[tuple[int, str]]:
