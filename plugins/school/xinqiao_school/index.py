@@ -22,7 +22,7 @@ MARK_BYTES = 8
 Marks = NDArray[np.uint64]
 _PERSON = np.dtype([("mark", "<u8"), ("born", "<i4"), ("room", "<i4"), ("kind", "u1"), ("rank", "u1"), ("sex", "u1")])
 _ABOUT = blake2b(digest_size=MARK_BYTES, person=b"xinqiao-school")
-_FOLD = 1 << 18
+_FOLD = 1 << 17
 
 
 def mark(local_id: str) -> bytes:

@@ -74,7 +74,8 @@ class Roster:
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
         self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._ids, self._contents, self._rows = bytearray(), array("q"), array("I")
-        self._others = bytearray()
+        self._met = np.zeros(0, np.bool_)
+        self._strangers = bytearray()
         self._carer_ids, self._carer_places = bytearray(), array("Q")
         self._cares = bytearray()
         self._pairs = np.zeros((0, 2), np.uint64)
@@ -103,6 +104,7 @@ class Roster:
         yield from self._joins.read()
         told = self._joins.columns.folded()
         self._people = self._changed(told) if self._package.is_delta else told
+        self._met = np.zeros(len(self._people), np.bool_)
         self._touched_marks = set(told["mark"].tolist()) if self._package.is_delta else set[int]()
         findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
         rows = self._package.cells("users", findings)
@@ -112,13 +114,13 @@ class Roster:
         if self._package.is_delta:
             self._touched()
         self._find_repeats(findings)
-        self._name_unmet(told)
+        self._name_unmet()
         self._pairs = self._paired()
         self._notes.add_findings(findings, proven=True)
         findings.settle()
         state = self._state()
         # What follows takes as long as the gateway takes to store it: keep only what it needs.
-        self._people, self._contents, self._others = self._before.people, array("q"), bytearray()
+        self._people, self._contents = self._before.people, array("q")
         return state
 
     @property
@@ -152,7 +154,11 @@ class Roster:
 
     def _block(self, block: Sequence[tuple[int, tuple[str, ...]]], findings: Findings) -> None:
         digests = [mark(cells[0].strip()) for _, cells in block]
-        told = _told(self._people, marks_of(b"".join(digests)))
+        marks = marks_of(b"".join(digests))
+        at = positions(self._people, marks)
+        self._met[at[at >= 0]] = True
+        self._strangers += marks[at < 0].tobytes()
+        told = _told(self._people, at)
         for (number, cells), digest, known in zip(block, digests, told, strict=True):
             try:
                 self._user(number, cells, digest, known)
@@ -191,7 +197,6 @@ class Roster:
         elif kind == UNKNOWN:
             message = "no file says this user's role, so it was not read"
             self._note(number, "sourcedId", "DATA/REFERENCE", message)
-        self._others += digest
 
     def _student(self, number: int, cells: tuple[str, ...], user: str, known: "_Known", left: bool) -> Student:
         _, _, _, given, family, grades, phone, sms, _, org, orgs = cells
@@ -286,12 +291,11 @@ class Roster:
                 place = self._package.place("users", self._rows[index])
                 findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
 
-    def _name_unmet(self, told: NDArray[Any]) -> None:
+    def _name_unmet(self) -> None:
         """Users that other files mention and a bulk users.csv does not have; their rows are looked up only then."""
         if self._package.is_delta:
             return
-        met = np.sort(np.concatenate((marks_of(self._ids), marks_of(self._others))))
-        unmet = set(told["mark"][positions(met, np.ascontiguousarray(told["mark"])) < 0].tolist())
+        unmet = set(self._people["mark"][~self._met].tolist())
         for standard in ("roles", "enrollments", "demographics") if unmet else ():
             column = "sourcedId" if standard == "demographics" else "userSourcedId"
             for number, cells in self._package.cells(standard, Findings(accept_valid_rows=True)):
@@ -299,9 +303,12 @@ class Roster:
                     place = self._package.place(standard, number, column)
                     message = "names a user that users.csv does not have"
                     self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        orphans = positions(met, np.ascontiguousarray(_pairs(self._cares)[:, 1])) < 0
-        if orphans.any():
-            message = f"{int(orphans.sum())} of the agents that students name are not in users.csv"
+        named = np.unique(_pairs(self._cares)[:, 1])
+        at = positions(self._people, named)
+        orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
+        orphans = orphans[~np.isin(orphans, marks_of(self._strangers))]
+        if len(orphans):
+            message = f"{len(orphans)} of the agents that students name are not in users.csv"
             self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
 
     # -- deltas -----------------------------------------------------------------------------------------------------
@@ -352,7 +359,7 @@ class Roster:
                 digest = mark(cells[0].strip())
                 left.discard(digest)
                 try:
-                    self._user(0, cells, digest, _told(self._people, marks_of(digest))[0])
+                    self._user(0, cells, digest, _told(self._people, positions(self._people, marks_of(digest)))[0])
                 except RecordRejected:
                     continue
         missing = left & {one.tobytes() for one in wanted}
@@ -374,14 +381,12 @@ class Roster:
     def _state(self) -> State:
         joined = self._joins.state
         marks = marks_of(self._ids)
-        unknown = marks[positions(self._people, marks) < 0]
+        unknown = np.intersect1d(marks_of(self._strangers), marks) if self._strangers else marks[:0]
         pupils = np.zeros(len(unknown), self._people.dtype)
         pupils["mark"], pupils["kind"], pupils["room"], pupils["rank"] = unknown, PUPIL, -1, NO_RANK
         cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
         if not self._package.is_delta:
-            met = np.sort(np.concatenate((marks, marks_of(self._others))))
-            here = positions(met, np.ascontiguousarray(self._people["mark"])) >= 0
-            people = self._people if here.all() else self._people[here]
+            people = self._people if self._met.all() else self._people[self._met]
             return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
         everybody = merged(self._people.copy(), pupils)
         touched = np.union1d(np.array(sorted(self._touched_marks), np.uint64), marks)
@@ -400,11 +405,10 @@ class Roster:
 _Known = tuple[int, int, int, int]
 
 
-def _told(people: NDArray[Any], marks: Marks) -> list[_Known]:
-    """Kind, class, birth date and sex of each; zeros and no class for who is not known."""
+def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[_Known]:
+    """Kind, class, birth date and sex of those at these positions; zeros and no class for who is not known."""
     if not len(people):
-        return [(UNKNOWN, -1, 0, 0)] * len(marks)
-    at = positions(people, marks)
+        return [(UNKNOWN, -1, 0, 0)] * len(at)
     rows, here = people[at], at >= 0
     return list(
         zip(
