@@ -114,6 +114,15 @@ def test_a_password_is_in_no_item_and_in_no_file_of_the_adapter(make: Callable[.
     assert CANARY.encode() not in b"".join(item.SerializeToString() for item in items) + state
 
 
+def test_a_good_package_brings_its_students_without_their_passwords(make: Callable[..., School]) -> None:
+    school = make()
+    school.roster()
+    items = school.read()
+    assert students(items)
+    state = b"".join(path.read_bytes() for path in (school.folder / "state").rglob("*") if path.is_file())
+    assert CANARY.encode() not in b"".join(item.SerializeToString() for item in items) + state
+
+
 def test_a_bulk_sheet_of_the_1_1_shape_takes_the_role_from_users(make: Callable[..., School]) -> None:
     school = make()
     users = "sourcedId,status,orgSourcedIds,role,username,givenName,familyName,password\n"
