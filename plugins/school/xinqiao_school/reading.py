@@ -49,7 +49,7 @@ class SchoolReader:
             except RecordRejected as error:
                 refusal = error
         for cost, item in notes.items():
-            where = item.place.removeprefix(f"{label}/")
+            where = item.place.removeprefix(f"{label}/") or label
             if cost:
                 yield Refused(item.reason, where, item.message)
             else:
@@ -78,4 +78,4 @@ class SchoolReader:
 
 def _within(label: str, place: object) -> str:
     where = place if isinstance(place, Place) else Place(label)
-    return rejected(label, where, "", "").place.removeprefix(f"{label}/")
+    return rejected(label, where, "", "").place.removeprefix(f"{label}/") or label
