@@ -209,7 +209,7 @@ class AgencyHandle:
 
     def report(self, rejected: Sequence[Rejected]) -> None:
         """Tell the partner what was not taken of what it sent; nothing happens with an adapter that cannot."""
-        adapter = self._gate("report", crisis=False)
+        adapter = self._gate("read", crisis=False)  # telling belongs to reading; it needs no word in the manifest
         if isinstance(adapter, Reporter):
             self._call("report", lambda: adapter.report(rejected), type(None))
 

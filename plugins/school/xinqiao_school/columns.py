@@ -46,9 +46,8 @@ class Plan:
 
 def plan_sheet(cells: Sequence[str], sheet: SheetSettings, settings: SchoolSettings, place: Place) -> Plan:
     """The plan for a sheet with this header. Raises FileRefused naming the column that is missing or unclear."""
-    missing: dict[Cell, int] = {None: NOT_ANSWERED, "": NOT_ANSWERED} | {
-        text.strip(): NOT_ANSWERED for text in sheet.missing
-    }
+    missing: dict[Cell, int] = {None: NOT_ANSWERED, "": NOT_ANSWERED}
+    missing.update((text.strip(), NOT_ANSWERED) for text in sheet.missing)
     instruments = tuple(
         Items(name, tuple(items.columns), items.low, items.high, missing | _codes(items.low, items.high))
         for name, items in sheet.instruments.items()
