@@ -271,6 +271,47 @@ def test_a_delta_says_nothing_of_those_it_does_not_name(make: Callable[..., Scho
     assert rejected(items) == []
 
 
+def two_bulk_packages(school: School) -> list[ReadResponse]:
+    school.roster(
+        users_csv=ROSTER["users.csv"] + "S2,active,,true,s,,乙,钱,,,x\n",
+        roles_csv=ROSTER["roles.csv"] + "R3,active,S2,student\n",
+        demographics_csv=ROSTER["demographics.csv"] + "S2,active,2013-07-08,male\n",
+    )
+    cursor = school.read()[-1].cursor
+    school.roster("second.zip")
+    return school.read(cursor)
+
+
+def test_a_student_whom_a_new_bulk_package_does_not_name_is_counted_and_kept(make: Callable[..., School]) -> None:
+    items = two_bulk_packages(make())
+    assert [(student.local_id, student.left) for student in students(items)] == [("S1", False)]
+    assert reasons(items) == [("DATA/ABSENT", "second.zip/users.csv")]
+
+
+def test_where_absence_means_leaving_the_student_keeps_the_name(make: Callable[..., School]) -> None:
+    found = students(two_bulk_packages(make(absent_means_left=True)))
+    assert [(s.local_id, s.family_name, s.birth_date, s.left) for s in found] == [
+        ("S1", "𠮷", "2013-05-06", False), ("S2", "钱", "2013-07-08", True),
+    ]  # fmt: skip
+
+
+def test_where_absence_means_leaving_a_delta_makes_nobody_leave(make: Callable[..., School]) -> None:
+    school = make(absent_means_left=True)
+    school.roster(
+        users_csv=ROSTER["users.csv"] + "S2,active,,true,s,,乙,钱,,,x\n",
+        roles_csv=ROSTER["roles.csv"] + "R3,active,S2,student\n",
+    )
+    cursor = school.read()[-1].cursor
+    delta = {
+        "manifest.csv": "propertyName,value\nfile.users,delta\n",
+        "users.csv": "sourcedId,status,givenName,familyName\nS1,active,新,名\n",
+    }
+    school.drop("delta.zip", make_zip({name: text.encode() for name, text in delta.items()}))
+    items = school.read(cursor)
+    assert [(student.local_id, student.left) for student in students(items)] == [("S1", False)]
+    assert rejected(items) == []
+
+
 def test_a_delta_whose_bulk_package_is_gone_says_whom_it_cannot_name(make: Callable[..., School]) -> None:
     school = make()
     path = school.roster()

@@ -197,9 +197,8 @@ class SchoolAdapter:
             self._refuse_conflict(ledger, file, sha256)
         opened = ExitStack()
         try:
-            bases = self._bases(ledger, opened) if package.is_delta else []
-            before = self._before(ledger) if package.is_delta else State()
-            roster = Roster(package, bases, before, self._settings, notes, self._state)
+            bases = self._bases(ledger, opened)
+            roster = Roster(package, bases, self._before(ledger), self._settings, notes, self._state)
             opened.callback(roster.close)
             state = yield from _alive(roster.judging())
         except BaseException:

@@ -65,7 +65,8 @@ class Roster:
         folder: Path | None = None,
     ) -> None:
         self._package = package
-        self._bases = bases if package.is_delta else ()
+        self._bases = bases
+        self._earlier = before
         self._before = before if package.is_delta else State()
         self._settings = settings
         self._notes = notes
@@ -113,6 +114,8 @@ class Roster:
             yield
         if self._package.is_delta:
             self._touched()
+        else:
+            self._absent()
         self._find_repeats(findings)
         self._name_unmet()
         self._pairs = self._paired()
@@ -366,6 +369,39 @@ class Roster:
         if missing:
             message = f"{len(missing)} student(s) are changed whom no package in the inbox names; send a bulk package"
             self._notes.add(Place(self._package.label), "DATA/REFERENCE", message, refused=True)
+
+    # -- bulk packages after others ---------------------------------------------------------------------------------
+
+    def _absent(self) -> None:
+        """Students of before whom this whole roster does not name: told, and marked as left only if the settings say so.
+
+        A package of one school among several, or one cut short, looks the same; ``tobedeleted`` is the safe word.
+        """
+        people = self._earlier.people
+        pupils = people["mark"][np.isin(people["kind"], (PUPIL, STUDENT))]
+        absent = pupils[~np.isin(pupils, marks_of(bytes(self._ids)))]
+        if not len(absent):
+            return
+        place = self._package.place("users")
+        if not self._settings.absent_means_left:
+            message = f"{len(absent)} student(s) of earlier packages are not in it; kept, as none is told to have left"
+            self._notes.add(place, "DATA/ABSENT", message)
+            return
+        left = {one.tobytes() for one in absent}
+        for base in reversed(self._bases):
+            for cells in base.users(left) if left else ():
+                digest = mark(cells[0].strip())
+                left.discard(digest)
+                _, _, born, sex = _told(people, positions(people, marks_of(digest)))[0]
+                try:
+                    self._user(0, cells, digest, (LEFT, -1, born, sex))
+                except RecordRejected:
+                    continue
+        message = f"{len(absent) - len(left)} student(s) of earlier packages are not in it and were read as left"
+        self._notes.add(place, "DATA/ABSENT", message)
+        if left:
+            message = f"{len(left)} more are not in it, and no package in the inbox names them; they were kept"
+            self._notes.add(place, "DATA/ABSENT", message)
 
     # -- what stays known -------------------------------------------------------------------------------------------
 

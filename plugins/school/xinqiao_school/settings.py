@@ -126,6 +126,9 @@ class SchoolSettings(_Strict):
         description="Roster organisation (its sourcedId or identifier): school code, where one platform serves several",
     )
     sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
+    absent_means_left: bool = Field(
+        default=False, description="Read students whom a new bulk package no longer names as having left the school"
+    )
     accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
     register_unknown: bool = Field(
         default=False, description="Register students that only a score sheet names, without a name"
