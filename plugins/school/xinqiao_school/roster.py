@@ -1,12 +1,9 @@
 """Students from OneRoster 1.2 and 1.1 CSV packages, bulk and delta, in one pass over each file and flat memory."""
 
-import os
-import re
 import struct
 import tempfile
 from array import array
 from collections.abc import Generator, Iterator, Sequence
-from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
@@ -16,19 +13,16 @@ from numpy.typing import NDArray
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Findings, Place
-from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao_school.carers import Carers, pairs_of
 from xinqiao_school.index import (
-    GUARDIAN,
     LEFT,
     NO_RANK,
     OTHER,
-    PARENT,
     PUPIL,
-    RELATIVE,
     ROLES,
     STUDENT,
     UNKNOWN,
-    Marks,
     State,
     mark,
     marks_of,
@@ -39,13 +33,10 @@ from xinqiao_school.joins import Joins
 from xinqiao_school.notes import Notes
 from xinqiao_school.package import Package
 from xinqiao_school.settings import SchoolSettings
+from xinqiao_school.users import RELATIONS, Known, Users
 
-_BETWEEN = re.compile(r"[ ()-]")
-_PHONE = re.compile(r"\+?[0-9]{5,15}")
 _BLOCK = 4096
-_MAX_GUARDIANS = 8
 _HEAD = struct.Struct("<II")
-_RELATIONS = {PARENT: "parent", GUARDIAN: "guardian", RELATIVE: "relative"}
 
 
 class Roster:
@@ -71,6 +62,7 @@ class Roster:
         self._settings = settings
         self._notes = notes
         self._joins = Joins(package, self._before, notes)
+        self._users = Users(package, self._joins, settings, notes)
         self._people: NDArray[Any] = self._before.people
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
         self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -82,7 +74,6 @@ class Roster:
         self._pairs = np.zeros((0, 2), np.uint64)
         self._skipped: set[int] = set()
         self._touched_marks = set[int]()
-        self._schools: dict[str, tuple[str, str]] = {}
         self._carers_size = 0
 
     def close(self) -> None:
@@ -138,7 +129,7 @@ class Roster:
 
     def placed(self) -> Iterator[tuple[Place, Student]]:
         """As ``students``, each with the row that named it."""
-        carers = _Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
+        carers = Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
         marks = marks_of(self._ids)
         self._spool.seek(0)
         for start in range(0, len(marks), _BLOCK):
@@ -168,15 +159,15 @@ class Roster:
             except RecordRejected as error:
                 findings.reject(error)
 
-    def _user(self, number: int, cells: tuple[str, ...], digest: bytes, known: "_Known") -> None:
+    def _user(self, number: int, cells: tuple[str, ...], digest: bytes, known: Known) -> None:
         user, status, role, _given, _family, _grades, _phone, _sms, agents, org, orgs = cells
         user, role, status = user.strip(), role.strip().lower(), status.strip().lower()
         if not user or len(user) > 128:
             reason = "DATA/CELL_TOO_LONG" if user else "DATA/MISSING"
             message = "is longer than 128 characters" if user else "must not be blank"
-            raise self._bad(number, "sourcedId", reason, message)
+            raise self._users.bad(number, "sourcedId", reason, message)
         if status != "active":
-            self._judge_status(number, status)
+            self._users.judge_status(number, status)
         kind = known[0]
         if role and kind < OTHER:
             kind = ROLES.get(role, OTHER)
@@ -186,7 +177,7 @@ class Roster:
             self._joins.check_reference("users", number, "orgSourcedIds", orgs.strip())
         if kind in (PUPIL, STUDENT, LEFT):
             left = status == "tobedeleted" or kind == LEFT
-            student = self._student(number, cells, user, known, left)
+            student = self._users.student(number, cells, user, known, left)
             if agents:
                 self._cares += b"".join(digest + mark(one) for one in map(str.strip, agents.split(",")) if one)
             self._ids += digest
@@ -195,85 +186,25 @@ class Roster:
             data = student.SerializeToString(deterministic=True)
             self._spool.write(_HEAD.pack(number, len(data)) + data)
             return
-        if kind in _RELATIONS:
+        if kind in RELATIONS:
             self._carer(number, cells, digest, kind, status)
         elif kind == UNKNOWN:
             message = "no file says this user's role, so it was not read"
-            self._note(number, "sourcedId", "DATA/REFERENCE", message)
-
-    def _student(self, number: int, cells: tuple[str, ...], user: str, known: "_Known", left: bool) -> Student:
-        _, _, _, given, family, grades, phone, sms, _, org, orgs = cells
-        given, family, grades = given.strip(), family.strip(), grades.strip()
-        if len(given) > 60 or len(family) > 60:
-            column = "givenName" if len(given) > 60 else "familyName"
-            raise self._bad(number, column, "DATA/CELL_TOO_LONG", "is longer than 60 characters")
-        _, room_number, born, sex = known
-        room = self._joins.state.rooms[room_number] if room_number >= 0 else None
-        where = room.org if room is not None and room.org else org.strip() or orgs.partition(",")[0].strip()
-        code, title = self._school(where)
-        return Student(
-            local_id=user,
-            family_name=family,
-            given_name=given,
-            birth_date=date.fromordinal(born).isoformat() if born else "",
-            sex=Sex.ValueType(sex),
-            phone=self._phone(number, phone, sms) if phone or sms else "",
-            school=code,
-            school_title=title,
-            grade=(grades or (room.grades if room is not None else ""))[:40],
-            class_title=room.title if room is not None else "",
-            left=left,
-        )
-
-    def _school(self, org: str) -> tuple[str, str]:
-        """Code and title of the school that ``org`` is."""
-        found = self._schools.get(org)
-        if found is None:
-            identifier = self._joins.state.orgs.get(org, ("", "", ""))[2]
-            codes = self._settings.schools
-            code = codes.get(org) or codes.get(identifier) or self._settings.school
-            title = self._settings.school_title or self._joins.state.school_title(org)[:120]
-            found = self._schools[org] = (code, title)
-        return found
+            self._users.note(number, "sourcedId", "DATA/REFERENCE", message)
 
     def _carer(self, number: int, cells: tuple[str, ...], digest: bytes, kind: int, status: str) -> None:
         """Keep a guardian's name and phone aside; guardians' own ``agentSourcedIds`` may name the child instead."""
-        _, _, _, given, family, _, phone, sms, agents, _, _ = cells
-        given, family = given.strip(), family.strip()
-        name = family + given if not (family + given).isascii() else f"{given} {family}".strip()
-        if status == "tobedeleted" or not name:
+        guardian = self._users.guardian(number, cells, kind)
+        if guardian is None or status == "tobedeleted":
             return
-        if len(name) > 120:
-            raise self._bad(number, "familyName", "DATA/CELL_TOO_LONG", "the name is longer than 120 characters")
+        agents = cells[8]
         if agents:
             self._cares += b"".join(mark(one) + digest for one in map(str.strip, agents.split(",")) if one)
-        telephone = self._phone(number, phone, sms) if phone or sms else ""
-        guardian = Guardian(full_name=name, relation=_RELATIONS[kind], phone=telephone)
         data = guardian.SerializeToString(deterministic=True)
         self._carer_ids += digest
         self._carer_places.append(self._carers_size << 16 | len(data))
         self._carers_size += len(data)
         self._carers.write(data)
-
-    def _judge_status(self, number: int, status: str) -> None:
-        if status == "" and self._package.modes.get("users") == "delta":
-            self._note(number, "status", "DATA/STATUS", "is blank in a delta; read as active")
-        elif status not in ("", "tobedeleted"):
-            self._note(number, "status", "DATA/STATUS", "is neither active nor tobedeleted; read as active")
-
-    def _phone(self, number: int, phone: str, sms: str) -> str:
-        text = phone.strip() or sms.strip()
-        found = _BETWEEN.sub("", text)
-        if not found or _PHONE.fullmatch(found):
-            return found
-        self._note(number, "phone", "DATA/PHONE", "is not 5 to 15 digits; left out")
-        return ""
-
-    def _note(self, number: int, column: str, reason: str, message: str) -> None:
-        self._notes.add(self._package.place("users", number or None, column), reason, message)
-
-    def _bad(self, number: int, column: str, reason: str, message: str) -> RecordRejected:
-        return RecordRejected(reason, message, self._package.place("users", number, column))
 
     # -- after the last row -----------------------------------------------------------------------------------------
 
@@ -306,7 +237,7 @@ class Roster:
                     place = self._package.place(standard, number, column)
                     message = "names a user that users.csv does not have"
                     self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        named = np.unique(_pairs(self._cares)[:, 1])
+        named = np.unique(pairs_of(self._cares)[:, 1])
         at = positions(self._people, named)
         orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
         orphans = orphans[~np.isin(orphans, marks_of(self._strangers))]
@@ -352,7 +283,7 @@ class Roster:
         # With them the guardians of all students this delta brings, unless it brings those too.
         brought = np.concatenate((wanted, mine))
         known = before.cares[np.isin(before.cares[:, 0], brought), 1]
-        named = _pairs(self._cares)[:, 1].copy()
+        named = pairs_of(self._cares)[:, 1].copy()
         also = np.setdiff1d(np.concatenate((known, named)), np.concatenate((carers, mine)))
         left = {one.tobytes() for one in np.union1d(wanted, also)}
         for base in reversed(self._bases):
@@ -407,7 +338,7 @@ class Roster:
 
     def _paired(self) -> NDArray[np.uint64]:
         """Student and guardian, by student. A student whose row names no agent keeps those of before."""
-        pairs = _pairs(self._cares)
+        pairs = pairs_of(self._cares)
         if self._package.is_delta:
             cares = self._before.cares
             silent = np.setdiff1d(marks_of(self._ids), pairs[:, 0])
@@ -438,10 +369,7 @@ class Roster:
         return state
 
 
-_Known = tuple[int, int, int, int]
-
-
-def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[_Known]:
+def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[Known]:
     """Kind, class, birth date and sex of those at these positions; zeros and no class for who is not known."""
     if not len(people):
         return [(UNKNOWN, -1, 0, 0)] * len(at)
@@ -452,34 +380,3 @@ def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[_Known]:
             np.where(here, rows["born"], 0).tolist(), np.where(here, rows["sex"], 0).tolist(), strict=True,
         )
     )  # fmt: skip
-
-
-def _pairs(digests: bytearray) -> NDArray[np.uint64]:
-    return marks_of(digests).reshape(-1, 2)
-
-
-class _Carers:
-    """Finds the guardians of many students at once; their names stay in the file."""
-
-    def __init__(self, file: IO[bytes], ids: Marks, places: "array[int]", pairs: NDArray[np.uint64]) -> None:
-        file.flush()
-        self._number = file.fileno()
-        order = np.argsort(ids, kind="stable")
-        self._ids = ids[order]
-        self._places = np.frombuffer(places, "<u8")[order] if places else np.zeros(0, np.uint64)
-        at = positions(self._ids, np.ascontiguousarray(pairs[:, 1]))
-        self._students, self._at = np.ascontiguousarray(pairs[at >= 0, 0]), at[at >= 0]
-
-    def of(self, students: Marks) -> Iterator[list[Guardian]]:
-        """The guardians of each, at most eight."""
-        first = np.searchsorted(self._students, students, "left").tolist()
-        last = np.searchsorted(self._students, students, "right").tolist()
-        for start, end in zip(first, last, strict=True):
-            if start == end:
-                yield []
-                continue
-            places = dict.fromkeys(self._places[self._at[start:end]].tolist())
-            yield [self._read(place) for place in list(places)[:_MAX_GUARDIANS]]
-
-    def _read(self, place: int) -> Guardian:
-        return Guardian.FromString(os.pread(self._number, place & 0xFFFF, place >> 16))
