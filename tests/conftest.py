@@ -15,17 +15,17 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from pydantic import BaseModel
 from sqlalchemy import create_engine, make_url
+
+from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.adapters.manifest import load_manifest
+from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse
 from xinqiao.api.casefile.v1 import casefile_pb2 as case
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case_rpc
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr_rpc
-
-from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
-from xinqiao.adapters.host import AdapterHost
-from xinqiao.adapters.manifest import load_manifest
-from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables

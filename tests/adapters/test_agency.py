@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from xinqiao.api.adapter.v1 import adapter_service_pb2 as adapter
-from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.api.common.v1.types_pb2 import Student
-from xinqiao.api.exchange.v1.exchange_pb2 import Package
-from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
-from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import Manifest, load_manifest
 from xinqiao.adapters.protocols import AdapterKind
+from xinqiao.api.adapter.v1 import adapter_service_pb2 as adapter
+from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.exchange.v1.exchange_pb2 import Package
+from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.contract.clock import ManualClock
 
 ITEM = adapter.ReadResponse(cursor="1", referral=adapter.ReferralUpdate(source="s"))

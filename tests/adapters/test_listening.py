@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY, AGENCY_STATE_RETRYING
 
 from xinqiao.adapters.errors import AdapterConfigError
 from xinqiao.adapters.host import AdapterHost, AgencySpec
 from xinqiao.adapters.listening import Listening, server_context
 from xinqiao.adapters.manifest import Manifest, load_manifest
+from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY, AGENCY_STATE_RETRYING
 from xinqiao.config.problems import ConfigError
 
 

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import openpyxl
 import pytest
@@ -139,3 +140,18 @@ def test_a_fault_that_is_no_refusal_would_be_seen() -> None:
 
     with pytest.raises(IndexError):
         survives(fault)
+
+
+def _long(*strategies: st.SearchStrategy[Any], examples: int = 20_000) -> Callable[[Callable[..., None]], None]:
+    def run(test: Callable[..., None]) -> None:
+        settings(max_examples=examples, deadline=2000)(given(*strategies)(test))()
+
+    return run
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_odd_files_crash_no_reader() -> None:
+    _long(st.binary(max_size=2000))(lambda data: (csv_in_both_codecs(data), zip_to_its_end(data), None)[2])
+    _long(ODD_TEXT, st.sampled_from(CODECS))(lambda parts, codec: csv_in_both_codecs("".join(parts).encode(codec)))
+    _long(CHANGES, st.integers(0, 40))(lambda changes, cut: zip_to_its_end(changed(ZIP[: len(ZIP) - cut], changes)))
+    _long(CHANGES)(lambda changes: book_to_its_end(changed(BOOK, changes)))

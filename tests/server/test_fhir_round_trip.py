@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from xinqiao.api.referral.v1 import referral_pb2 as ref
-from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.simulator import HospitalSimulator
 

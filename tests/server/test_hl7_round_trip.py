@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xinqiao.api.referral.v1 import referral_pb2 as ref
-from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.hl7.simulator import Hl7HospitalSimulator
 

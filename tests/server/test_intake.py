@@ -40,7 +40,8 @@ def _read(items: list[ReadResponse]) -> Any:
     def read(cursor: str) -> Iterator[ReadResponse]:
         yield from items[int(cursor or 0) :]
 
-    return SimpleNamespace(agency="school", read=read)
+    told: list[Rejected] = []
+    return SimpleNamespace(agency="school", read=read, report=told.extend, told=told)
 
 
 def _students(*names: str) -> list[ReadResponse]:
@@ -224,3 +225,17 @@ def _rewound(town: Any, sheet: FormSheet) -> Tally:
     """Read after the cursor was lost, as from a restored backup of the adapter's folder."""
     town.gate.gateway.store.run(lambda tx: tx.delete(tables.cursors, town.SCHOOL, "read"))
     return _read_sheets(town, sheet)
+
+
+def test_the_source_is_told_what_is_on_record(store: Store) -> None:
+    item = Rejected(source="a.csv@sha256:1#1", place="row 3, column phq9", reason="DATA/NUMBER")
+    handle = _read([ReadResponse(cursor="1", rejected=item)])
+    pipeline: Any = _Pipeline(store, bad="-", down="-")
+    Intake(pipeline, handle, SCHOOL).run_once()
+    assert handle.told == [item]
+
+
+def test_a_sign_of_life_is_no_item(store: Store) -> None:
+    pipeline: Any = _Pipeline(store, bad="-", down="-")
+    Intake(pipeline, _read([ReadResponse(), *_students("a")]), SCHOOL).run_once()
+    assert pipeline.taken == ["a"]

@@ -5,7 +5,7 @@ import re
 import secrets
 import threading
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
@@ -20,7 +20,16 @@ from xinqiao.adapters.errors import (
     RecordRejected,
 )
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import Adapter, CapacityAware, Exchanger, Listener, Recipient, Source, SpoolOnly
+from xinqiao.adapters.protocols import (
+    Adapter,
+    CapacityAware,
+    Exchanger,
+    Listener,
+    Recipient,
+    Reporter,
+    Source,
+    SpoolOnly,
+)
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
@@ -28,6 +37,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     DeliverRequest,
     DeliverResponse,
     ReadResponse,
+    Rejected,
 )
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
@@ -58,7 +68,7 @@ _AGENCY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _REASON = re.compile(r"[A-Z][A-Z0-9_]*(/[A-Z0-9_]+)?", re.ASCII)
 
 T = TypeVar("T")
-Action = Literal["check", "deliver", "read", "exchange"]
+Action = Literal["check", "deliver", "read", "exchange", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +239,8 @@ class AgencyHandle:
             while (item := stream.take(self._deadline_s)) is not None:
                 checked = self._checked("read", item.item, ReadResponse)
                 body = checked.WhichOneof("body") or ""
-                if self.manifest is None or not self.manifest.brings(body):
+                # Without a body it says only that a long look goes on.
+                if self.manifest is None or (body and not self.manifest.brings(body)):
                     raise _refused(self.agency, "NOT_DECLARED", "the adapter brought a contract it does not declare")
                 self._breaker.answered(ticket)
                 yield checked
@@ -246,6 +257,12 @@ class AgencyHandle:
                 self.workers.abandon(job)
         if failure is not None:
             raise failure
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Tell the partner what was not taken of what it sent; nothing happens with an adapter that cannot."""
+        adapter = self._gate("read", crisis=False)  # telling belongs to reading; it needs no word in the manifest
+        if isinstance(adapter, Reporter):
+            self._call("report", lambda: adapter.report(rejected), type(None))
 
     # -- life -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     DeliverRequest,
     DeliverResponse,
     ReadResponse,
+    Rejected,
 )
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 
@@ -87,7 +88,8 @@ class Source(Protocol):
         """Yield what is newer than ``cursor`` (empty: everything), oldest first, each item with its own cursor.
 
         The gateway stores an item before it asks for the next with that item's cursor, so a crash repeats at most
-        one item. Raises PartnerUnavailable or PartnerRefused; a single bad item is yielded as ``rejected``.
+        one item. A look that takes longer than the agency's deadline yields an empty item now and then, which says
+        only that it goes on. Raises PartnerUnavailable or PartnerRefused; a bad item is yielded as ``rejected``.
         """
         ...
 
@@ -123,6 +125,15 @@ class Exchanger(Protocol):
 
         Raises PartnerUnavailable or PartnerRefused.
         """
+        ...
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """An adapter that can tell its partner what was not taken of what it sent."""
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Tell the source of each, where and why; a repeat must leave no second trace. Raises PartnerUnavailable."""
         ...
 
 

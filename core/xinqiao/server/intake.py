@@ -25,7 +25,7 @@ from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
-_STUDENTS = 200
+_STUDENTS = 500
 _DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
@@ -66,6 +66,8 @@ class Intake:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
             _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
+        if tally.recorded:
+            self._tell(tally.rejected[: tally.recorded])
         return tally
 
     def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
@@ -73,6 +75,8 @@ class Intake:
         cursor = ""
         for item in items:
             kind = item.WhichOneof("body")
+            if kind is None:  # a sign of life
+                continue
             if kind == "student":
                 students.append(item.student)
                 cursor = item.cursor
@@ -138,8 +142,8 @@ class Intake:
                 tally.unknown += verdict == screening.ROW_VERDICT_UNKNOWN_STUDENT
                 word = screening.RowVerdict.Name(screening.RowVerdict.ValueType(verdict))
                 tally.rejected.append(
-                    Rejected(source=sheet.source, place=f"form {row + 1} of {sheet.instrument}",
-                             reason=word.removeprefix("ROW_VERDICT_"), message="bring the roster first, or mend the row")
+                    Rejected(source=sheet.source, place=_form(sheet, row), reason=word.removeprefix("ROW_VERDICT_"),
+                             message="bring the roster first, or mend the row")
                 )  # fmt: skip
 
     def _update(self, update: ReferralUpdate, tally: Tally) -> None:
@@ -190,6 +194,13 @@ class Intake:
 
         self._pipeline.store.run(move)
 
+    def _tell(self, kept: list[Rejected]) -> None:
+        """The source learns of what is on record. Where it cannot be told, the holding still names it to a person."""
+        try:
+            self._handle.report(kept)
+        except (PartnerUnavailable, PartnerRefused) as error:
+            _log.info("agency %s was not told of %d items: %s", self._handle.agency, len(kept), type(error).__name__)
+
     def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
         """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean."""
         agency = self._handle.agency
@@ -209,6 +220,13 @@ class Intake:
 def _label(source: str) -> str:
     """The sheet's name, without the digest and batch that follow it."""
     return source.partition("@")[0]
+
+
+def _form(sheet: FormSheet, at: int) -> str:
+    """Where the form stood: its row in the sheet, or its number among the forms where the source has no rows."""
+    if at < len(sheet.rows):
+        return f"row {sheet.rows[at]}, {sheet.instrument}"
+    return f"form {at + 1} of {sheet.instrument}"
 
 
 def _item(agency: str, sheet: str) -> str:

@@ -2,13 +2,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.referral.v1.referral_pb2 import ConsentEvidence, Referral, ReferralPackage, Urgency
 from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score
-
-from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.transport import HttpTransport
 from xinqiao.config import Secret
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.settings import HospitalSettings, hosts

@@ -8,11 +8,11 @@ from tempfile import mkdtemp
 from typing import Any, cast
 
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.config import Secret
 from xinqiao.contract.clock import ManualClock
 from xinqiao_hospital.adapter import HospitalAdapter

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
-from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralChange, ReferralEvent, ReferralState
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralChange, ReferralEvent, ReferralState
 from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.simulator import HospitalSimulator

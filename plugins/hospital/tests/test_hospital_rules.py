@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import Capacity, CapacityRequest, DeliverRequest
-from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Capacity, CapacityRequest, DeliverRequest
+from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao.contract.clock import ManualClock
 from xinqiao_hospital import codes
 from xinqiao_hospital.adapter import HospitalAdapter

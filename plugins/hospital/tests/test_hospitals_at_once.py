@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from xinqiao.adapters.host import AdapterHost, AgencySpec
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY
 from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
-
-from xinqiao.adapters.host import AdapterHost, AgencySpec
 from xinqiao.config import Secret
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.simulator import HospitalSimulator

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao_hospital.adapter import transaction
 
 pytestmark = pytest.mark.soak

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse
-from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 
 from xinqiao.adapters import spool as spooling
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse
+from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao.config import Secret
 from xinqiao_hospital import codes, receiver
 from xinqiao_hospital.adapter import HospitalAdapter

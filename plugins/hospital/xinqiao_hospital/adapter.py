@@ -9,6 +9,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+from xinqiao.adapters.errors import AdapterConfigError, AdapterError, PartnerRefused, RecordRejected
+from xinqiao.adapters.listening import server_context
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.spool import Spool
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
     CapacityResponse,
@@ -18,11 +22,6 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 )
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralEvent
-
-from xinqiao.adapters.errors import AdapterConfigError, AdapterError, PartnerRefused, RecordRejected
-from xinqiao.adapters.listening import server_context
-from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.spool import Spool
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_hospital import codes
 from xinqiao_hospital.bundle import build

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Capacity, CapacityRequest, CapacityResponse
-
 from xinqiao.contract.clock import Clock, from_us, to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient

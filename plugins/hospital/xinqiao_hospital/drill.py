@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
-
 from xinqiao_hospital import codes
 from xinqiao_hospital.wire import Json, as_list, as_object
 

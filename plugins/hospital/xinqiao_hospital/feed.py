@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import quote
 
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
-
 from xinqiao.adapters.errors import PartnerRefused
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
-from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
+from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao.contract.clock import SystemClock, from_us
 from xinqiao_hospital.answers import count, form_of, score_of
 from xinqiao_hospital.consent import ConsentRefused, understand

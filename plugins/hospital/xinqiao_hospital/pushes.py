@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from xinqiao.adapters.spool import Item, Spool
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
-
-from xinqiao.adapters.spool import Item, Spool
 from xinqiao_hospital.desk import is_own_write
 from xinqiao_hospital.states import TaskRefused, business_code, check_task, resume_of, update_of
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, parse

@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, Outcome, ReferralEvent, ReferralState
-
 from xinqiao.contract.clock import to_us
 from xinqiao.contract.referral_codes import BUSINESS, NOTHING, TASK, TASK_TERMINAL, Contradiction, told_by_task
 from xinqiao_hospital import codes

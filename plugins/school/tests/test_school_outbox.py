@@ -19,7 +19,7 @@ from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRe
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.adapters.protocols import AgencyContext, Exchanger, Recipient, Source
 from xinqiao.adapters.transport import HttpTransport
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Rejected
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_DIAGNOSIS, FIELD_CLASS_SCHOOL, FIELD_CLASS_TREATMENT
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, PackageItem, Receipt
 from xinqiao.api.referral.v1.referral_pb2 import Outcome, Referral
@@ -68,7 +68,8 @@ def package(name: str = "monthly-2026-10-r0", items: int = 3, signer: Ed25519Pri
 
 def test_the_kind_offers_what_the_gateway_asks_of_an_adapter(adapter: SchoolAdapter) -> None:
     [kind] = xinqiao_adapters()
-    assert (kind.name, kind.settings, list(kind.hosts(None))) == ("school", SchoolSettings, [])
+    folders = SchoolSettings(inbox=Path("in"), outbox=Path("out"), school="X1")
+    assert (kind.name, kind.settings, list(kind.hosts(folders))) == ("school", SchoolSettings, [])
     assert isinstance(adapter, Recipient) and isinstance(adapter, Source) and isinstance(adapter, Exchanger)
 
 
@@ -215,3 +216,23 @@ def test_the_manifest_is_one_the_core_can_enforce() -> None:
     told = manifest.written_classes("referral_update")
     assert FIELD_CLASS_SCHOOL in told
     assert not told & {FIELD_CLASS_DIAGNOSIS, FIELD_CLASS_TREATMENT}
+
+
+def test_what_was_not_taken_of_a_file_comes_back_as_a_table_once(
+    adapter: SchoolAdapter, platform: SchoolSimulator
+) -> None:
+    items = [
+        Rejected(
+            source="七年级.csv@sha256:0#1", place="row 3, PHQ-9", reason="UNKNOWN_STUDENT", message="bring the roster"
+        ),
+        Rejected(source="七年级.csv", place="row 4, column phq9", reason="DATA/NUMBER", message="must be a number"),
+    ]
+    adapter.report(items[:1])
+    adapter.report(items)
+    platform.tick()  # a report is no package
+    [path] = (platform.outbox / "reports").iterdir()
+    assert path.name == "七年级.csv.csv"
+    lines = path.read_text("utf-8-sig").splitlines()
+    assert [line.split('","')[:2] for line in lines[1:]] == [
+        ['"row 3, PHQ-9', "UNKNOWN_STUDENT"], ['"row 4, column phq9', "DATA/NUMBER"],
+    ]  # fmt: skip

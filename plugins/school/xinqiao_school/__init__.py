@@ -1,4 +1,4 @@
-"""School platforms that exchange files in folders: OneRoster rosters and score sheets in, advice and packages out."""
+"""School platforms: OneRoster rosters by folder or REST and score sheets in, advice and packages out."""
 
 from collections.abc import Sequence
 
@@ -6,15 +6,10 @@ from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_school.adapter import SchoolAdapter
 from xinqiao_school.reading import SchoolReader
-from xinqiao_school.settings import SchoolSettings
+from xinqiao_school.settings import SchoolSettings, hosts
 from xinqiao_school.simulator import SchoolSimulator
 
 __all__ = ["SchoolAdapter", "SchoolSettings", "SchoolSimulator", "xinqiao_adapters"]
-
-
-def _no_hosts(settings: SchoolSettings) -> Sequence[str]:
-    """Folders only: the adapter never opens a socket."""
-    return ()
 
 
 @hookimpl
@@ -25,7 +20,7 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             name="school",
             settings=SchoolSettings,
             create=SchoolAdapter,
-            hosts=_no_hosts,
+            hosts=hosts,
             simulator=SchoolSimulator,
             reader=SchoolReader(),
         ),

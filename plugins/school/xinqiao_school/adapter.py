@@ -1,26 +1,35 @@
 """The adapter of one school platform: reads its inbox, writes its outbox, hands packages over."""
 
 import hashlib
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, cast
 
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
-from xinqiao.api.common.v1.types_pb2 import Student
-from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
-from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
+import numpy as np
 
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.adapters.protocols import AgencyContext
-from xinqiao_school import inbox, wire
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
+from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
+from xinqiao.contract.clock import SystemClock
+from xinqiao_school import inbox, reports, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
+from xinqiao_school.index import PUPIL, Marks, State, mark, marks_of, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
 from xinqiao_school.notes import Notes
-from xinqiao_school.roster import Package, Roster, mark
+from xinqiao_school.package import Package
+from xinqiao_school.rest import PULLED, Puller
+from xinqiao_school.roster import Roster
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import Scores, read_scores
 
+T = TypeVar("T")
+_ALIVE_S = 2.0
 _MAX_BYTES = 1024 * 1024 * 1024
 
 
@@ -31,6 +40,11 @@ class SchoolAdapter:
         self._settings = settings
         self._state = context.folder
         self._state.mkdir(parents=True, exist_ok=True)
+        self._pulled = self._state / "pulled"
+        rest = settings.rest
+        self._puller = (
+            None if rest is None else Puller(rest, context.http, SystemClock(), self._pulled, threading.Event().wait)
+        )
         self._digests: dict[tuple[str, int, int, int], str] = {}
 
     def check(self) -> str:
@@ -61,6 +75,11 @@ class SchoolAdapter:
         wire.hand_over(package, self._settings.outbox, self._state)
         return wire.receipt_for(package, self._settings.inbox)
 
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Put what was not taken of a file into ``reports/<file>.csv`` of the outbox, a line each, never twice."""
+        names = {inbox.safe_label(entry.name): entry.name for entry in Ledger(self._state).entries}
+        reports.write(self._settings.outbox, names, rejected)
+
     # -- in ---------------------------------------------------------------------------------------------------------
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
@@ -68,7 +87,11 @@ class SchoolAdapter:
         position = Cursor.parse(cursor)
         ledger = Ledger(self._state)
         begun = ledger.rewind(position)
-        files = inbox.scan(self._settings.inbox, begun[0].name if begun else "")
+        yield from self._pull(ledger)
+        first = begun[0].name if begun else ""
+        files = inbox.scan(self._settings.inbox, first)
+        if self._puller is not None:
+            files = sorted([*inbox.scan(self._pulled, first), *files], key=lambda file: file.name != first)
         if begun and not any(file.name == begun[0].name for file in files):
             yield from self._numbered(ledger, inbox.gone(begun[0]), self._gone(begun[0]), 0)
             begun = None
@@ -83,6 +106,19 @@ class SchoolAdapter:
         if unreadable:
             raise PartnerUnavailable(f"{len(unreadable)} inbox file(s) cannot be read, the first: {unreadable[0]}")
 
+    def _pull(self, ledger: Ledger) -> Iterator[ReadResponse]:
+        """With ``source: rest``: lay down what the platform has as a package of our own, and drop outdated ones."""
+        if self._puller is None:
+            return
+        rosters = [entry for entry in ledger.entries if entry.roster and entry.name.startswith(PULLED)]
+        whole = max((entry.name for entry in rosters if entry.outcome == "taken" and not entry.delta), default="")
+        for old in self._pulled.glob(f"{PULLED}*.zip"):
+            if old.name < whole:
+                old.unlink()
+        # What was refused is not in the state that a delta would build upon.
+        broken = bool(rosters) and rosters[-1].outcome != "taken"
+        yield from _alive(self._puller.pull(whole=broken))
+
     def _file(self, ledger: Ledger, file: InboxFile, begun: tuple[Entry, int] | None) -> Iterator[ReadResponse]:
         rules = self._rules(file)
         key = (file.name, file.size, file.mtime_ns, file.ctime_ns)
@@ -96,7 +132,7 @@ class SchoolAdapter:
             if ledger.has_seen(file, sha256, rules):
                 return
             skip = begun[1] if begun and (begun[0].sha256, begun[0].rules) == (sha256, rules) else 0
-            entry, items = self._open(ledger, file, stream, sha256, rules)
+            entry, items = yield from self._open(ledger, file, stream, sha256, rules)
             if inbox.is_unchanged(file, stream):
                 yield from self._numbered(ledger, entry, items, skip)
 
@@ -119,16 +155,19 @@ class SchoolAdapter:
 
     def _open(
         self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, rules: str
-    ) -> tuple[Entry, Iterator[ReadResponse]]:
-        """Judge the whole file; what may be taken of it comes with the iterator."""
+    ) -> Generator[ReadResponse, None, tuple[Entry, Iterator[ReadResponse]]]:
+        """Judge the whole file; what may be taken of it comes with the iterator. Yields empty signs of life."""
         notes = Notes(file.label)
         roster = file.name.lower().endswith(".zip")
         try:
             if file.size > _MAX_BYTES:
                 raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
             expected_rows = check_manifest(file.path, file.label, stream, sha256)
+            if roster and self._puller is not None and file.path.parent != self._pulled:
+                message = "rosters of this platform come over REST; take the file away or set source: folder"
+                raise FileRefused("DATA/FILE_TYPE", message, Place(file.label))
             if roster:
-                items = self._roster(ledger, file, stream, sha256, notes)
+                items = yield from self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
                 self._refuse_conflict(ledger, file, sha256)
                 items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
@@ -137,7 +176,8 @@ class SchoolAdapter:
         except RecordRejected as error:
             outcome: inbox.Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
-        return inbox.entry_of(file, sha256, "taken", rules, roster=roster), items
+        entry = inbox.entry_of(file, sha256, "taken", rules, roster=roster, delta=notes.delta)
+        return entry, items
 
     def _gone(self, entry: Entry) -> Iterator[ReadResponse]:
         label = inbox.safe_label(entry.name)
@@ -150,20 +190,22 @@ class SchoolAdapter:
 
     def _roster(
         self, ledger: Ledger, file: InboxFile, stream: BinaryIO, sha256: str, notes: Notes
-    ) -> Iterator[ReadResponse]:
+    ) -> Generator[ReadResponse, None, Iterator[ReadResponse]]:
         package = Package(stream, file.label, notes)
+        notes.delta = package.is_delta
         if not package.is_delta:
             self._refuse_conflict(ledger, file, sha256)
         opened = ExitStack()
         try:
-            bases = self._bases(ledger, opened) if package.is_delta else []
-            roster = Roster(package, bases, self._settings, notes)
-            marks = roster.check()
+            bases = self._bases(ledger, opened)
+            roster = Roster(package, bases, self._before(ledger), self._settings, notes, self._state)
+            opened.callback(roster.close)
+            state = yield from _alive(roster.judging())
         except BaseException:
             opened.close()
             raise
-        self._remember_marks(len(ledger.entries) + 1, marks)
-        if not marks and not package.is_delta:
+        self._remember(len(ledger.entries) + 1, state)
+        if not roster.count and not package.is_delta:
             notes.add(Place(file.label), "DATA/EMPTY", "the package names no student")
         return self._roster_items(roster, notes, opened)
 
@@ -180,7 +222,7 @@ class SchoolAdapter:
         for entry in reversed(ledger.entries):
             if not entry.roster or entry.outcome != "taken":
                 continue
-            path = self._settings.inbox / entry.name
+            path = (self._pulled if self._puller is not None else self._settings.inbox) / entry.name
             try:
                 status = path.lstat()
                 file = InboxFile(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -194,24 +236,36 @@ class SchoolAdapter:
                 break
         return bases
 
-    def _remember_marks(self, number: int, marks: set[bytes]) -> None:
-        """Keep which ids the roster has, for the ledger entry ``number`` it will get."""
+    def _remember(self, number: int, state: State) -> None:
+        """Keep what a roster said, for the ledger entry ``number`` it will get; no name is in it."""
         folder = self._state / "rosters"
         folder.mkdir(exist_ok=True)
-        wire.write_whole(folder / str(number), b"".join(sorted(marks)))
+        state.save(folder / str(number))
 
-    def _known_marks(self, ledger: Ledger) -> set[bytes]:
-        """The ids of all rosters before; the ledger alone says which, so a sheet read again gives the same items."""
-        size = len(mark(""))
-        known: set[bytes] = set()
+    def _before(self, ledger: Ledger) -> State:
+        """What the last bulk package and the deltas after it have said; the ledger alone says which those are."""
+        state = State()
         for number, entry in enumerate(ledger.entries, start=1):
             if entry.roster and entry.outcome == "taken":
-                try:
-                    data = (self._state / "rosters" / str(number)).read_bytes()
-                except FileNotFoundError:
-                    continue
-                known.update(data[at : at + size] for at in range(0, len(data), size))
-        return known
+                newer = self._recall(number)
+                if newer is not None:
+                    state = state.over(newer) if entry.delta else newer
+        return state
+
+    def _recall(self, number: int) -> State | None:
+        try:
+            return State.load(self._state / "rosters" / str(number))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _known(self, ledger: Ledger) -> Marks:
+        """The students of all rosters before, so that a sheet read again gives the same items."""
+        known: list[Marks] = []
+        for number, entry in enumerate(ledger.entries, start=1):
+            state = self._recall(number) if entry.roster and entry.outcome == "taken" else None
+            if state is not None:
+                known.append(state.people["mark"][state.people["kind"] >= PUPIL])
+        return np.unique(np.concatenate(known)) if known else np.zeros(0, np.uint64)
 
     # -- sheets -----------------------------------------------------------------------------------------------------
 
@@ -225,13 +279,14 @@ class SchoolAdapter:
         expected_rows: int | None,
     ) -> Iterator[ReadResponse]:
         scores = read_scores(stream, file.name, file.label, self._settings, notes, expected_rows)
-        known = self._known_marks(ledger) if self._settings.register_unknown else set[bytes]()
+        known = self._known(ledger) if self._settings.register_unknown else np.zeros(0, np.uint64)
         return self._sheet_items(scores, f"{file.label}@sha256:{sha256}", known, notes)
 
-    def _sheet_items(self, scores: Scores, source: str, known: set[bytes], notes: Notes) -> Iterator[ReadResponse]:
+    def _sheet_items(self, scores: Scores, source: str, known: Marks, notes: Notes) -> Iterator[ReadResponse]:
         if self._settings.register_unknown:
-            for local_id in scores.students:
-                if mark(local_id) not in known:
+            marks = marks_of(b"".join(map(mark, scores.students)))
+            for local_id, at in zip(scores.students, positions(known, marks).tolist(), strict=True):
+                if at < 0:
                     student = Student(
                         local_id=local_id, school=self._settings.school, school_title=self._settings.school_title
                     )
@@ -251,3 +306,16 @@ class SchoolAdapter:
         """Digest of what decides about the file beside its bytes: a refused file is judged anew when it changes."""
         rules = self._settings.model_dump_json(exclude={"inbox", "outbox"}).encode()
         return hashlib.sha256(rules + b"\n" + (manifest_bytes(file.path) or b"")).hexdigest()[:16]
+
+
+def _alive(work: Generator[None, None, T]) -> Generator[ReadResponse, None, T]:
+    """Work that takes minutes for a city, with an empty item every few seconds: the gateway waits for each item."""
+    told = time.monotonic()
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if time.monotonic() - told > _ALIVE_S:
+            told = time.monotonic()
+            yield ReadResponse()

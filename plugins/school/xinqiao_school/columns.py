@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from xinqiao.adapters.files.places import FileRefused, Place
+from xinqiao.adapters.files.rows import Cell
 from xinqiao_school.settings import SchoolSettings, SheetSettings
 
 NOT_ANSWERED = 255
@@ -18,13 +19,13 @@ _LETTERS = {"PHQ-9": ("d", 9), "GAD-7": ("a", 7)}
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The columns of one instrument in item order, and the byte of each text that is an answer."""
+    """The columns of one instrument in item order, and the byte of each text or number cell that is an answer."""
 
     instrument: str
     columns: tuple[str, ...]
     low: int
     high: int
-    codes: dict[str, int]
+    codes: dict[Cell, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Plan:
 
 def plan_sheet(cells: Sequence[str], sheet: SheetSettings, settings: SchoolSettings, place: Place) -> Plan:
     """The plan for a sheet with this header. Raises FileRefused naming the column that is missing or unclear."""
-    missing = {"": NOT_ANSWERED} | {text.strip(): NOT_ANSWERED for text in sheet.missing}
+    missing: dict[Cell, int] = {None: NOT_ANSWERED, "": NOT_ANSWERED}
+    missing.update((text.strip(), NOT_ANSWERED) for text in sheet.missing)
     instruments = tuple(
         Items(name, tuple(items.columns), items.low, items.high, missing | _codes(items.low, items.high))
         for name, items in sheet.instruments.items()
@@ -58,8 +60,9 @@ def plan_sheet(cells: Sequence[str], sheet: SheetSettings, settings: SchoolSetti
     return Plan(_student(cells, sheet, used, place), sheet.prefix, date, day, instruments)
 
 
-def _codes(low: int, high: int) -> dict[str, int]:
-    return {str(value): value for value in range(low, high + 1)}
+def _codes(low: int, high: int) -> dict[Cell, int]:
+    texts: dict[Cell, int] = {str(value): value for value in range(low, high + 1)}
+    return texts | {value: value for value in range(low, high + 1)}
 
 
 def _student(cells: Sequence[str], sheet: SheetSettings, used: set[str], place: Place) -> str | None:
@@ -78,7 +81,7 @@ def _date(cells: Sequence[str], sheet: SheetSettings) -> str | None:
     return _first(cells, _DATE)
 
 
-def _recognised(cells: Sequence[str], missing: dict[str, int], place: Place) -> Iterator[Items]:
+def _recognised(cells: Sequence[str], missing: dict[Cell, int], place: Place) -> Iterator[Items]:
     """The instruments whose usual headers are all there; a set with a gap refuses the sheet."""
     by_plain = {_plain(text): text for text in reversed(cells)}
     found: list[Items] = []
@@ -107,7 +110,7 @@ def _recognised(cells: Sequence[str], missing: dict[str, int], place: Place) -> 
     yield from found
 
 
-def _items(instrument: str, columns: Sequence[str], missing: dict[str, int]) -> Items:
+def _items(instrument: str, columns: Sequence[str], missing: dict[Cell, int]) -> Items:
     return Items(instrument, tuple(columns), 0, 3, missing | _codes(0, 3))
 
 

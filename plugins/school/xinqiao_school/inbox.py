@@ -54,6 +54,7 @@ class Entry:
     mtime_ns: int
     ctime_ns: int
     roster: bool = False
+    delta: bool = False
 
     def is_same_version(self, file: InboxFile) -> bool:
         """Whether ``file`` is surely this one, without reading it: a write of any kind moves ctime."""
@@ -71,7 +72,9 @@ class Cursor:
     ledger: str
 
     def text(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        # Written out: a roster has a cursor for each of a million students.
+        done = "true" if self.done else "false"
+        return f'{{"done":{done},"entry":{self.entry},"item":{self.item},"ledger":"{self.ledger}"}}'
 
     @classmethod
     def parse(cls, text: str) -> "Cursor | None":
@@ -192,9 +195,11 @@ def is_unchanged(file: InboxFile, stream: BinaryIO) -> bool:
     return (now.st_size, now.st_mtime_ns) == (file.size, file.mtime_ns)
 
 
-def entry_of(file: InboxFile, sha256: str, outcome: Outcome, rules: str, *, roster: bool = False) -> Entry:
+def entry_of(
+    file: InboxFile, sha256: str, outcome: Outcome, rules: str, *, roster: bool = False, delta: bool = False
+) -> Entry:
     """The ledger entry of ``file``."""
-    return Entry(file.name, sha256, outcome, rules, file.size, file.mtime_ns, file.ctime_ns, roster)
+    return Entry(file.name, sha256, outcome, rules, file.size, file.mtime_ns, file.ctime_ns, roster, delta)
 
 
 def gone(entry: Entry) -> Entry:

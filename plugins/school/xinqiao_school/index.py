@@ -1,12 +1,43 @@
-"""The joins of a roster, kept lean: ids, roles, class titles and birth dates, but no name of a person."""
+"""The joins of a roster in a few bytes a person: roles, classes, birth dates under hashed ids, and no name of anybody."""
 
+import json
+from array import array
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
-from xinqiao.api.common.v1.types_pb2 import SEX_UNSPECIFIED, Sex
+import numpy as np
+from numpy.typing import NDArray
+
+from xinqiao_school.wire import write_whole
+
+UNKNOWN, SEATED, PUPIL, OTHER, RELATIVE, GUARDIAN, PARENT, LEFT, STUDENT = range(9)
+"""What a person is, the more telling the higher. ``SEATED`` and ``PUPIL`` are only an enrolment's word for it."""
+
+ROLES = {"student": STUDENT, "parent": PARENT, "guardian": GUARDIAN, "relative": RELATIVE}
+NO_RANK = 9
+MARK_BYTES = 8
+
+Marks = NDArray[np.uint64]
+_PERSON = np.dtype([("mark", "<u8"), ("born", "<i4"), ("room", "<i4"), ("kind", "u1"), ("rank", "u1"), ("sex", "u1")])
+_ABOUT = blake2b(digest_size=MARK_BYTES, person=b"xinqiao-school")
+_FOLD = 1 << 17
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+def mark(local_id: str) -> bytes:
+    """A short stand-in for an id: the joins are made on it, and it remembers a roster's ids without keeping them."""
+    about = _ABOUT.copy()
+    about.update(local_id.encode())
+    return about.digest()
+
+
+def marks_of(digests: bytes | bytearray) -> Marks:
+    """Marks laid end to end, as numbers."""
+    return np.frombuffer(digests, dtype="<u8")
+
+
+class Room(NamedTuple):
     """A class as the school writes it; ``home`` is the administrative class (行政班)."""
 
     title: str
@@ -15,134 +46,163 @@ class Room:
     home: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """That a user is in a class, as what."""
+@dataclass(slots=True)
+class Columns:
+    """What one file says of people, row after row, and then folded to one word a person."""
 
-    room: str
-    role: str
-    primary: bool
+    digests: bytearray = field(default_factory=bytearray)
+    kinds: "array[int]" = field(default_factory=lambda: array("B"))
+    rooms: "array[int]" = field(default_factory=lambda: array("i"))
+    ranks: "array[int]" = field(default_factory=lambda: array("B"))
+    born: "array[int]" = field(default_factory=lambda: array("i"))
+    sexes: "array[int]" = field(default_factory=lambda: array("B"))
+    _folded: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
+
+    def role(self, digest: bytes, kind: int) -> None:
+        self._add(digest, kind, -1, NO_RANK, 0, 0)
+
+    def seat(self, digest: bytes, kind: int, room: int, rank: int) -> None:
+        self._add(digest, kind, room, rank, 0, 0)
+
+    def person(self, digest: bytes, born: int, sex: int) -> None:
+        self._add(digest, UNKNOWN, -1, NO_RANK, born, sex)
+
+    def folded(self) -> NDArray[Any]:
+        """One row a person, by mark: the most telling role, the best class, and the last birth date and sex."""
+        self._fold()
+        return self._folded.pop() if self._folded else np.zeros(0, _PERSON)
+
+    def _add(self, digest: bytes, kind: int, room: int, rank: int, born: int, sex: int) -> None:
+        self.digests += digest
+        self.kinds.append(kind)
+        self.rooms.append(room)
+        self.ranks.append(rank)
+        self.born.append(born)
+        self.sexes.append(sex)
+        if len(self.kinds) >= _FOLD:
+            self._fold()
+
+    def _fold(self) -> None:
+        rows = np.empty(len(self.kinds), _PERSON)
+        rows["mark"] = marks_of(self.digests)
+        for name, values in (
+            ("kind", self.kinds), ("room", self.rooms), ("rank", self.ranks), ("born", self.born), ("sex", self.sexes),
+        ):  # fmt: skip
+            rows[name] = np.frombuffer(values, dtype=values.typecode) if values else 0
+        self.digests, self.kinds, self.rooms = bytearray(), array("B"), array("i")
+        self.ranks, self.born, self.sexes = array("B"), array("i"), array("B")
+        self._folded = [merged(self._folded.pop(), rows) if self._folded else one_each(rows)]
+
+
+def one_each(rows: NDArray[Any]) -> NDArray[Any]:
+    """``rows`` by mark, one a person: the most telling role, the best class (of equals the first), the last of the rest."""
+    if not len(rows):
+        return rows
+    rows = rows[np.argsort(rows["mark"], kind="stable")]
+    starts = np.flatnonzero(np.concatenate(([True], rows["mark"][1:] != rows["mark"][:-1])))
+    if len(starts) == len(rows):
+        return rows
+    found = rows[starts]
+    found["kind"] = np.maximum.reduceat(rows["kind"], starts)
+    found["rank"] = np.minimum.reduceat(rows["rank"], starts)
+    lengths = np.diff(np.append(starts, len(rows)))
+    best = rows["rank"] == np.repeat(found["rank"], lengths)
+    place = np.where(best, np.arange(len(rows)), len(rows))
+    found["room"] = rows["room"][np.minimum.reduceat(place, starts)]
+    for name in ("born", "sex"):
+        known = np.where(rows[name] != 0, np.arange(len(rows)), -1)
+        last = np.maximum.reduceat(known, starts)
+        found[name] = np.where(last >= 0, rows[name][last], 0)
+    return found
+
+
+def merged(known: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
+    """As ``one_each`` of both, for a large ``known`` (changed in place) and a smaller ``more`` that comes after it."""
+    more = one_each(more)
+    at = positions(known, np.ascontiguousarray(more["mark"]))
+    hit = at >= 0
+    there, new = known[at[hit]], more[hit]
+    there["kind"] = np.maximum(there["kind"], new["kind"])
+    better = new["rank"] < there["rank"]
+    for name, wins in (("room", better), ("rank", better), ("born", new["born"] != 0), ("sex", new["sex"] != 0)):
+        there[name] = np.where(wins, new[name], there[name])
+    known[at[hit]] = there
+    rest = more[~hit]
+    if not len(rest):
+        return known
+    return np.insert(known, np.searchsorted(known["mark"], rest["mark"]), rest)
+
+
+def positions(rows: NDArray[Any], wanted: Marks) -> NDArray[np.int64]:
+    """Where each mark stands in ``rows``; -1 for one that is not there."""
+    marks = np.ascontiguousarray(rows["mark"]) if rows.dtype.names else rows
+    if not len(marks):
+        return np.full(len(wanted), -1, np.int64)
+    at = np.minimum(np.searchsorted(marks, wanted), len(marks) - 1)
+    return np.where(marks[at] == wanted, at, -1)
 
 
 @dataclass(slots=True)
-class Index:
-    """What the files beside users.csv say; the newest word counts.
+class State:
+    """What the packages so far say together: people by mark, who cares for whom, classes, organisations."""
 
-    ``touched`` holds the users whom the package under way mentions in any of them.
-    """
+    people: NDArray[Any] = field(default_factory=lambda: np.zeros(0, _PERSON))
+    cares: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
+    room_ids: dict[str, int] = field(default_factory=dict[str, int])
+    rooms: list[Room] = field(default_factory=list[Room])
+    orgs: dict[str, tuple[str, str, str]] = field(default_factory=dict[str, tuple[str, str, str]])
 
-    touched: set[str] = field(default_factory=set[str])
-    _orgs: dict[str, str] = field(default_factory=dict[str, str])
-    _schools: dict[str, str] = field(default_factory=dict[str, str])
-    _rooms: dict[str, Room] = field(default_factory=dict[str, Room])
-    _students: set[str] = field(default_factory=set[str])
-    _others: set[str] = field(default_factory=set[str])
-    _left: set[str] = field(default_factory=set[str])
-    _seats: dict[str, list[Enrolment]] = field(default_factory=dict[str, list[Enrolment]])
-    _persons: dict[str, tuple[str, Sex.ValueType]] = field(default_factory=dict[str, tuple[str, Sex.ValueType]])
-    _unmet: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
-    _touching: bool = False
-    _whole: bool = False
-
-    # -- filling ----------------------------------------------------------------------------------------------------
-
-    def begin(self, *, touching: bool, whole: bool) -> None:
-        """A package begins; ``whole`` says that it must not refer to what it does not hold."""
-        self._touching, self._whole = touching, whole
-
-    def forget(self, standard: str) -> None:
-        """A bulk file replaces what was known of its kind."""
-        if standard == "orgs":
-            self._orgs, self._schools = {}, {}
-        elif standard == "classes":
-            self._rooms = {}
-        elif standard == "roles":
-            self._students, self._others, self._left = set(), set(), set()
-        elif standard == "enrollments":
-            self._seats = {}
+    def set_room(self, key: str, room: Room) -> int:
+        """Add or replace a class; its number."""
+        number = self.room_ids.setdefault(key, len(self.rooms))
+        if number == len(self.rooms):
+            self.rooms.append(room)
         else:
-            self._persons = {}
+            self.rooms[number] = room
+        return number
 
-    def refer(self, user: str, place: tuple[str, int]) -> None:
-        """A file other than users.csv mentions ``user`` at ``place`` (file, row)."""
-        if self._touching:
-            self.touched.add(user)
-        if self._whole:
-            self._unmet.setdefault(user, place)
+    def school_title(self, org: str) -> str:
+        """The name of ``org``, or of the only school there is."""
+        if org in self.orgs:
+            return self.orgs[org][0]
+        schools = [title for title, kind, _ in self.orgs.values() if kind == "school"]
+        return schools[0] if len(schools) == 1 else ""
 
-    def meet(self, user: str) -> None:
-        """users.csv has ``user``."""
-        self._unmet.pop(user, None)
+    def save(self, path: Path) -> None:
+        """Keep it; whole or not at all."""
+        about = {"orgs": self.orgs, "rooms": [(key, *self.rooms[at]) for key, at in self.room_ids.items()]}
+        text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
+        sizes = np.array([len(self.people), len(self.cares), len(text)], "<u8").tobytes()
+        write_whole(path, sizes, self.people.data, np.ascontiguousarray(self.cares).data, text)
 
-    def unmet(self) -> list[tuple[tuple[str, int], str]]:
-        """Users mentioned that users.csv does not have, with the first place of each."""
-        return sorted((place, user) for user, place in self._unmet.items())
+    @classmethod
+    def load(cls, path: Path) -> "State":
+        """Raises FileNotFoundError, ValueError for a file that is none of ours."""
+        data = path.read_bytes()
+        if len(data) < 24:
+            raise ValueError("not a roster's state")
+        people, cares, text = (int(size) for size in np.frombuffer(data[:24], "<u8"))
+        middle = 24 + people * _PERSON.itemsize
+        end = middle + cares * 2 * MARK_BYTES
+        if len(data) != end + text:
+            raise ValueError("not a roster's state")
+        about = cast("dict[str, Any]", json.loads(data[end:]))
+        state = cls(np.frombuffer(data[24:middle], _PERSON), np.frombuffer(data[middle:end], "<u8").reshape(-1, 2))
+        state.orgs = {key: cast("tuple[str, str, str]", tuple(org)) for key, org in about["orgs"].items()}
+        for key, title, grades, org, home in about["rooms"]:
+            state.set_room(key, Room(title, grades, org, home))
+        return state
 
-    def add_org(self, org: str, title: str, kind: str) -> None:
-        self._orgs[org] = title
-        if kind == "school":
-            self._schools[org] = title
-
-    def add_class(self, key: str, title: str, grades: str, org: str, *, home: bool, deleted: bool) -> None:
-        if deleted:
-            # An enrolment in it is no orphan; only its title is out of date.
-            self._rooms[key] = Room("", "", org, False)
-        else:
-            self._rooms[key] = Room(title, grades, org, home)
-
-    def add_role(self, user: str, role: str, *, deleted: bool) -> None:
-        if role != "student":
-            self._others.add(user)
-        elif deleted:
-            self._left.add(user)
-        else:
-            self._students.add(user)
-            self._left.discard(user)
-
-    def add_enrolment(self, user: str, seat: Enrolment, *, deleted: bool) -> None:
-        seats = [other for other in self._seats.get(user, []) if other.room != seat.room]
-        self._seats[user] = seats if deleted else [*seats, seat]
-
-    def add_person(self, user: str, birth_date: str, sex: Sex.ValueType) -> None:
-        self._persons[user] = (birth_date, sex)
-
-    # -- asking -----------------------------------------------------------------------------------------------------
-
-    def knows_org(self, org: str) -> bool:
-        return org in self._orgs or not self._whole or not self._orgs
-
-    def knows_class(self, room: str) -> bool:
-        return room in self._rooms or not self._whole
-
-    def is_student(self, user: str, role: str) -> bool | None:
-        """Whether ``user`` is a student by the roles file, by the 1.1 ``role`` column or by an enrolment; or unknown."""
-        if user in self._students or user in self._left or role == "student":
-            return True
-        if user in self._others or role:
-            return False
-        roles = {seat.role for seat in self._seats.get(user, ())}
-        return "student" in roles if roles else None
-
-    def has_left(self, user: str) -> bool:
-        """Whether the only word on the user's role as a student is that it ended."""
-        return user in self._left and user not in self._students
-
-    def class_of(self, user: str) -> Room | None:
-        """The administrative class, else the primary one, else the first."""
-        rooms = [
-            (not room.home, not seat.primary, place, room)
-            for place, seat in enumerate(self._seats.get(user, ()))
-            if seat.role == "student" and (room := self._rooms.get(seat.room)) is not None and room.title
-        ]
-        return min(rooms, key=lambda found: found[:3])[3] if rooms else None
-
-    def school_title(self, user: str) -> str:
-        """The name of the school of the user's class, or of the only school there is."""
-        room = self.class_of(user)
-        if room is not None and room.org in self._orgs:
-            return self._orgs[room.org]
-        return next(iter(self._schools.values())) if len(self._schools) == 1 else ""
-
-    def person(self, user: str) -> tuple[str, Sex.ValueType]:
-        """Birth date (ISO 8601 or empty) and sex."""
-        return self._persons.get(user, ("", SEX_UNSPECIFIED))
+    def over(self, newer: "State") -> "State":
+        """This state after ``newer``: what a delta says of a person or class replaces what was known."""
+        result = State(newer.people, newer.cares, dict(self.room_ids), list(self.rooms), self.orgs | newer.orgs)
+        moved = np.array(
+            [result.set_room(key, newer.rooms[at]) for key, at in newer.room_ids.items()] or [-1], np.int32
+        )
+        people = newer.people.copy()
+        people["room"] = np.where(people["room"] >= 0, moved[people["room"]], -1)
+        kept = self.people[positions(people, np.ascontiguousarray(self.people["mark"])) < 0]
+        result.people = np.insert(kept, np.searchsorted(kept["mark"], people["mark"]), people)
+        stale = np.isin(self.cares[:, 0], newer.cares[:, 0])
+        result.cares = np.concatenate((self.cares[~stale], newer.cares))
+        return result

@@ -5,10 +5,9 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
-
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Finding, Findings, Place
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 
 _LISTED = 100
 _HEADER_BYTES = 256 * 1024
@@ -22,6 +21,8 @@ class Notes:
         self._limit = limit
         self._items: list[tuple[bool, Rejected]] = []
         self._more = 0
+        self.delta = False
+        """Whether the file is a roster delta: set by who opens it."""
 
     def add(self, place: Place, reason: str, message: str, *, refused: bool = False) -> None:
         """``refused``: something was not taken because of it; else it was read past."""

@@ -1,6 +1,7 @@
 """Reads one file outside of any agency, as the adapter would: for ``xinqiao adapters read``."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,9 +11,11 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Place
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao_school import inbox
+from xinqiao_school.index import State
 from xinqiao_school.manifest import check_manifest, unknown_type
 from xinqiao_school.notes import Notes, rejected
-from xinqiao_school.roster import Package, Roster
+from xinqiao_school.package import Package
+from xinqiao_school.roster import Roster
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import read_scores
 
@@ -46,7 +49,7 @@ class SchoolReader:
             except RecordRejected as error:
                 refusal = error
         for cost, item in notes.items():
-            where = item.place.removeprefix(f"{label}/")
+            where = item.place.removeprefix(f"{label}/") or label
             if cost:
                 yield Refused(item.reason, where, item.message)
             else:
@@ -60,10 +63,11 @@ class SchoolReader:
         expected_rows = check_manifest(path, label, stream, inbox.digest_of(stream))
         name = path.name.lower()
         if name.endswith(".zip"):
-            roster = Roster(Package(stream, label, notes), (), settings, notes)
-            roster.check()
-            for place, student in roster.placed():
-                yield Accepted("student left" if student.left else "student", _within(label, place))
+            roster = Roster(Package(stream, label, notes), (), State(), settings, notes)
+            with closing(roster):
+                roster.check()
+                for place, student in roster.placed():
+                    yield Accepted("student left" if student.left else "student", _within(label, place))
         elif name.endswith((".csv", ".xlsx")):
             scores = read_scores(stream, path.name, label, settings, notes, expected_rows)
             for row, instrument in scores.in_order():
@@ -74,4 +78,4 @@ class SchoolReader:
 
 def _within(label: str, place: object) -> str:
     where = place if isinstance(place, Place) else Place(label)
-    return rejected(label, where, "", "").place.removeprefix(f"{label}/")
+    return rejected(label, where, "", "").place.removeprefix(f"{label}/") or label

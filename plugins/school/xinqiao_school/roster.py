@@ -1,359 +1,382 @@
-"""OneRoster 1.2 and 1.1 CSV packages, bulk and delta: students, with the joins that say where they learn."""
+"""Students from OneRoster 1.2 and 1.1 CSV packages, bulk and delta, in one pass over each file and flat memory."""
 
-import difflib
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import BinaryIO
+import struct
+import tempfile
+from array import array
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, cast
 
-from xinqiao.api.common.v1.types_pb2 import SEX_FEMALE, SEX_MALE, SEX_UNSPECIFIED, Sex, Student
+import numpy as np
+from numpy.typing import NDArray
 
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.adapters.files.archive import Archive, open_archive
-from xinqiao.adapters.files.delimited import read_table
-from xinqiao.adapters.files.places import FileRefused, Findings, Place
-from xinqiao.adapters.files.rows import Column, Duplicates, Row
-from xinqiao_school.index import Enrolment, Index
-from xinqiao_school.notes import Notes, header_cells
+from xinqiao.adapters.files.places import Findings, Place
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao_school.carers import Carers, pairs_of
+from xinqiao_school.index import (
+    LEFT,
+    NO_RANK,
+    OTHER,
+    PUPIL,
+    ROLES,
+    STUDENT,
+    UNKNOWN,
+    State,
+    mark,
+    marks_of,
+    merged,
+    positions,
+)
+from xinqiao_school.joins import Joins
+from xinqiao_school.notes import Notes
+from xinqiao_school.package import Package
 from xinqiao_school.settings import SchoolSettings
+from xinqiao_school.users import RELATIONS, Known, Users
 
-# The columns read of each file, the first one required. Passwords are not among them, so no value ever has one.
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "manifest": ("propertyName", "value"),
-    "orgs": ("sourcedId", "status", "name", "type"),
-    "classes": ("sourcedId", "status", "title", "grades", "classType", "schoolSourcedId"),
-    "roles": ("userSourcedId", "status", "role"),
-    "enrollments": ("userSourcedId", "classSourcedId", "status", "role", "primary"),
-    "demographics": ("sourcedId", "status", "birthDate", "sex"),
-    "users": ("sourcedId", "status", "role", "givenName", "familyName", "grades", "phone", "sms"),
-}
-_JOINED = ("orgs", "classes", "roles", "enrollments", "demographics")
-_SEX: dict[str, Sex.ValueType] = {
-    **dict.fromkeys(("male", "m", "男", "1"), SEX_MALE),
-    **dict.fromkeys(("female", "f", "女", "2"), SEX_FEMALE),
-}
-_PHONE = re.compile(r"\+?[0-9]{5,15}")
-_LIKE = 0.85
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file of a package under its standard name."""
-
-    standard: str
-    name: str
-
-
-class Package:
-    """One OneRoster package: its members whatever their case, and what its manifest declares."""
-
-    def __init__(self, stream: BinaryIO, label: str, notes: Notes) -> None:
-        self.label = label
-        self._notes = notes
-        self._archive: Archive = open_archive(stream, name=label)
-        self._members = self._find_members()
-        self._told: set[str] = set()
-        if not self._members.keys() & {"manifest", "users"}:
-            raise FileRefused("DATA/FILE_TYPE", "is not a OneRoster package: it has no manifest.csv", Place(label))
-        self.modes = self._read_manifest()
-        if not self.is_delta and "users" not in self._members:
-            raise FileRefused("DATA/ROSTER", "a bulk package without users.csv", Place(label))
-
-    @property
-    def is_delta(self) -> bool:
-        """Whether it brings changes only."""
-        return "delta" in self.modes.values()
-
-    def has(self, standard: str) -> bool:
-        return standard in self._members
-
-    def rows(self, standard: str, findings: Findings) -> Iterator[Row]:
-        """Rows of a member, bad ones going to ``findings``; none if the package lacks the member."""
-        member = self._members.get(standard)
-        if member is None:
-            return
-        with self._archive.open(member.name) as stream:
-            columns = self._columns(standard, header_cells(stream, "utf-8"))
-        with self._archive.open(member.name) as stream:
-            yield from read_table(
-                stream, encoding="utf-8", columns=columns, name=self._file(standard), extra="ignore", findings=findings
-            )
-
-    def verify(self) -> None:
-        """Prove every checksum. Raises FileRefused."""
-        self._archive.verify()
-
-    def _file(self, standard: str) -> str:
-        return f"{self.label}/{standard}.csv"
-
-    def _find_members(self) -> dict[str, Member]:
-        members: dict[str, Member] = {}
-        for name in self._archive.names():
-            base = name.rpartition("/")[2]
-            standard = base[:-4].lower() if base.lower().endswith(".csv") else ""
-            if standard not in _COLUMNS:
-                continue
-            if standard in members:
-                message = f"{standard}.csv is there twice, in two folders or spellings; keep one"
-                raise FileRefused("DATA/ZIP_NAME", message, Place(self.label))
-            members[standard] = Member(standard, name)
-            if name != f"{standard}.csv":
-                message = f"is not named {standard}.csv at the top of the package; read as it"
-                self._notes.add(Place(self._file(standard)), "DATA/ZIP_NAME", message)
-        return members
-
-    def _read_manifest(self) -> dict[str, str]:
-        if "manifest" not in self._members:
-            message = "the package has no manifest.csv; read as a bulk package"
-            self._notes.add(Place(self.label), "DATA/MANIFEST", message)
-            return {}
-        modes: dict[str, str] = {}
-        for row in self.rows("manifest", Findings()):
-            key = row.text("propertyName", optional=True).strip()
-            if key.startswith("file."):
-                modes[key[5:].lower()] = row.text("value", optional=True).strip().lower()
-        for standard in _COLUMNS:
-            if modes.get(standard) in ("bulk", "delta") and standard not in self._members:
-                message = f"declares {standard}.csv, which is not there"
-                self._notes.add(Place(self._file("manifest")), "DATA/MANIFEST", message)
-        return modes
-
-    def _columns(self, standard: str, cells: Sequence[str]) -> list[Column]:
-        """The columns to read, with the misspelt headers of this very file among their spellings."""
-        wanted = _COLUMNS[standard]
-        unknown = {position: text for position, text in enumerate(cells) if text not in wanted and text.strip()}
-        aliases: dict[str, str] = {}
-        first_time = standard not in self._told
-        self._told.add(standard)
-        for name in wanted:
-            if name in cells:
-                continue
-            position = _resembling(name, unknown)
-            if position is None:
-                continue
-            aliases[name] = unknown.pop(position)
-            if first_time:
-                message = f"column {position + 1} is misspelt and was read as {name}; rename it"
-                self._notes.add(Place(self._file(standard), None, 1, name), "DATA/HEADER", message)
-        blank = sum(not text.strip() for text in cells)
-        if blank and first_time:
-            message = f"{blank} column(s) without a name were not read; remove them"
-            self._notes.add(Place(self._file(standard), None, 1), "DATA/HEADER", message)
-        return [
-            Column(name, (aliases[name],) if name in aliases else (), required=name == wanted[0]) for name in wanted
-        ]
+_BLOCK = 4096
+_HEAD = struct.Struct("<II")
 
 
 class Roster:
-    """The students a package brings, read as streams; ``bases`` are the earlier packages a delta builds upon."""
+    """The students a package brings. ``bases`` are the earlier packages a delta builds upon, ``before`` what they said.
 
-    def __init__(self, package: Package, bases: Sequence[Package], settings: SchoolSettings, notes: Notes) -> None:
+    Names pass through two unnamed temporary files in ``folder``, so that nothing is brought of a package whose last
+    row spoils it, and guardians may stand behind their students.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        bases: Sequence[Package],
+        before: State,
+        settings: SchoolSettings,
+        notes: Notes,
+        folder: Path | None = None,
+    ) -> None:
         self._package = package
-        self._bases = bases if package.is_delta else ()
+        self._bases = bases
+        self._earlier = before
+        self._before = before if package.is_delta else State()
         self._settings = settings
         self._notes = notes
-        self._quiet = False
-        self._index = Index()
+        self._joins = Joins(package, self._before, notes)
+        self._users = Users(package, self._joins, settings, notes)
+        self._people: NDArray[Any] = self._before.people
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
+        self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._ids, self._contents, self._rows = bytearray(), array("q"), array("I")
+        self._met = np.zeros(0, np.bool_)
+        self._strangers = bytearray()
+        self._carer_ids, self._carer_places = bytearray(), array("Q")
+        self._cares = bytearray()
+        self._pairs = np.zeros((0, 2), np.uint64)
+        self._skipped: set[int] = set()
+        self._touched_marks = set[int]()
+        self._carers_size = 0
 
-    def check(self) -> set[bytes]:
-        """Read everything once, so that nothing of a broken package is imported.
+    def close(self) -> None:
+        """Give the temporary files back."""
+        self._spool.close()
+        self._carers.close()
 
-        Returns the students' ids as ``mark`` gives them. Raises FileRefused.
-        """
-        self._package.verify()
-        for package in (*self._bases, self._package):
-            self._join(package)
-        marks = {mark(student.local_id) for _, student in self._walk()}
-        for (standard, row), _user in self._index.unmet():
-            place = Place(f"{self._package.label}/{standard}.csv", None, row, "userSourcedId")
-            message = "names a user that users.csv does not have"
-            self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        return marks
+    def check(self) -> State:
+        """Read and judge everything; what is now known for the next delta. Raises FileRefused."""
+        judging = self.judging()
+        while True:
+            try:
+                next(judging)
+            except StopIteration as end:
+                return cast("State", end.value)
+
+    def judging(self) -> Generator[None, None, State]:
+        """``check`` in steps: it yields every few seconds of work, so that the gateway sees that it goes on."""
+        self._package.verify_unread()
+        yield from self._joins.read()
+        told = self._joins.columns.folded()
+        self._people = self._changed(told) if self._package.is_delta else told
+        self._met = np.zeros(len(self._people), np.bool_)
+        self._touched_marks = set(told["mark"].tolist()) if self._package.is_delta else set[int]()
+        findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
+        rows = self._package.cells("users", findings)
+        while block := list(islice(rows, _BLOCK)):
+            self._block(block, findings)
+            yield
+        if self._package.is_delta:
+            self._touched()
+        else:
+            self._absent()
+        self._find_repeats(findings)
+        self._name_unmet()
+        self._pairs = self._paired()
+        self._notes.add_findings(findings, proven=True)
+        findings.settle()
+        state = self._state()
+        # What follows takes as long as the gateway takes to store it: keep only what it needs.
+        self._people, self._contents = self._before.people, array("q")
+        return state
+
+    @property
+    def count(self) -> int:
+        """Students, after ``check``."""
+        return len(self._rows) - len(self._skipped)
 
     def students(self) -> Iterator[Student]:
-        """The students of a package that ``check`` has passed; its defects are not noted again."""
+        """The students of a package that ``check`` has passed."""
         for _, student in self.placed():
             yield student
 
     def placed(self) -> Iterator[tuple[Place, Student]]:
         """As ``students``, each with the row that named it."""
-        self._quiet = True
-        yield from self._walk()
+        carers = Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
+        marks = marks_of(self._ids)
+        self._spool.seek(0)
+        for start in range(0, len(marks), _BLOCK):
+            known = carers.of(marks[start : start + _BLOCK])
+            for index, guardians in enumerate(known, start):
+                row, length = _HEAD.unpack(self._spool.read(_HEAD.size))
+                data = self._spool.read(length)
+                if index in self._skipped:
+                    continue
+                student = Student.FromString(data)
+                for guardian in guardians:
+                    student.guardians.append(guardian)
+                yield self._package.place("users", row or None), student
 
-    def _walk(self) -> Iterator[tuple[Place, Student]]:
-        findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
-        seen: set[str] = set()
-        repeats = Duplicates()
-        for row in self._package.rows("users", findings):
+    # -- users.csv --------------------------------------------------------------------------------------------------
+
+    def _block(self, block: Sequence[tuple[int, tuple[str, ...]]], findings: Findings) -> None:
+        digests = [mark(cells[0].strip()) for _, cells in block]
+        marks = marks_of(b"".join(digests))
+        at = positions(self._people, marks)
+        self._met[at[at >= 0]] = True
+        self._strangers += marks[at < 0].tobytes()
+        told = _told(self._people, at)
+        for (number, cells), digest, known in zip(block, digests, told, strict=True):
             try:
-                student = self._student(row, repeats, seen)
+                self._user(number, cells, digest, known)
             except RecordRejected as error:
                 findings.reject(error)
+
+    def _user(self, number: int, cells: tuple[str, ...], digest: bytes, known: Known) -> None:
+        user, status, role, _given, _family, _grades, _phone, _sms, agents, org, orgs = cells
+        user, role, status = user.strip(), role.strip().lower(), status.strip().lower()
+        if not user or len(user) > 128:
+            reason = "DATA/CELL_TOO_LONG" if user else "DATA/MISSING"
+            message = "is longer than 128 characters" if user else "must not be blank"
+            raise self._users.bad(number, "sourcedId", reason, message)
+        if status != "active":
+            self._users.judge_status(number, status)
+        kind = known[0]
+        if role and kind < OTHER:
+            kind = ROLES.get(role, OTHER)
+        if org:
+            self._joins.check_reference("users", number, "primaryOrgSourcedId", org.strip())
+        if orgs:
+            self._joins.check_reference("users", number, "orgSourcedIds", orgs.strip())
+        if kind in (PUPIL, STUDENT, LEFT):
+            left = status == "tobedeleted" or kind == LEFT
+            student = self._users.student(number, cells, user, known, left)
+            if agents:
+                self._cares += b"".join(digest + mark(one) for one in map(str.strip, agents.split(",")) if one)
+            self._ids += digest
+            self._contents.append(hash(cells))
+            self._rows.append(number)
+            data = student.SerializeToString(deterministic=True)
+            self._spool.write(_HEAD.pack(number, len(data)) + data)
+            return
+        if kind in RELATIONS:
+            self._carer(number, cells, digest, kind, status)
+        elif kind == UNKNOWN:
+            message = "no file says this user's role, so it was not read"
+            self._users.note(number, "sourcedId", "DATA/REFERENCE", message)
+
+    def _carer(self, number: int, cells: tuple[str, ...], digest: bytes, kind: int, status: str) -> None:
+        """Keep a guardian's name and phone aside; guardians' own ``agentSourcedIds`` may name the child instead."""
+        guardian = self._users.guardian(number, cells, kind)
+        if guardian is None or status == "tobedeleted":
+            return
+        agents = cells[8]
+        if agents:
+            self._cares += b"".join(mark(one) + digest for one in map(str.strip, agents.split(",")) if one)
+        data = guardian.SerializeToString(deterministic=True)
+        self._carer_ids += digest
+        self._carer_places.append(self._carers_size << 16 | len(data))
+        self._carers_size += len(data)
+        self._carers.write(data)
+
+    # -- after the last row -----------------------------------------------------------------------------------------
+
+    def _find_repeats(self, findings: Findings) -> None:
+        """A student named twice: the same is merged, a contradiction is rejected with both rows."""
+        marks = marks_of(self._ids)
+        ordered = np.sort(marks)
+        again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+        del ordered
+        first: dict[int, int] = {}
+        for index in np.flatnonzero(np.isin(marks, again)).tolist() if len(again) else ():
+            earlier = first.setdefault(int(marks[index]), index)
+            if earlier == index:
                 continue
-            if student is not None:
-                yield row.place(), student
-        if not self._quiet:
-            self._notes.add_findings(findings, proven=True)
-        findings.settle()
-        yield from self._touched(seen)
+            self._skipped.add(index)
+            if self._contents[earlier] != self._contents[index]:
+                message = f"contradicts row {self._rows[earlier]}, which has the same key"
+                place = self._package.place("users", self._rows[index])
+                findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
 
-    def _touched(self, seen: set[str]) -> Iterator[tuple[Place, Student]]:
-        """Students whom a delta changes through another file than users.csv."""
-        wanted = self._index.touched - seen
+    def _name_unmet(self) -> None:
+        """Users that other files mention and a bulk users.csv does not have; their rows are looked up only then."""
+        if self._package.is_delta:
+            return
+        unmet = set(self._people["mark"][~self._met].tolist())
+        for standard in ("roles", "enrollments", "demographics") if unmet else ():
+            column = "sourcedId" if standard == "demographics" else "userSourcedId"
+            for number, cells in self._package.cells(standard, Findings(accept_valid_rows=True)):
+                if int.from_bytes(mark(cells[0].strip()), "little") in unmet:
+                    place = self._package.place(standard, number, column)
+                    message = "names a user that users.csv does not have"
+                    self._notes.add(place, "DATA/REFERENCE", message, refused=True)
+        named = np.unique(pairs_of(self._cares)[:, 1])
+        at = positions(self._people, named)
+        orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
+        orphans = orphans[~np.isin(orphans, marks_of(self._strangers))]
+        if len(orphans):
+            message = f"{len(orphans)} of the agents that students name are not in users.csv"
+            self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
+
+    # -- deltas -----------------------------------------------------------------------------------------------------
+
+    def _changed(self, told: NDArray[Any]) -> NDArray[Any]:
+        """The people of before, with what this delta's other files say; ``told`` is one row a person."""
+        people = self._before.people.copy()
+        gone = {int.from_bytes(digest, "little"): room for digest, room in self._joins.emptied}
+        at = positions(people, np.fromiter(gone, np.uint64, len(gone)))
+        for place, room in zip(at.tolist(), gone.values(), strict=True):
+            if place >= 0 and people["room"][place] == room:
+                people["room"][place], people["rank"][place] = -1, NO_RANK
+        # The newer word counts: of equal classes the one told now, and a student who is told to have left has left.
+        at = positions(people, np.ascontiguousarray(told["mark"]))
+        hit = at >= 0
+        equal = told["rank"][hit] == people["rank"][at[hit]]
+        moved = equal & (told["room"][hit] >= 0)
+        people["room"][at[hit][moved]] = told["room"][hit][moved]
+        result = merged(people, told)
+        back = positions(result, np.ascontiguousarray(told["mark"]))
+        settled = np.isin(told["kind"], (LEFT, STUDENT))
+        result["kind"][back[settled]] = told["kind"][settled]
+        return result
+
+    def _touched(self) -> None:
+        """Students whom this delta changes without a row in its users.csv: their names are in an earlier package."""
+        told, before = self._people, self._before
+        mine = marks_of(bytes(self._ids))
+        changed = [np.array(sorted(self._touched_marks), np.uint64)]
+        if self._joins.rooms:
+            changed.append(told["mark"][np.isin(told["room"], list(self._joins.rooms))])
+        carers = marks_of(bytes(self._carer_ids))
+        changed.append(before.cares[np.isin(before.cares[:, 1], carers), 0])
+        every = np.unique(np.concatenate(changed))
+        at = positions(told, every)
+        pupils = np.isin(told["kind"][at], (PUPIL, STUDENT, LEFT)) & (at >= 0) if len(told) else at >= 0
+        wanted = np.setdiff1d(every[pupils], mine)
+        # With them the guardians of all students this delta brings, unless it brings those too.
+        brought = np.concatenate((wanted, mine))
+        known = before.cares[np.isin(before.cares[:, 0], brought), 1]
+        named = pairs_of(self._cares)[:, 1].copy()
+        also = np.setdiff1d(np.concatenate((known, named)), np.concatenate((carers, mine)))
+        left = {one.tobytes() for one in np.union1d(wanted, also)}
         for base in reversed(self._bases):
-            if not wanted:
-                return
-            for row in base.rows("users", Findings(accept_valid_rows=True)):
-                user = row.text("sourcedId", optional=True)
-                if user in wanted:
-                    wanted.discard(user)
-                    try:
-                        student = self._student(row, Duplicates(), set())
-                    except RecordRejected:
-                        continue
-                    if student is not None:
-                        yield row.place(), student
-
-    def _student(self, row: Row, repeats: Duplicates, seen: set[str]) -> Student | None:
-        user = _short(row, "sourcedId", 128)
-        if not user:
-            raise row.reject("sourcedId", "DATA/MISSING", "must not be blank")
-        seen.add(user)
-        self._index.meet(user)
-        status = self._status(row)
-        role = row.text("role", optional=True).strip().lower()
-        is_student = self._index.is_student(user, role)
-        if is_student is None:
-            self._note(row, "sourcedId", "DATA/REFERENCE", "no file says this user's role, so it was not read")
-        if not is_student:
-            return None
-        student = Student(
-            local_id=user,
-            family_name=_short(row, "familyName", 60),
-            given_name=_short(row, "givenName", 60),
-            phone=self._phone(row),
-            school=self._settings.school,
-            school_title=self._settings.school_title or self._index.school_title(user)[:120],
-            left=status == "tobedeleted" or self._index.has_left(user),
-        )
-        room = self._index.class_of(user)
-        student.grade = (row.text("grades", optional=True).strip() or (room.grades if room else ""))[:40]
-        student.class_title = room.title if room else ""
-        born, sex = self._index.person(user)
-        student.birth_date, student.sex = born, sex
-        content = blake2b(student.SerializeToString(deterministic=True), digest_size=16).digest()
-        return None if repeats.is_repeat(row, mark(user), content) else student
-
-    def _status(self, row: Row) -> str:
-        status = row.text("status", optional=True).strip().lower()
-        if status == "" and self._package.modes.get("users") == "delta":
-            self._note(row, "status", "DATA/STATUS", "is blank in a delta; read as active")
-        elif status not in ("", "active", "tobedeleted"):
-            self._note(row, "status", "DATA/STATUS", "is neither active nor tobedeleted; read as active")
-        return status
-
-    def _phone(self, row: Row) -> str:
-        text = row.text("phone", optional=True).strip() or row.text("sms", optional=True).strip()
-        phone = re.sub(r"[ ()-]", "", text)
-        if not phone or _PHONE.fullmatch(phone):
-            return phone
-        self._note(row, "phone", "DATA/PHONE", "is not 5 to 15 digits; left out")
-        return ""
-
-    def _note(self, row: Row, column: str, reason: str, message: str) -> None:
-        if not self._quiet:
-            self._notes.add(row.place(column), reason, message)
-
-    # -- joins ------------------------------------------------------------------------------------------------------
-
-    def _join(self, package: Package) -> None:
-        """Take over what the package's other files say; only the newest package's defects are noted."""
-        mine = package is self._package
-        self._index.begin(touching=mine and package.is_delta, whole=mine and not package.is_delta)
-        for standard in _JOINED:
-            if package.has(standard) and package.modes.get(standard) != "delta":
-                self._index.forget(standard)
-            findings = Findings(accept_valid_rows=True)
-            for row in package.rows(standard, findings):
+            if not left:
+                break
+            for cells in base.users(left):
+                digest = mark(cells[0].strip())
+                left.discard(digest)
                 try:
-                    self._join_row(standard, row)
-                except RecordRejected as error:
-                    findings.reject(error)
-            if mine:
-                self._notes.add_findings(findings, proven=True)
+                    self._user(0, cells, digest, _told(self._people, positions(self._people, marks_of(digest)))[0])
+                except RecordRejected:
+                    continue
+        missing = left & {one.tobytes() for one in wanted}
+        if missing:
+            message = f"{len(missing)} student(s) are changed whom no package in the inbox names; send a bulk package"
+            self._notes.add(Place(self._package.label), "DATA/REFERENCE", message, refused=True)
 
-    def _join_row(self, standard: str, row: Row) -> None:
-        deleted = row.text("status", optional=True).strip().lower() == "tobedeleted"
-        key = _short(row, _COLUMNS[standard][0], 128)
-        if not key:
-            raise row.reject(_COLUMNS[standard][0], "DATA/MISSING", "must not be blank")
-        if standard == "orgs":
-            self._index.add_org(key, row.text("name", optional=True), row.text("type", optional=True).strip().lower())
-        elif standard == "classes":
-            self._join_class(key, row, deleted)
-        elif standard == "roles":
-            self._index.refer(key, (standard, row.number))
-            self._index.add_role(key, row.text("role", optional=True).strip().lower(), deleted=deleted)
-        elif standard == "enrollments":
-            self._join_enrolment(key, row, deleted)
-        else:
-            self._index.refer(key, (standard, row.number))
-            self._join_person(key, row)
+    # -- bulk packages after others ---------------------------------------------------------------------------------
 
-    def _join_class(self, key: str, row: Row, deleted: bool) -> None:
-        org = row.text("schoolSourcedId", optional=True).strip()
-        title, grades = _short(row, "title", 120), row.text("grades", optional=True).strip()
-        home = row.text("classType", optional=True).strip().lower() == "homeroom"
-        self._index.add_class(key, title, grades, org, home=home, deleted=deleted)
-        if org and not self._index.knows_org(org):
-            raise row.reject("schoolSourcedId", "DATA/REFERENCE", "names an organisation that orgs.csv does not have")
+    def _absent(self) -> None:
+        """Students of before whom this whole roster does not name: told, and marked as left only if the settings say so.
 
-    def _join_enrolment(self, key: str, row: Row, deleted: bool) -> None:
-        self._index.refer(key, ("enrollments", row.number))
-        room = row.text("classSourcedId").strip()
-        role = row.text("role", optional=True).strip().lower()
-        primary = row.text("primary", optional=True).strip().lower() == "true"
-        if not self._index.knows_class(room):
-            raise row.reject("classSourcedId", "DATA/REFERENCE", "names a class that classes.csv does not have")
-        self._index.add_enrolment(key, Enrolment(room, role, primary), deleted=deleted)
+        A package of one school among several, or one cut short, looks the same; ``tobedeleted`` is the safe word.
+        """
+        people = self._earlier.people
+        pupils = people["mark"][np.isin(people["kind"], (PUPIL, STUDENT))]
+        absent = pupils[~np.isin(pupils, marks_of(bytes(self._ids)))]
+        if not len(absent):
+            return
+        place = self._package.place("users")
+        if not self._settings.absent_means_left:
+            message = f"{len(absent)} student(s) of earlier packages are not in it; kept, as none is told to have left"
+            self._notes.add(place, "DATA/ABSENT", message)
+            return
+        left = {one.tobytes() for one in absent}
+        for base in reversed(self._bases):
+            for cells in base.users(left) if left else ():
+                digest = mark(cells[0].strip())
+                left.discard(digest)
+                _, _, born, sex = _told(people, positions(people, marks_of(digest)))[0]
+                try:
+                    self._user(0, cells, digest, (LEFT, -1, born, sex))
+                except RecordRejected:
+                    continue
+        message = f"{len(absent) - len(left)} student(s) of earlier packages are not in it and were read as left"
+        self._notes.add(place, "DATA/ABSENT", message)
+        if left:
+            message = f"{len(left)} more are not in it, and no package in the inbox names them; they were kept"
+            self._notes.add(place, "DATA/ABSENT", message)
 
-    def _join_person(self, key: str, row: Row) -> None:
-        """A date that cannot be read is named and left out; the sex beside it still counts."""
-        sex = _SEX.get(row.text("sex", optional=True).strip().lower(), SEX_UNSPECIFIED)
-        self._index.add_person(key, "", sex)
-        self._index.add_person(key, _birth_date(row), sex)
+    # -- what stays known -------------------------------------------------------------------------------------------
+
+    def _paired(self) -> NDArray[np.uint64]:
+        """Student and guardian, by student. A student whose row names no agent keeps those of before."""
+        pairs = pairs_of(self._cares)
+        if self._package.is_delta:
+            cares = self._before.cares
+            silent = np.setdiff1d(marks_of(self._ids), pairs[:, 0])
+            pairs = np.concatenate((pairs, cares[np.isin(cares[:, 0], silent)]))
+        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+    def _state(self) -> State:
+        joined = self._joins.state
+        marks = marks_of(self._ids)
+        unknown = np.intersect1d(marks_of(self._strangers), marks) if self._strangers else marks[:0]
+        pupils = np.zeros(len(unknown), self._people.dtype)
+        pupils["mark"], pupils["kind"], pupils["room"], pupils["rank"] = unknown, PUPIL, -1, NO_RANK
+        cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
+        if not self._package.is_delta:
+            people = self._people if self._met.all() else self._people[self._met]
+            return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
+        everybody = merged(self._people.copy(), pupils)
+        touched = np.union1d(np.array(sorted(self._touched_marks), np.uint64), marks)
+        at = positions(everybody, touched)
+        people = everybody[at[at >= 0]]
+        wanted = self._joins.rooms | set(people["room"][people["room"] >= 0].tolist())
+        state = State(people.copy(), cares, orgs=joined.orgs)
+        moved = {
+            number: state.set_room(key, joined.rooms[number])
+            for key, number in joined.room_ids.items() if number in wanted
+        }  # fmt: skip
+        state.people["room"] = [moved.get(number, -1) for number in people["room"].tolist()]
+        return state
 
 
-def mark(local_id: str) -> bytes:
-    """A short stand-in for an id, to remember which ids a roster had without keeping them."""
-    return blake2b(local_id.encode(), digest_size=12, person=b"xinqiao-school").digest()
-
-
-def _short(row: Row, column: str, limit: int) -> str:
-    text = row.text(column, optional=True).strip()
-    if len(text) > limit:
-        raise row.reject(column, "DATA/CELL_TOO_LONG", f"is longer than {limit} characters")
-    return text
-
-
-def _birth_date(row: Row) -> str:
-    day = row.date("birthDate", optional=True)
-    if day is not None and day.year < 1990:
-        raise row.reject("birthDate", "DATA/DATE_RANGE", "is before 1990; left out")
-    return "" if day is None else day.isoformat()
-
-
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).strip().casefold().replace(" ", "").replace("_", "").replace("-", "")
-
-
-def _resembling(name: str, unknown: dict[int, str]) -> int | None:
-    """The position of the one header that can only be meant for ``name``."""
-    close = [
-        position
-        for position, text in unknown.items()
-        if difflib.SequenceMatcher(None, _plain(text)[:64], _plain(name)).ratio() >= _LIKE
-    ]
-    return close[0] if len(close) == 1 else None
+def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[Known]:
+    """Kind, class, birth date and sex of those at these positions; zeros and no class for who is not known."""
+    if not len(people):
+        return [(UNKNOWN, -1, 0, 0)] * len(at)
+    rows, here = people[at], at >= 0
+    return list(
+        zip(
+            np.where(here, rows["kind"], UNKNOWN).tolist(), np.where(here, rows["room"], -1).tolist(),
+            np.where(here, rows["born"], 0).tolist(), np.where(here, rows["sex"], 0).tolist(), strict=True,
+        )
+    )  # fmt: skip

@@ -5,11 +5,17 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, cast
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from xinqiao.config.secret import Secret
 
 Encoding = Literal["utf-8", "gb18030"]
 
+_SCOPE = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
+_SCOPES = tuple(f"{_SCOPE}{word}.readonly" for word in ("roster-core", "roster", "roster-demographics"))
+_DEFAULT_PORT = {"http": 80, "https": 443}
 _PATTERN = re.compile(r"\{([0-9]{1,3})\.\.([0-9]{1,3})\}")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -85,14 +91,44 @@ class SheetSettings(_Strict):
         return self
 
 
+class RestSettings(_Strict):
+    """A platform that serves OneRoster 1.2 (or 1.1) over REST, with OAuth 2 client credentials."""
+
+    base_url: str = Field(description="Such as https://sis.example/ims/oneroster/rostering/v1p2; http on loopback only")
+    token_url: str = Field(description="OAuth 2 token endpoint")
+    client_id: str = Field(min_length=1, max_length=200)
+    client_secret: Secret = Field(description="`!env NAME` or `!file path`")
+    scopes: tuple[str, ...] = Field(default=_SCOPES, description="Scopes asked for")
+    page_size: int = Field(default=1000, ge=1, le=10_000, description="Objects a page")
+    every_s: int = Field(default=3600, ge=0, le=7 * 86400, description="Seconds between two looks for changes")
+    whole_every_hours: int = Field(default=7 * 24, ge=1, le=366 * 24, description="Hours between two whole rosters")
+
+    @field_validator("base_url", "token_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host_port(value)
+        return value.rstrip("/")
+
+
 class SchoolSettings(_Strict):
     """One school platform."""
 
+    source: Literal["folder", "rest"] = Field(
+        default="folder", description="Where rosters come from; score sheets come through the inbox either way"
+    )
+    rest: RestSettings | None = Field(default=None, description="With `source: rest`: where the roster is")
     inbox: Path = Field(description="Folder the platform writes and the gateway reads")
     outbox: Path = Field(description="Folder the gateway writes and the platform reads")
     school: str = Field(min_length=1, max_length=64, description="School code (学校代码)")
     school_title: str = Field(default="", max_length=120, description="School name; empty: the roster's own")
+    schools: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Roster organisation (its sourcedId or identifier): school code, where one platform serves several",
+    )
     sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
+    absent_means_left: bool = Field(
+        default=False, description="Read students whom a new bulk package no longer names as having left the school"
+    )
     accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
     register_unknown: bool = Field(
         default=False, description="Register students that only a score sheet names, without a name"
@@ -106,11 +142,28 @@ class SchoolSettings(_Strict):
     def _separate_folders(self) -> "SchoolSettings":
         if self.inbox == self.outbox:
             raise ValueError("inbox and outbox must be two folders: the platform would read its own files back")
+        if (self.source == "rest") != (self.rest is not None):
+            raise ValueError("source: rest and the section rest belong together")
         return self
 
     def sheet_for(self, file_name: str) -> SheetSettings:
         """The first mapping whose glob matches, else the built-in one."""
         return next((sheet for sheet in self.sheets if fnmatchcase(file_name, sheet.match)), SheetSettings())
+
+
+def hosts(settings: SchoolSettings) -> list[str]:
+    """The ``host:port`` pairs these settings need: none for folders."""
+    rest = settings.rest
+    return [] if rest is None else sorted({host_port(rest.base_url), host_port(rest.token_url)})
+
+
+def host_port(url: str) -> str:
+    """``host:port`` of an address. Raises ValueError for one that is not plain http or https."""
+    parts = urlsplit(url)
+    port = parts.port or _DEFAULT_PORT.get(parts.scheme)
+    if port is None or not parts.hostname or "@" in parts.netloc or "?" in url or "#" in url:
+        raise ValueError("must be https://host[:port]/path without user, query or fragment")
+    return f"{f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname}:{port}"
 
 
 def expand(pattern: str) -> list[str]:

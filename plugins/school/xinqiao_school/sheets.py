@@ -5,16 +5,14 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import BinaryIO
-
-from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
-from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
+from typing import BinaryIO, cast
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.delimited import read_table
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import Column, Duplicates, Row
 from xinqiao.adapters.files.workbook import read_workbook
+from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
 from xinqiao_school.columns import NOT_ANSWERED, Items, Plan, plan_sheet
 from xinqiao_school.notes import Notes, header_cells
 from xinqiao_school.settings import Encoding, SchoolSettings, SheetSettings
@@ -51,6 +49,7 @@ class Scores:
                     local_ids=batch.local_ids[start : start + MAX_ROWS],
                     answers=bytes(batch.answers[start * width : (start + MAX_ROWS) * width]),
                     source=f"{source}#{number}",
+                    rows=batch.rows[start : start + MAX_ROWS],
                 )
 
     def in_order(self) -> Iterator[tuple[int, str]]:
@@ -121,11 +120,11 @@ class _Reader:
         )
 
     def workbook(self, stream: BinaryIO) -> Iterator[Row]:
-        # The first row is only asked for to have the workbook judged before anything else opens it.
-        for _row in read_workbook(stream, columns=(), name=self._label, extra="ignore", findings=Findings()):
-            break
-        columns = self._columns(self._workbook_header(stream), None)
-        yield from read_workbook(stream, columns=columns, name=self._label, extra="ignore", findings=self._findings)
+        # The header of the sheet that was judged and chosen says which columns to read of it.
+        yield from read_workbook(
+            stream, columns=lambda cells: self._columns(cells, None), name=self._label, extra="ignore",
+            findings=self._findings,
+        )  # fmt: skip
 
     def take(self, row: Row, scores: Scores) -> None:
         """Add the row's forms. Raises RecordRejected for the first bad cell."""
@@ -168,30 +167,18 @@ class _Reader:
         self._plan = plan_sheet(cells, self._sheet, self._settings, Place(self._label, None, row))
         return [Column(name) for name in self._plan.names()]
 
-    def _workbook_header(self, stream: BinaryIO) -> list[str]:
-        """The first row of the visible sheet with data: the one ``read_workbook`` has chosen, or it had refused."""
-        stream.seek(0)
-        try:
-            with CalamineWorkbook.from_filelike(stream) as book:
-                for about in book.sheets_metadata:
-                    if about.visible != SheetVisibleEnum.Visible:
-                        continue
-                    for values in book.get_sheet_by_name(about.name).iter_rows():
-                        cells = [str(value) for value in values]
-                        if any(cell.strip() for cell in cells):
-                            return cells
-        except CalamineError:
-            pass
-        raise FileRefused("DATA/XML", "the workbook cannot be read; open it and save it anew", Place(self._label))
-
 
 def _answers(row: Row, items: Items) -> bytes:
     codes = items.codes
-    given = bytearray()
-    for column in items.columns:
-        code = codes.get(row.text(column, optional=True).strip())
-        given.append(_checked(row, column, items) if code is None else code)
-    return bytes(given)
+    given = [codes.get(cell) for cell in row.raw(items.columns)]
+    if None not in given:
+        return bytes(cast("list[int]", given))
+    return bytes(_answer(row, column, items) for column in items.columns)
+
+
+def _answer(row: Row, column: str, items: Items) -> int:
+    code = items.codes.get(row.text(column, optional=True).strip())
+    return _checked(row, column, items) if code is None else code
 
 
 def _checked(row: Row, column: str, items: Items) -> int:

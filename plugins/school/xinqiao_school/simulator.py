@@ -16,7 +16,7 @@ from google.protobuf.proto import parse_length_prefixed
 
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem, SignedReceipt
 from xinqiao.contract.clock import Clock, SystemClock
-from xinqiao_school import synthetic, wire
+from xinqiao_school import reports, synthetic, wire
 
 _DAY_US = 24 * 3600 * 1_000_000
 _TICK_S = 0.1
@@ -103,7 +103,7 @@ class SchoolSimulator:
             self._finish_late()
             self._fetch_advice()
             for folder in sorted(self.outbox.iterdir()):
-                if folder.is_dir() and folder.suffix != ".part":
+                if folder.is_dir() and folder.suffix != ".part" and folder.name != reports.FOLDER:
                     self._answer(folder)
 
     def _run(self) -> None:

@@ -17,12 +17,12 @@ SCHOOL_TITLE = "合成示范学校（虚构）"
 TAKEN_ON = "2026-10-12"
 GB18030_NAME = "scores-gb18030.csv"
 
-_SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗"
+SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗"
 _COMPOUND = ("欧阳", "司马", "诸葛", "上官")
-_GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚桂英晨雨欣怡子涵梓轩浩宇思琪嘉诗佳一诺"
+GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚桂英晨雨欣怡子涵梓轩浩宇思琪嘉诗佳一诺"
 _RARE = (("𠮷", "田一"), ("阿依古丽", "·买买提"), ("欧阳", "子涵"))
-_GRADES = ("七年级", "八年级", "九年级")
-_STAMP = "2026-09-01T00:00:00.000Z"
+GRADES = ("七年级", "八年级", "九年级")
+STAMP = "2026-09-01T00:00:00.000Z"
 _FIXED_TIME = (2026, 9, 1, 0, 0, 0)
 _COLUMNS = [f"phq{n}" for n in range(1, 10)] + [f"gad{n}" for n in range(1, 8)]
 
@@ -89,7 +89,7 @@ def make_school(folder: Path, *, students: int = 120, seed: int = 1) -> SchoolFi
 
 def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
     """A bulk OneRoster 1.2 package; its password column is filled, as real ones are."""
-    titles = [f"{_GRADES[room % 3]}{room // 3 + 1}班" for room in range(rooms)]
+    titles = [f"{GRADES[room % 3]}{room // 3 + 1}班" for room in range(rooms)]
     present = ("academicSessions", "classes", "courses", "demographics", "enrollments", "orgs", "roles", "users")
     tables: dict[str, list[list[str]]] = {
         "manifest": [
@@ -102,18 +102,18 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
         ],
         "orgs": [
             ["sourcedId", "status", "dateLastModified", "name", "type", "identifier", "parentSourcedId"],
-            ["SYN-ORG", "active", _STAMP, SCHOOL_TITLE, "school", "", ""],
+            ["SYN-ORG", "active", STAMP, SCHOOL_TITLE, "school", "", ""],
         ],
         "academicSessions": [
             _names("sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear"),
-            ["SYN-TERM", "active", _STAMP, "第一学期", "term", "2026-09-01", "2027-01-20", "", "2027"],
+            ["SYN-TERM", "active", STAMP, "第一学期", "term", "2026-09-01", "2027-01-20", "", "2027"],
         ],
         "courses": [
             _names(
                 "sourcedId,status,dateLastModified,schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,"
                 "subjectCodes"
             ),
-            ["SYN-COURSE", "active", _STAMP, "", "班级", "", "", "SYN-ORG", "", ""],
+            ["SYN-COURSE", "active", STAMP, "", "班级", "", "", "SYN-ORG", "", ""],
         ],
         "classes": [
             _names(
@@ -121,7 +121,7 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
                 "schoolSourcedId,termSourcedIds,subjects,subjectCodes,periods"
             ),
             *(
-                [f"SYN-C{room + 1}", "active", _STAMP, title, title[:3], "SYN-COURSE", "", "homeroom", "", "SYN-ORG"]
+                [f"SYN-C{room + 1}", "active", STAMP, title, title[:3], "SYN-COURSE", "", "homeroom", "", "SYN-ORG"]
                 + ["SYN-TERM", "", "", ""]
                 for room, title in enumerate(titles)
             ),
@@ -140,9 +140,9 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
                 "sourcedId,status,dateLastModified,userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,"
                 "userProfileSourcedId"
             ),
-            ["SYN-R-T0001", "active", _STAMP, "SYN-T0001", "primary", "teacher", "", "", "SYN-ORG", ""],
+            ["SYN-R-T0001", "active", STAMP, "SYN-T0001", "primary", "teacher", "", "", "SYN-ORG", ""],
             *(
-                [f"SYN-R-{pupil.id}", "active", _STAMP, pupil.id, "primary", "student", "", "", "SYN-ORG", ""]
+                [f"SYN-R-{pupil.id}", "active", STAMP, pupil.id, "primary", "student", "", "", "SYN-ORG", ""]
                 for pupil in pupils
             ),
         ],
@@ -152,14 +152,14 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
                 "endDate"
             ),
             *(
-                [f"SYN-E-{pupil.id}", "active", _STAMP, f"SYN-C{pupil.room + 1}", "SYN-ORG", pupil.id, "student"]
+                [f"SYN-E-{pupil.id}", "active", STAMP, f"SYN-C{pupil.room + 1}", "SYN-ORG", pupil.id, "student"]
                 + ["true", "", ""]
                 for pupil in pupils
             ),
         ],
         "demographics": [
             ["sourcedId", "status", "dateLastModified", "birthDate", "sex"],
-            *([pupil.id, "active", _STAMP, pupil.born, pupil.sex] for pupil in pupils),
+            *([pupil.id, "active", STAMP, pupil.born, pupil.sex] for pupil in pupils),
         ],
     }
     return make_zip({f"{name}.csv": _csv(rows).encode() for name, rows in tables.items()})
@@ -200,14 +200,14 @@ def _pupil(chance: random.Random, number: int, room: int) -> _Pupil:
     if number <= len(_RARE):
         family, given = _RARE[number - 1]
     else:
-        family = chance.choice(_COMPOUND) if chance.random() < 0.03 else chance.choice(_SURNAMES)
-        given = "".join(chance.choices(_GIVEN, k=1 if chance.random() < 0.2 else 2))
+        family = chance.choice(_COMPOUND) if chance.random() < 0.03 else chance.choice(SURNAMES)
+        given = "".join(chance.choices(GIVEN, k=1 if chance.random() < 0.2 else 2))
     born = f"{2014 - room % 3 - (chance.random() < 0.3)}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}"
     return _Pupil(f"SYN-{number:05}", family, given, room, born, chance.choice(("male", "female")))
 
 
 def _user(user: str, family: str, given: str, grade: str) -> list[str]:
-    start = [user, "active", _STAMP, "true", user.lower(), "", given, family, "", user, "", "", "", "", grade]
+    start = [user, "active", STAMP, "true", user.lower(), "", given, family, "", user, "", "", "", "", grade]
     return [*start, "synthetic-password", "", "", "", "", "SYN-ORG", ""]
 
 

@@ -121,10 +121,10 @@ def receipt_json(signed: SignedReceipt) -> bytes:
     return (json.dumps(body, indent=2) + "\n").encode()
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, *data: bytes | memoryview) -> None:
     """Write ``path`` so that a reader, or a power cut, sees all of it or nothing. Raises OSError."""
     part = path.with_name(path.name + ".part")
-    _write(part, data)
+    _write(part, *data)
     part.replace(path)
     _sync_folder(path.parent)
 
@@ -156,9 +156,10 @@ def _differs(path: Path, data: bytes) -> bool:
         return False
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, *data: bytes | memoryview) -> None:
     with path.open("wb") as stream:
-        stream.write(data)
+        for part in data:
+            stream.write(part)
         stream.flush()
         os.fsync(stream.fileno())
 

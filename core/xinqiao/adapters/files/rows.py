@@ -64,6 +64,11 @@ class Row:
         self._cells = cells
         self._layout = layout
 
+    def raw(self, columns: Sequence[str]) -> list[Cell]:
+        """The cells as they are, for a caller that knows every value it takes; a truth value as text, it is no number."""
+        cells, index = self._cells, self._layout.index
+        return [str(cell) if (cell := cells[index[name]]) is True or cell is False else cell for name in columns]
+
     def place(self, column: str | None = None) -> Place:
         """Where this row (or one cell of it) is."""
         return Place(self._layout.file, self._layout.sheet, self.number, column)

@@ -6,7 +6,7 @@ defusedxml's ``forbid_dtd``, applied to a stream).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Protocol
 from xml.parsers import expat  # nosec - document type declarations are refused below
 
 from xinqiao.adapters.files.places import FileRefused, Place
@@ -18,13 +18,20 @@ _TOKEN = 1024 * 1024
 _CELL_REF_LETTERS = 3
 _INDEX_DIGITS = 9
 
+
+class Readable(Protocol):
+    """What pieces of a document come from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 Start = Callable[[str, dict[str, str]], None]
 End = Callable[[str], None]
 Text = Callable[[str], None]
 
 
 def walk(
-    stream: BinaryIO, place: Place, start: Start | None = None, end: End | None = None, text: Text | None = None
+    stream: Readable, place: Place, start: Start | None = None, end: End | None = None, text: Text | None = None
 ) -> None:
     """Feed one part to the callbacks; element and attribute names come without their namespace.
 
@@ -118,6 +125,11 @@ class SheetScan:
     error: str | None = None
     hidden: str | None = None
     merged: bool = False
+    whole: bool = False
+    _has_hidden_parts: bool = False
+    _odd: bool = False
+    _plain_row: int = 0
+    _longest_string: int = -1
     _row: int = 0
     _column: int = 0
     _row_hidden: bool = False
@@ -129,6 +141,31 @@ class SheetScan:
     _kind: str = ""
     _value: str = ""
     _length: int = 0
+
+    def take_plain(self, row: int, column: int, filled: int, shared: int, size: int) -> None:
+        """A whole row of plain cells, as ``PlainRows`` tells it; judged like the cells of any other."""
+        # Out of order, or a string that is not there: perhaps it stood in a comment, so the parser must tell.
+        self._odd = self._odd or row <= self._plain_row or shared >= len(self.strings)
+        self._plain_row = row
+        self._check_extent(row, column)
+        self.cells += filled
+        self.characters += size
+        if shared >= 0:
+            self.characters += filled * self._longest()
+        if column:
+            self.last_row, self.last_column = max(self.last_row, row), max(self.last_column, column)
+        self._check_cells()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all of it was seen, and plain rows, counted apart, have told the same as if every cell was parsed."""
+        alone = self._tables == 1 and not self._row and not self._has_hidden_parts
+        return self.whole and (not self._plain_row or (alone and not self._odd))
+
+    def _longest(self) -> int:
+        if self._longest_string < 0:
+            self._longest_string = max(self.strings, default=0)
+        return self._longest_string
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "c":
@@ -170,8 +207,10 @@ class SheetScan:
             self._check_extent(row, column)
         elif name == "sheetFormatPr":
             self._rows_hidden = _is_true(attributes.get("zeroHeight"))
+            self._has_hidden_parts = self._has_hidden_parts or self._rows_hidden
         elif _is_true(attributes.get("hidden")) or _is_zero(attributes.get("width")):
             first, last_column = self._number(attributes.get("min")), self._number(attributes.get("max"))
+            self._has_hidden_parts = True
             self._hidden_columns.update(range(first, min(last_column, self.limits.columns) + 1))
 
     def _start_row(self, attributes: dict[str, str]) -> None:
@@ -190,9 +229,8 @@ class SheetScan:
             raise self._broken()
         self._check_extent(row, column)
         self._column = column
-        self.last_row, self.last_column = row, max(self.last_column, column)
-        if self.last_row * self.last_column > self.most_cells:
-            raise FileRefused("DATA/DIMENSION", f"more than {self.most_cells} cells; split the sheet", self.place)
+        self.last_row, self.last_column = max(self.last_row, row), max(self.last_column, column)
+        self._check_cells()
         self._in_cell, self._in_value = True, False
         self._kind, self._value, self._length = attributes.get("t", "n"), "", 0
 
@@ -212,6 +250,10 @@ class SheetScan:
             self.characters += self.strings[index]
         else:
             self.characters += self._length
+
+    def _check_cells(self) -> None:
+        if self.last_row * self.last_column > self.most_cells:
+            raise FileRefused("DATA/DIMENSION", f"more than {self.most_cells} cells; split the sheet", self.place)
 
     def _check_extent(self, row: int, column: int) -> None:
         if row > self.limits.rows + 1 or column > self.limits.columns:

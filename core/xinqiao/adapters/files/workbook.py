@@ -1,6 +1,7 @@
 """XLSX workbooks from partners: judged part by part before any library opens them, then read as a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.archive import Archive, open_archive
 from xinqiao.adapters.files.header import match_header
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
+from xinqiao.adapters.files.plainrows import PlainRows
 from xinqiao.adapters.files.rows import Cell, Column, Extra, Layout, Row, TableLimits, check_cells, is_blank, refuse
 from xinqiao.adapters.files.sheetxml import SharedStrings, SheetScan, Start, walk
 from xinqiao.adapters.files.zipdirectory import ArchiveLimits
@@ -28,6 +30,7 @@ _MAGIC = (
     (b"{\\rtf", "is a text document; export the table as .xlsx"),
 )
 _EXACT = 1e15
+_SMALL = {float(number): number for number in range(256)}
 
 HiddenSheets = Literal["refuse", "list"]
 
@@ -53,7 +56,7 @@ _DEFAULT_LIMITS = WorkbookLimits()
 def read_workbook(
     source: BinaryIO | Path,
     *,
-    columns: Sequence[Column],
+    columns: "Sequence[Column] | Callable[[list[str]], Sequence[Column]]",
     name: str,
     sheet: str | None = None,
     extra: Extra = "refuse",
@@ -62,6 +65,8 @@ def read_workbook(
     findings: Findings | None = None,
 ) -> Iterator[Row]:
     """Rows of the one sheet that holds data, or of ``sheet``; the same ``Row`` as ``read_table`` yields.
+
+    ``columns`` may be a function that says what to read of the header it is given.
 
     Hidden sheets with data are never read: they are listed as warnings in ``findings``, or refused with
     ``hidden_sheets="refuse"`` or without ``findings``. Formulas, error values, merged cells and data in hidden rows
@@ -109,7 +114,7 @@ class _Reader:
     def __init__(
         self,
         stream: BinaryIO,
-        columns: Sequence[Column],
+        columns: "Sequence[Column] | Callable[[list[str]], Sequence[Column]]",
         name: str,
         sheet: str | None,
         extra: Extra,
@@ -187,10 +192,22 @@ class _Reader:
                 self._scan_other(archive, name)
         for name, sheet in parts.items():
             place = Place(self._name, str(sheet.number))
-            sheet.scan = SheetScan(self._limits.table, place, strings.lengths, self._limits.cells)
-            with archive.open(name) as part:
-                walk(part, place, sheet.scan.start, sheet.scan.end, sheet.scan.text)
+            sheet.scan = self._scan_sheet(archive, name, place, strings.lengths)
         return book.sheets
+
+    def _scan_sheet(self, archive: Archive, name: str, place: Place, strings: list[int]) -> SheetScan:
+        """Plain rows at once, all others by the parser. Where that is not exact enough, every cell by the parser."""
+        scan = SheetScan(self._limits.table, place, strings, self._limits.cells)
+        # The parser sees the other rows without their neighbours, so its refusal is not the last word.
+        with suppress(FileRefused), archive.open(name) as part:
+            walk(PlainRows(part, scan.take_plain), place, scan.start, scan.end, scan.text)
+            scan.whole = True
+        if scan.is_exact and scan.characters <= self._limits.characters:
+            return scan
+        scan = SheetScan(self._limits.table, place, strings, self._limits.cells)
+        with archive.open(name) as part:
+            walk(part, place, scan.start, scan.end, scan.text)
+        return scan
 
     def _sheet_parts(self, archive: Archive, book: _Book) -> dict[str, _Sheet]:
         parts: dict[str, _Sheet] = {}
@@ -275,8 +292,9 @@ class _Reader:
                     raise self._unreadable()
                 table = book.get_sheet_by_name(chosen.name)
                 self._check_same(table, chosen)
+                small = _SMALL
                 for row in table.iter_rows():
-                    yield [_cell(value) for value in row]
+                    yield [small[v] if type(v) is float and v in small else _cell(v) for v in row]
         except CalamineError:
             raise self._unreadable() from None
         except BaseException as error:
@@ -328,9 +346,10 @@ class _Reader:
         texts = ["" if cell is None else str(cell) for cell in cells]
         while texts and not texts[-1].strip():
             texts.pop()
+        columns = self._columns(texts) if callable(self._columns) else self._columns
         return match_header(
             texts,
-            self._columns,
+            columns,
             Place(self._name, label, number),
             extra=self._extra,
             limits=self._limits.table,

@@ -11,12 +11,12 @@ from typing import Any
 
 import hl7
 import pytest
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.transport import HttpTransport
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao_hospital import create
 from xinqiao_hospital.hl7.adapter import Hl7Hospital
 from xinqiao_hospital.hl7.simulator import Hl7HospitalSimulator

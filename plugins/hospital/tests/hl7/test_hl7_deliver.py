@@ -5,11 +5,11 @@ import time
 from types import ModuleType
 
 import pytest
+
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.exchange.v1.exchange_pb2 import Package
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralChange, ReferralEvent, ReferralState
-
-from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao_hospital.faults import FaultScript
 from xinqiao_hospital.hl7.simulator import Hl7HospitalSimulator
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
-
 from xinqiao.contract.clock import SystemClock
 from xinqiao_hospital.hl7.message import parse, unescape
 from xinqiao_hospital.hl7.mllp import FrameReader, Limits

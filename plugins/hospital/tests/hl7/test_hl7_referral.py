@@ -6,12 +6,12 @@ import hl7
 import hl7apy.parser
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
+
+from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.api.screening.v1.screening_pb2 import Assessment
-
-from xinqiao.adapters.errors import RecordRejected
 from xinqiao_hospital.hl7.message import parse
 from xinqiao_hospital.hl7.referral import control_id, referral_message
 from xinqiao_hospital.hl7.settings import Hl7Settings

@@ -2,6 +2,11 @@
 
 from collections.abc import Iterator
 
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.listening import server_context
+from xinqiao.adapters.protocols import AgencyContext, Exchanger
+from xinqiao.adapters.sockets import client_context
+from xinqiao.adapters.spool import SpoolFull
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
     CapacityResponse,
@@ -10,12 +15,6 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     ReadResponse,
 )
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
-
-from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
-from xinqiao.adapters.listening import server_context
-from xinqiao.adapters.protocols import AgencyContext, Exchanger
-from xinqiao.adapters.sockets import client_context
-from xinqiao.adapters.spool import SpoolFull
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_hospital.drill import is_drill
 from xinqiao_hospital.hl7.client import MllpClient

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from xinqiao.api.screening.v1.screening_pb2 import Assessment
-
 from xinqiao.adapters.errors import RecordRejected
+from xinqiao.api.screening.v1.screening_pb2 import Assessment
 from xinqiao_hospital import codes
 from xinqiao_hospital.hl7.ack import LOCAL
 from xinqiao_hospital.hl7.message import composite, escape, segment

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
-
 from xinqiao.adapters.spool import Item, Spool, SpoolFull
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.contract.clock import BEIJING, Clock, from_us
 from xinqiao_hospital.hl7.ack import Party, acknowledgment, header
 from xinqiao_hospital.hl7.charset import declaration

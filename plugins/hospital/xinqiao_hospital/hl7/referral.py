@@ -8,10 +8,9 @@ import base64
 import hashlib
 from typing import Final
 
+from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage, Urgency
-
-from xinqiao.adapters.errors import RecordRejected
 from xinqiao.contract.clock import from_us
 from xinqiao.contract.referral_codes import EQUIVALENTS, RF1_PRIORITY
 from xinqiao_hospital import drill as drills

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
+
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, ReferralEvent, ReferralState
 
 

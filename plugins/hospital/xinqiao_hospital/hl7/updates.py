@@ -8,7 +8,6 @@ from typing import Final
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
 from xinqiao.api.referral.v1.referral_pb2 import Fitness, Outcome, ReferralEvent
-
 from xinqiao.contract.clock import to_us
 from xinqiao.contract.referral_codes import RF1
 from xinqiao_hospital.hl7.ack import LOCAL

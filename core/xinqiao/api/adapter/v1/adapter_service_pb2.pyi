@@ -301,6 +301,7 @@ class FormSheet(_message.Message):
     LOCAL_IDS_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     instrument: _builtins.str
     """Instrument id."""
     taken_on: _builtins.str
@@ -313,6 +314,10 @@ class FormSheet(_message.Message):
     def local_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The students by the partner's own id."""
 
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The row of the sheet each form stood in, as a spreadsheet numbers it; empty where there are no rows."""
+
     def __init__(
         self,
         *,
@@ -321,10 +326,11 @@ class FormSheet(_message.Message):
         local_ids: _abc.Iterable[_builtins.str] | None = ...,
         answers: _builtins.bytes = ...,
         source: _builtins.str = ...,
+        rows: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "instrument", b"instrument", "local_ids", b"local_ids", "source", b"source", "taken_on", b"taken_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "instrument", b"instrument", "local_ids", b"local_ids", "rows", b"rows", "source", b"source", "taken_on", b"taken_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,57 @@
+"""Students registered in batches: new, changed, the same and twice, on each database."""
+
+from typing import Any
+
+from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
+from xinqiao.store import tables
+
+SCHOOL = "kunshan-no1-middle"
+
+
+def request(*names: tuple[str, str]) -> rpc.RegisterStudentsRequest:
+    made = rpc.RegisterStudentsRequest()
+    for local, given in names:
+        made.students.add(local_id=local, given_name=given, family_name="欧阳", school="3205830001")
+    return made
+
+
+def row(town: Any, local: str) -> Any:
+    [found] = town.rows(tables.students, id=town.inside_id(local))
+    return found
+
+
+def test_a_student_whose_record_is_the_same_is_left_alone(town: Any) -> None:
+    town.call(SCHOOL, request(("same-1", "甲"), ("same-2", "乙")))
+    before = row(town, "same-1")
+    town.call(SCHOOL, request(("same-1", "甲"), ("same-2", "改")))
+    after = row(town, "same-1")
+    assert (after["version"], bytes(after["sealed"])) == (before["version"], bytes(before["sealed"]))
+    assert row(town, "same-2")["version"] == 2
+
+
+def test_the_names_come_in_the_order_of_the_request_and_stay(town: Any) -> None:
+    first = town.call(SCHOOL, request(("order-1", "甲"), ("order-2", "乙"))).names
+    again = town.call(SCHOOL, request(("order-2", "乙"), ("order-3", "丙"), ("order-1", "甲"))).names
+    assert [again[2], again[0]] == list(first)
+    assert len(set(again)) == 3
+
+
+def test_of_a_student_given_twice_the_last_record_counts(town: Any) -> None:
+    names = town.call(SCHOOL, request(("twice-1", "甲"), ("twice-1", "乙"))).names
+    assert names[0] == names[1]
+    inside = town.inside_id("twice-1")
+    with town.gate.gateway.store.read() as reading:
+        assert town.gate.gateway.door.students.load(reading, inside, SCHOOL).given_name == "乙"
+
+
+def test_a_refused_batch_leaves_nobody_behind(town: Any) -> None:
+    before = len(town.rows(tables.local_ids))
+    made = request(("none-1", "甲"))
+    made.students.add(local_id="none-2", school="9999999999")
+    assert town.refusal(SCHOOL, made) == "PERMISSION_DENIED/SCOPE"
+    assert len(town.rows(tables.local_ids)) == before
+
+
+def test_no_name_of_a_student_is_readable_in_the_row(town: Any) -> None:
+    town.call(SCHOOL, request(("sealed-1", "秘密名字")))
+    assert "秘密名字".encode() not in bytes(row(town, "sealed-1")["sealed"])
