@@ -31,7 +31,8 @@ _BEGIN = "/xinqiao.api.gateway.v1.GatewayService/BeginShadowRun"
 
 def check(texts: Texts, config: Path, file: Path, *, json: bool) -> int:
     """Check a pack against the instruments of ``config`` and print its levels and rules. Raises TriageError."""
-    library = load_instruments(load_settings(texts, config).instruments)
+    settings = load_settings(texts, config)
+    library = load_instruments(settings.instruments, settings.instruments_overlay)
     pack = load_triage(file, library)
     levels = [(tier, *pack.words(tier)) for tier in sorted(pack.tiers, reverse=True)]
     rules = {name: len(indices) for name, indices in sorted(pack.ordered.items())}
@@ -54,7 +55,7 @@ def run_shadow(
     """
     settings = load_settings(texts, config)
     use_password(settings)
-    library = load_instruments(settings.instruments)
+    library = load_instruments(settings.instruments, settings.instruments_overlay)
     pack = load_triage(file, library)
     request = rpc.BeginShadowRunRequest(
         request_id=request_id(), pack=f"{pack.id}@{pack.version}", digest=hashlib.sha256(file.read_bytes()).hexdigest(),
