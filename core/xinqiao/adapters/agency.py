@@ -199,7 +199,7 @@ class AgencyHandle:
             job = self.workers.submit(lambda: adapter.capacity(own, wait_s * _ADAPTER_SHARE), crisis=False)
             if not job.wait(wait_s) and self.workers.abandon(job):
                 return None
-            answer: object = job.result()
+            answer = cast(object, job.result())
         except (Busy, AdapterError):
             return None
         except (Exception, SystemExit) as error:

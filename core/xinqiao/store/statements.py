@@ -1,7 +1,7 @@
 """SQL texts for one dialect, built once per table and shape: rendering them each time costs more than running."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Dialect, Select, Table, UniqueConstraint
 from sqlalchemy.engine.result import ResultMetaData, SimpleResultMetaData
@@ -134,7 +134,8 @@ class Statements:
         if known is None:
             compiled: Any = statement.compile(dialect=self._dialect)
             names = [column.name for column in statement.selected_columns]
-            used = frozenset(part for part in iterate(statement) if isinstance(part, Table))
+            found = [part for part in iterate(statement) if part.__visit_name__ == "table"]
+            used = frozenset(cast("list[Table]", found))
             kept = Kept(
                 str(compiled), compiled.positiontup or (), dict(compiled.params), SimpleResultMetaData(names), used
             )
