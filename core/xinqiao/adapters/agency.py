@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -189,13 +189,16 @@ class AgencyHandle:
             job = self.workers.submit(lambda: adapter.capacity(own, wait_s * _ADAPTER_SHARE), crisis=False)
             if not job.wait(wait_s) and self.workers.abandon(job):
                 return None
-            answer: object = job.result()
+            answer = cast(object, job.result())
         except (Busy, AdapterError):
             return None
         except (Exception, SystemExit) as error:
             broken(self.agency, "capacity", error)
             return None
-        return answer if isinstance(answer, CapacityResponse) else None
+        if isinstance(answer, CapacityResponse):
+            return answer
+        _LOG.error("agency %s: capacity returned %s", self.agency, type(answer).__name__)
+        return None
 
     def exchange(self, package: Package, request_id: str) -> SignedReceipt | None:
         """Hand a monthly package over; None while the partner has not counter-signed."""
