@@ -20,8 +20,8 @@ def play(*arguments):
     )
 
 
-def test_ten_days_are_played_and_no_promise_is_broken():
-    done = play("--seed", "5", "--days", "10", "--seconds", "40")
+def test_two_months_are_played_and_no_promise_is_broken():
+    done = play("--seed", "5", "--days", "60", "--seconds", "90")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "violations: 0" in done.stdout
     assert "crash and restart" in done.stdout or "killed in a transaction" in done.stdout
