@@ -23,6 +23,7 @@ def second_channel(settings: dict[str, Any], folder: Path, **overlay: Any) -> No
     first = next(iter(name for name, each in settings["adapters"].items() if each["adapter"] == "recorder_hospital"))
     settings["adapters"][SECOND] = {"adapter": "recorder_hospital", "settings": {}}
     district = yaml.safe_load(OVERLAY.read_text("utf-8"))
+    district["calendar"] = str(OVERLAY.parent / district["calendar"])
     district["crisis"]["channels"] = [first, SECOND]
     district["services"] = {"child-psychiatry": [first, SECOND]}
     for partner, number in ((first, "051200000001"), (SECOND, "051200000002"), ("psych-chen", "051200000003")):

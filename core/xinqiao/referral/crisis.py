@@ -54,7 +54,7 @@ class Fallback:
 
     def _redirect(self, tx: Tx, row: RowMapping, channel: str) -> bool:
         referral = self._book.load(row)
-        if not referral.basis and not self._post.consented(tx, str(row["student"]), channel):
+        if not referral.basis and self._post.unasked(tx, str(row["student"]), channel):
             referral.basis = self.plan.basis
         try:
             with tx.savepoint():

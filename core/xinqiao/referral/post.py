@@ -44,9 +44,12 @@ class Post:
             raise Refusal("NOT_FOUND", "RECIPIENT", "no such partner takes referrals")
         return found
 
-    def consented(self, tx: ReadTx, student: str, recipient: str) -> bool:
-        """Whether a consent in force lets a referral go to ``recipient``."""
-        return consented(tx, student, recipient, PURPOSE_TREATMENT).word == "GIVEN"
+    def unasked(self, tx: ReadTx, student: str, recipient: str) -> bool:
+        """Whether nobody has said yes or no to a referral to ``recipient``.
+
+        Only then may the gateway itself cite the law of an emergency: over a refusal a person must name the basis.
+        """
+        return consented(tx, student, recipient, PURPOSE_TREATMENT).word in ("NONE", "EXPIRED")
 
     def send(self, tx: Tx, known: Known, referral: pb.Referral, actor: str) -> Released:
         """Release the whole package to the referral's recipient. Raises what the door and ``recipient`` raise."""

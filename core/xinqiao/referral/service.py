@@ -127,8 +127,8 @@ class Referrals:
             raise Refusal("INVALID_ARGUMENT", "FACTS_REQUIRED", "an emergency or a legal basis needs crisis_facts")
 
     def _crisis_basis(self, tx: Tx, student: str, urgency: int, recipient: str) -> str:
-        """Privacy fails closed, the crisis lane does not: an emergency without a consent goes under the law."""
-        if urgency != pb.URGENCY_EMERGENCY or self.post.consented(tx, student, recipient):
+        """Privacy fails closed, the crisis lane does not: an emergency nobody was asked about goes under the law."""
+        if urgency != pb.URGENCY_EMERGENCY or not self.post.unasked(tx, student, recipient):
             return ""
         basis = self.fallback.plan.basis
         return basis if basis in self.door.bases else ""
