@@ -1,5 +1,6 @@
 """The two lines before the writers."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -43,3 +44,39 @@ def test_a_closed_queue_gives_out_what_waits_and_takes_no_more() -> None:
     assert queue.take() is None
     with pytest.raises(StoreClosed):
         queue.put((_job(crisis=True),))
+
+
+def test_a_gathering_writer_is_woken_by_the_count_it_waits_for_and_not_before() -> None:
+    queue, woken = CommandQueue(), threading.Event()
+
+    def gather() -> None:
+        queue.gather(3, 30)
+        woken.set()
+
+    thread = threading.Thread(target=gather)
+    thread.start()
+    queue.put(_job(crisis=False) for _ in range(2))
+    assert not woken.wait(0.1)
+    queue.put((_job(crisis=False),))
+    assert woken.wait(10)
+    thread.join()
+
+
+def test_a_crisis_command_ends_the_gathering_at_once() -> None:
+    queue, woken = CommandQueue(), threading.Event()
+
+    def gather() -> None:
+        queue.gather(1000, 30)
+        woken.set()
+
+    thread = threading.Thread(target=gather)
+    thread.start()
+    queue.put((_job(crisis=True),))
+    assert woken.wait(10)
+    thread.join()
+
+
+def test_gathering_ends_when_its_time_is_up() -> None:
+    queue = CommandQueue()
+    queue.gather(1000, 0.01)
+    assert queue.waiting == 0
