@@ -12,12 +12,13 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.batch import BatchScores, own_bytes, propose_batch, score_batch
 from xinqiao.screening.cases import Row, signal_of, signal_rows, triage_of, triage_rows
-from xinqiao.screening.coding import check_coding, own_bytes
+from xinqiao.screening.coding import check_coding
 from xinqiao.screening.instruments import Instrument
-from xinqiao.screening.scoring import BatchScores, Score, score_batch
+from xinqiao.screening.scoring import Score
 from xinqiao.screening.service import Screening, check_date
-from xinqiao.screening.triage import proposal_of, propose_batch
+from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
 from xinqiao.store.ids import new_id, new_ids
 from xinqiao.store.sealing import Sealer

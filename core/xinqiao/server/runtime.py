@@ -47,7 +47,6 @@ from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.service import Screening
 from xinqiao.screening.signals import Signals
-from xinqiao.screening.upload import Uploads
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
@@ -101,7 +100,6 @@ class Gateway:
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
         signals = Signals(self.door, rules.signals, clocks.deadline)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
-        screening.uploads = Uploads(screening)
         phones = _phones(district)
         plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
         referrals = Referrals(
