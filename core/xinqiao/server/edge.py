@@ -19,13 +19,12 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
-from xinqiao.api.screening.v1.screening_service_pb2 import UploadAssessmentsResponse
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
 from xinqiao.server.identity import Identity
 from xinqiao.server.pipeline import Pipeline, security
-from xinqiao.server.uploads import Upload
+from xinqiao.server.uploads import Command, Upload
 from xinqiao.store.batch import Probe
 from xinqiao.store.errors import StoreClosed
 from xinqiao.store.tx import Tx
@@ -195,12 +194,14 @@ class Edge(grpc.GenericRpcHandler):
                 upload = Upload(self._pipeline, method, caller)
                 coming = asyncio.ensure_future(self._prepared(upload, requests))
                 try:
-                    while (command := await coming) is not None:
-                        storing = self._write(command, False)
+                    while (commands := await coming) is not None:
                         # The next batch is read and prepared while this one is committed, and stored after it.
                         coming = asyncio.ensure_future(self._prepared(upload, requests))
-                        answer: Message = await storing
-                        yield answer.SerializeToString(deterministic=True)
+                        answer: Message | None = None
+                        for command in commands:
+                            answer = await self._write(command, False)
+                        if answer is not None:
+                            yield answer.SerializeToString(deterministic=True)
                 finally:
                     if not coming.cancel() and not coming.cancelled():
                         coming.exception()  # looked at, so that asyncio does not log it
@@ -213,10 +214,8 @@ class Edge(grpc.GenericRpcHandler):
         except Exception as error:
             await self._broken(error, method, context)
 
-    async def _prepared(
-        self, upload: Upload, requests: AsyncIterator[bytes]
-    ) -> Callable[[Tx], UploadAssessmentsResponse] | None:
-        """The command of the stream's next message, or None at its end."""
+    async def _prepared(self, upload: Upload, requests: AsyncIterator[bytes]) -> Sequence[Command] | None:
+        """The commands of the stream's next message, or None at its end."""
         data = await _next(requests, self._limits.stream_idle_s)
         if data is None:
             return None
