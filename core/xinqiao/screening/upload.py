@@ -204,6 +204,10 @@ class Uploads:
         row = tx.get(tables.uploads, upload.id)
         if row is None or prepared.number != int(row["batches"]) + 1:
             raise Refusal("INVALID_ARGUMENT", "BATCH_ORDER", "send batches 1, 2, 3 ...; go on after batches_stored")
+        if index:  # parts are queued together: one that was refused must stop those behind it
+            before = tx.get(tables.requests, upload.agency, f"{whole}.{index - 1}")
+            if before is None or bytes(before["digest"]) != prepared.digest:
+                raise Refusal("ABORTED", "BATCH_BROKEN", "an earlier part of the batch was not stored: send it again")
         tx.insert_many(tables.assessments, part.assessments)
         tx.insert_many(tables.triages, part.triages)
         tx.insert_many(tables.signals, part.signals)

@@ -197,9 +197,7 @@ class Edge(grpc.GenericRpcHandler):
                     while (commands := await coming) is not None:
                         # The next batch is read and prepared while this one is committed, and stored after it.
                         coming = asyncio.ensure_future(self._prepared(upload, requests))
-                        answer: Message | None = None
-                        for command in commands:
-                            answer = await self._write(command, False)
+                        answer = await self._stored(commands)
                         if answer is not None:
                             yield answer.SerializeToString(deterministic=True)
                 finally:
