@@ -212,6 +212,20 @@ class Edge(grpc.GenericRpcHandler):
         except Exception as error:
             await self._broken(error, method, context)
 
+    async def _stored(self, commands: Sequence[Command]) -> Message | None:
+        """Run the commands of one message in their order; the answer of the last. Raises what the first to fail did."""
+        if not self._pipeline.store.serial:
+            answer: Message | None = None
+            for command in commands:
+                answer = await self._write(command, False)
+            return answer
+        # One writer keeps their order, so they may share a commit; a crisis command still gets in between.
+        results = await asyncio.gather(*(self._write(each, False) for each in commands), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return cast("Message | None", results[-1]) if results else None
+
     async def _prepared(self, upload: Upload, requests: AsyncIterator[bytes]) -> Sequence[Command] | None:
         """The commands of the stream's next message, or None at its end."""
         data = await _next(requests, self._limits.stream_idle_s)
