@@ -7,8 +7,13 @@ from rich.table import Table
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
 from xinqiao.api.common.v1.types_pb2 import Holding, Tier
 from xinqiao.api.exchange.v1.exchange_pb2 import ExchangeRun, RunState
+from xinqiao.api.referral.v1.referral_service_pb2 import Drill
 from xinqiao.contract.clock import BEIJING, from_us
 
+_DRILL_STEPS = {
+    "signal": "发出信号", "acknowledge": "响应", "refer": "建立转介", "release": "放行", "deliver": "送达",
+    "receive": "对方收到",
+}  # fmt: skip
 _COLOURS = {"RED": "bold red", "ORANGE": "dark_orange", "YELLOW": "yellow", "GREEN": "green"}
 
 
@@ -56,6 +61,18 @@ def holdings(found: Sequence[Holding], now_us: int, zh: bool) -> Table:
         table.add_row(
             holder, step, f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-", str(len(items)), when, mark
         )
+    return table
+
+
+def drill(found: Drill, zh: bool) -> Table:
+    """How long after the signal each step of the crisis lane was, and how long it might have taken."""
+    table = Table(title=f"演练 {found.name}" if zh else f"Drill {found.name}")
+    for head in ("步骤", "谁", "用时", "限时") if zh else ("step", "who", "took", "allowed"):
+        table.add_column(head)
+    for step in found.steps:
+        took = f"{(step.time_us - found.start_time_us) / 1e6:.2f} s" if step.time_us else "-"
+        allowed = f"{(step.due_us - found.start_time_us) / 1e6:.0f} s"
+        table.add_row(_DRILL_STEPS[step.step] if zh else step.step, step.actor, took, allowed)
     return table
 
 
