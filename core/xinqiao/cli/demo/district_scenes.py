@@ -18,7 +18,6 @@ _CADENCE: Final = "class-teacher-weekly"
 
 def report(stage: Stage) -> None:
     """On Friday the class teachers' weekly report comes in time; it holds counts and nobody's name."""
-    stage.gateway.reports.tick(stage.gateway.store)
     for owed in _weekly(stage)[:1]:
         stage.clients.platform.SubmitReport(
             screening_service_pb2.SubmitReportRequest(
@@ -35,7 +34,6 @@ def report(stage: Stage) -> None:
 
 def missed(stage: Stage) -> None:
     """The next Friday none comes. That is a sign of its own: somebody holds it and asks why."""
-    stage.gateway.reports.tick(stage.gateway.store)
     for owed in _weekly(stage):
         if owed.state == screening_pb2.REPORT_STATE_MISSED:
             due = from_us(owed.due_us).astimezone(BEIJING)
@@ -56,7 +54,7 @@ def drill(stage: Stage) -> None:
         asked = referral_service_pb2.GetDrillRequest(name=found.name)
         found = stage.clients.watch.GetDrill(asked, timeout=DEADLINE_S).drill
     passed = found.state == referral_service_pb2.DRILL_STATE_PASSED
-    stage.console.print(show.drill(found, stage.zh))
+    stage.console.print(show.drill(found, stage.texts))
     stage.tell(
         f"演练{'通过' if passed else '未通过'}; 没有留下个案",
         f"drill {'passed' if passed else 'not passed'}; no case is left of it",
@@ -89,6 +87,8 @@ def settle(stage: Stage) -> None:
         time.sleep(0.3)
         stage.gateway.run_due()
         runs = list(
-            stage.clients.exchange.ListExchangeRuns(exchange_service_pb2.ListExchangeRunsRequest(), timeout=DEADLINE_S).runs
+            stage.clients.exchange.ListExchangeRuns(
+                exchange_service_pb2.ListExchangeRunsRequest(), timeout=DEADLINE_S
+            ).runs
         )
     stage.console.print(show.runs(runs, stage.zh))

@@ -27,9 +27,10 @@ def tell_guardian(
     psychologist: grpc.Channel, hospital: grpc.Channel, *, student: str, triage: str, observed_behaviour: str,
     advice: str, file: Path, key: str = "", language: pb.DocumentLanguage.ValueType = pb.DOCUMENT_LANGUAGE_ZH,
 ) -> Told:  # fmt: skip
-    """Tell the first guardian of ``student`` (`students/{pseudonym}`), write the PDF to ``file``, let the hospital scan it.
+    """Tell the first guardian of ``student`` (`students/{pseudonym}`); write the PDF to ``file``, and its code beside it.
 
-    The same ``key`` again issues and serves nothing twice. Raises grpc.RpcError: FAILED_PRECONDITION/NO_GUARDIAN where the roster brought no guardian.
+    The hospital reads the code. The same ``key`` again issues and serves nothing twice.
+    Raises grpc.RpcError: FAILED_PRECONDITION/NO_GUARDIAN where the roster brought no guardian.
     """
     key = key or f"demo.{uuid.uuid4().hex}"
     school = NoticeServiceStub(psychologist)
@@ -40,6 +41,7 @@ def tell_guardian(
     notice = school.IssueNotice(request, timeout=_DEADLINE_S).notice
     asked = rpc.RenderDocumentRequest(kind=pb.DOCUMENT_KIND_NOTICE, subject=notice.name, language=language)
     file.write_bytes(school.RenderDocument(asked, timeout=_DEADLINE_S).pdf)
+    file.with_suffix(".code").write_text(notice.short_form)
     receipt = pb.NoticeReceipt(
         channel=pb.SERVICE_CHANNEL_IN_PERSON, signer=notice.guardian, time_us=notice.issue_time_us
     )

@@ -94,9 +94,8 @@ def crisis(stage: Stage) -> None:
     citation = stage.gateway.door.bases["life-safety"].citation["zh" if stage.zh else "en"]
     kept = words(list(created.withheld)) or "-"
     stage.tell(
-        f"危机通道 {took:.2f} 秒送达医院; 依据: {citation}; 未给出: {kept}; 须在 24 小时内告知监护人: {created.duty}",
-        f"at the hospital in {took:.2f} s by the crisis lane; basis: {citation}; kept back: {kept};"
-        f" a duty to notify within 24 h is open: {created.duty}",
+        f"危机通道 {took:.2f} 秒送达医院; 依据: {citation}; 未给出: {kept}",
+        f"at the hospital in {took:.2f} s by the crisis lane; basis: {citation}; kept back: {kept}",
     )
     stage.clients.cases.DischargeDuty(
         casefile_service_pb2.DischargeDutyRequest(
@@ -104,6 +103,7 @@ def crisis(stage: Stage) -> None:
         ),
         timeout=DEADLINE_S,
     )
+    stage.tell("24 小时内告知监护人的义务: 已办结", "the duty to tell the family within 24 h: discharged")
     stage.deployment.hospital.accept_all()
     stage.gateway.read_all()
 
@@ -118,9 +118,7 @@ def outcome(stage: Stage) -> None:
     mine: list[referral_pb2.Referral] = []
     while time.monotonic() < deadline:
         stage.gateway.read_all()
-        mine = everything(
-            stage.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals"
-        )
+        mine = everything(stage.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
         if all(r.state in _REPORTED for r in mine) and stage.deployment.school.received():
             break
         time.sleep(0.2)
@@ -137,13 +135,14 @@ def outcome(stage: Stage) -> None:
         seen = mine[-1].outcome
         stage.tell(
             f"学校得到建议「{seen.school_advice}」, 诊断{'已给出' if seen.diagnosis else '未给出'}; "
-            f"平台收到 {len(stage.deployment.school.received())} 份反馈",
+            f"平台收到 {len(stage.deployment.school.received())} 条进展与反馈",
             f"the school is told: “{seen.school_advice}”; diagnosis {'shown' if seen.diagnosis else 'not shown'}; "
-            f"its platform holds {len(stage.deployment.school.received())} notice(s)",
+            f"its platform got {len(stage.deployment.school.received())} updates",
         )
 
 
-def _referral(stage: Stage, triage: screening_pb2.Triage, urgency: referral_pb2.Urgency.ValueType, reason: str
+def _referral(
+    stage: Stage, triage: screening_pb2.Triage, urgency: referral_pb2.Urgency.ValueType, reason: str
 ) -> referral_service_pb2.CreateReferralRequest:
     request = referral_service_pb2.CreateReferralRequest(
         request_id=key("refer", triage.name), recipient=HOSPITAL, triage=triage.name, urgency=urgency,

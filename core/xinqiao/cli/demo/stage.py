@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_pb2, screening_service_pb2
 from xinqiao.cli.demo.clients import Clients, everything
 from xinqiao.cli.demo.deployment import Deployment
+from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, ShiftedClock, to_us
 from xinqiao.server.runtime import Gateway
 from xinqiao.store import tables
@@ -25,18 +27,23 @@ class Stage:
     """A gateway that runs, and how the scenes reach it. What a scene asks is under a derived id: see ``key``."""
 
     def __init__(
-        self, console: Console, gateway: Gateway, deployment: Deployment, clock: ShiftedClock, lang: str
+        self, console: Console, gateway: Gateway, deployment: Deployment, clock: ShiftedClock, texts: Texts
     ) -> None:
         self.console = console
         self.gateway = gateway
         self.deployment = deployment
         self.clock = clock
-        self.zh = lang.startswith("zh")
+        self.texts = texts
+        self.zh = texts.language == "zh"
         self.clients = Clients(deployment, gateway.port)
 
     def tell(self, zh: str, en: str) -> None:
         """One fact of the story."""
-        self.console.print("  [green]✓[/green] " + self.text(zh, en), highlight=False)
+        line = Table.grid(padding=(0, 1))
+        line.add_column()
+        line.add_column(overflow="fold")
+        line.add_row("  [green]✓[/green]", self.text(zh, en))
+        self.console.print(line, highlight=False)
 
     def say(self, zh: str, en: str) -> None:
         """A remark."""

@@ -16,6 +16,7 @@ from xinqiao.cli.demo import school_scenes as school
 from xinqiao.cli.demo import tables as show
 from xinqiao.cli.demo.deployment import prepare
 from xinqiao.cli.demo.stage import BEGIN, Stage, wind
+from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, ShiftedClock, from_us
 from xinqiao.journal.verify import verify_database
 from xinqiao.server.runtime import Gateway
@@ -48,7 +49,7 @@ def play(
     gateway = Gateway(deployment.config, host=deployment.host, clock=clock)
     resumed = wind(gateway, clock, BEGIN)
     gateway.start()
-    stage = Stage(console, gateway, deployment, clock, lang)
+    stage = Stage(console, gateway, deployment, clock, Texts("zh" if lang.startswith("zh") else "en"))
     try:
         if resumed:
             stage.say("接着上次中断之处继续", "going on where the last run was interrupted")
@@ -94,6 +95,7 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         task = bar.add_task(stage.text("十月", "October"), total=len(acts))
         for moment, zh, en, act in acts:
             wind(stage.gateway, stage.clock, moment)
+            stage.gateway.reports.tick(stage.gateway.store)  # its minute is up in the story, not on the machine
             bar.update(task, description=stage.text(zh, en))
             now = from_us(stage.clock.now_us()).astimezone(BEIJING)
             stage.console.rule(f"[bold]{stage.text(zh, en)}  [dim]{now:%Y-%m-%d %H:%M}")
@@ -112,7 +114,7 @@ def _summary(stage: Stage) -> None:
             .order_by(func.count().desc())
         )
     stage.console.print(show.journal([(str(r["kind"]), str(r["decision"]), int(r["n"])) for r in rows], stage.zh))
-    stage.console.print(show.holdings(stage.holdings(), stage.clock.now_us(), stage.zh))
+    stage.console.print(show.holdings(stage.holdings(), stage.clock.now_us(), stage.texts))
 
 
 def _verify(stage: Stage) -> int:
