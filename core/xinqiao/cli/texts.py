@@ -713,6 +713,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "step.phone": ("TELEPHONE", "立即电话"),
     "step.deliver": ("deliver", "投递"),
     "step.mend": ("mend the data", "更正数据"),
+    "journal.sound": (
+        "journal sound: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
+        "存证日志完好：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
+    ),
     "step.ask": ("ask why none came", "追问未报原因"),
     "step.serve": ("serve the notice", "送达告知书"),
     "step.present": ("have a hospital see it", "跟进持告知书就诊"),

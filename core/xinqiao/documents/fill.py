@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import zip_longest
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -103,7 +104,7 @@ def _value(content: DocumentContent, row: Row, language: str) -> str:
     if all(path.endswith("_name") for path in row.fields) and not any(map(str.isascii, texts)):
         return "".join(texts)
     # Rosters often say the grade again in the title of the class.
-    return " ".join(text for text, after in zip(texts, [*texts[1:], ""], strict=True) if not after.startswith(text))
+    return " ".join(text for text, after in zip_longest(texts, texts[1:], fillvalue="") if not after.startswith(text))
 
 
 def _written(value: Any, leaf: FieldDescriptor, row: Row, language: str) -> str:

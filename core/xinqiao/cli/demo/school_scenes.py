@@ -52,7 +52,7 @@ def confirm(stage: Stage) -> None:
                 screening_service_pb2.AcknowledgeSignalRequest(request_id=key("ack", sign.name), name=sign.name),
                 timeout=DEADLINE_S,
             )
-    tiers: Counter[str] = Counter()
+    tiers: Counter[int] = Counter()
     for triage in stage.triages():
         if triage.state == screening_pb2.TRIAGE_STATE_PROPOSED:
             triage = stage.clients.screening.ConfirmTier(
@@ -61,8 +61,8 @@ def confirm(stage: Stage) -> None:
                 ),
                 timeout=DEADLINE_S,
             ).triage
-        tiers[types.Tier.Name(triage.confirmed).removeprefix("TIER_")] += 1
-    listed = ", ".join(f"{name} {count}" for name, count in sorted(tiers.items()))
+        tiers[triage.confirmed] += 1
+    listed = ", ".join(f"{stage.texts(f'tier.{tier}')} {count}" for tier, count in sorted(tiers.items(), reverse=True))
     stage.tell(f"机器建议，由人确认: {listed}", f"a machine proposed, a person confirmed: {listed}")
 
 
@@ -91,10 +91,9 @@ def teacher(stage: Stage) -> None:
     first, second = answers
     joined = first.triage.name == second.triage.name
     stage.tell(
-        f"班主任的信号开立红色个案 (量表只到黄色); 同学的信号{'并入同一个案' if joined else '另立个案'}，"
-        f"两份来源都保留: {first.signal.trust}, {second.signal.trust}",
+        f"班主任的信号开立红色个案 (量表只到黄色); 同学的信号{'并入同一个案' if joined else '另立个案'}，两份来源都保留",
         f"the class teacher's signal opens a red case (the forms said yellow); a classmate's"
-        f" {'joins it' if joined else 'opens another'}, both sources stay: {first.signal.trust}, {second.signal.trust}",
+        f" {'joins it' if joined else 'opens another'}, both sources stay on record",
     )
 
 
@@ -135,9 +134,10 @@ def notice(stage: Stage) -> None:
             raise
         stage.tell("名册中没有监护人，告知书跳过", "the roster has no guardian for a notice: skipped")
         return
+    seen = "真实有效" if told.priority_due else told.verdict
     until = from_us(told.notice.expire_time_us).astimezone(BEIJING)
     stage.tell(
-        f"告知书 {told.notice.number} 已送达监护人; 医院扫码: {told.verdict}，{until:%m-%d} 前优先接诊",
+        f"告知书 {told.notice.number} 已送达监护人; 医院扫码: {seen}，{until:%m-%d} 前优先接诊",
         f"notice {told.notice.number} served to a guardian; scanned at the hospital: {told.verdict},"
         f" to be seen with priority until {until:%m-%d}",
     )

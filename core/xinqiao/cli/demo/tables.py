@@ -6,14 +6,15 @@ from rich import box
 from rich.table import Table
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
-from xinqiao.api.common.v1.types_pb2 import Holding, Tier
+from xinqiao.api.common.v1.types_pb2 import Holding
 from xinqiao.api.exchange.v1.exchange_pb2 import ExchangeRun, RunState
 from xinqiao.api.referral.v1.referral_service_pb2 import Drill
+from xinqiao.cli.holding import tier as named_tier
 from xinqiao.cli.holding import word
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, from_us
 
-_COLOURS = {"RED": "bold red", "ORANGE": "dark_orange", "YELLOW": "yellow", "GREEN": "green"}
+_STATES = {"RECONCILED": "对账一致", "AWAIT_RECEIPT": "等待回执", "INCOMPLETE": "未对上", "DISPUTED": "有争议"}
 
 
 def _table(title: str, heads: Sequence[str]) -> Table:
@@ -40,7 +41,9 @@ def runs(found: Sequence[ExchangeRun], zh: bool) -> Table:
         state = RunState.Name(run.state).removeprefix("RUN_STATE_")
         colour = "green" if state == "RECONCILED" else "red"
         numbers = (run.selected, run.sent, run.withheld, run.refused, run.failed)
-        table.add_row(run.partner, f"[{colour}]{state}", *(str(number) for number in numbers))
+        table.add_row(
+            run.partner, f"[{colour}]{_STATES.get(state, state) if zh else state}", *(str(number) for number in numbers)
+        )
     return table
 
 
@@ -62,15 +65,15 @@ def holdings(found: Sequence[Holding], now_us: int, texts: Texts) -> Table:
     for held in found:
         groups.setdefault((-int(held.tier), held.holder, held.step), []).append(held)
     for (_, holder, step), items in sorted(groups.items()):
-        tier = Tier.Name(items[0].tier).removeprefix("TIER_")
+        tier = int(items[0].tier)
         first = min(item.deadline_us for item in items)
         late = sum(item.deadline_us < now_us or item.escalations > 0 for item in items)
-        mark = f"[red]{late} {'件超期，已上报' if zh else 'overdue'}" if late else ""
+        mark = f"[red]{late} {'件超期' if zh else 'overdue'}" if late else ""
         when = from_us(first).astimezone(BEIJING).strftime("%m-%d %H:%M")
         table.add_row(
             holder,
             word(texts, f"step.{step}", step),
-            f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-",
+            named_tier(texts, tier) or "-",
             str(len(items)),
             when,
             mark,
