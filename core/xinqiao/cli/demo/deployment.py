@@ -126,5 +126,6 @@ def _make_keys(folder: Path, config: Path) -> None:
         write_private(pki / "partners" / f"{name}.key", key)
     create_signing_key(pki / "journal.key")
     create_signing_key(pki / "documents.key")
-    (pki / "journal.pub").write_bytes(public_key_pem(load_signing_key(pki / "journal.key")))
+    for name in ("journal", "documents"):
+        (pki / f"{name}.pub").write_bytes(public_key_pem(load_signing_key(pki / f"{name}.key")))
     KeyStore.create(folder / "keyring")  # last: its presence says that the rest is complete
