@@ -97,6 +97,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "  xinqiao config schema --district > district.schema.json",
     ),
     "opt.district": ("The schema of a district overlay instead.", "改为输出区县覆盖文件的结构。"),
+    "journal.sound": (
+        "journal sound: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
+        "存证日志完好：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
+    ),
     "journal": ("The tamper-evident record of every change and disclosure.", "防篡改的存证日志。"),
     "journal.verify": (
         "Prove offline that the journal is whole: chain, signed checkpoints, partners' receipts.\n\n"
