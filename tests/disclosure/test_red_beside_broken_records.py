@@ -1,0 +1,67 @@
+"""A record that nobody can read any more must not keep a red case of the same student from its way."""
+
+from typing import Any
+
+import pytest
+
+from xinqiao.api.common.v1 import types_pb2 as types
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.screening.v1 import screening_pb2 as scr
+from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.store import tables
+
+
+def report(town: Any, local: str, kind: Any = scr.SIGNAL_KIND_SUICIDAL) -> Any:
+    request = rpc.ReportSignalRequest(source=scr.SIGNAL_SOURCE_SCHOOL_CENTRE, kind=kind, facts="says goodbye")
+    request.student.local_id = local
+    return town.call(town.PSYCH, request)
+
+
+def spoil(town: Any, table: Any, name: str) -> None:
+    town.gate.gateway.store.run(lambda tx: tx.update(table, (name.partition("/")[2],), sealed=b"altered"))
+
+
+def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student()
+    broken = report(town, local, scr.SIGNAL_KIND_VIOLENCE).signal.name
+    red = report(town, local)
+    spoil(town, tables.signals, broken)
+    town.call(town.PSYCH, rpc.ConfirmTierRequest(name=red.triage.name, tier=types.TIER_RED))
+    (held,) = town.rows(tables.holdings, item=red.triage.name)
+    assert (held["step"], held["tier"]) == ("refer", types.TIER_RED)
+    assert town.rows(tables.holdings, item=red.signal.name) == []
+    assert town.rows(tables.holdings, item=broken) != [], "what nobody has decided about stays held"
+
+
+def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fresh_town):
+    town = fresh_town
+    red = report(town, town.student())
+    spoil(town, tables.signals, red.signal.name)
+    town.call(town.PSYCH, rpc.ConfirmTierRequest(name=red.triage.name, tier=types.TIER_RED))
+    assert town.rows(tables.holdings, item=red.signal.name) == []
+
+
+def test_a_red_report_is_taken_although_the_triage_of_the_earlier_one_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student()
+    first = report(town, local)
+    spoil(town, tables.triages, first.triage.name)
+    second = report(town, local)
+    assert second.triage.name != first.triage.name
+    assert report(town, local).triage.name == second.triage.name
+    for name in (first.triage.name, second.triage.name, second.signal.name):
+        assert len(town.rows(tables.holdings, item=name)) == 1, name
+
+
+@pytest.mark.parametrize("urgency", [ref.URGENCY_URGENT, ref.URGENCY_EMERGENCY])
+def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, urgency):
+    town = fresh_town
+    local = town.student()
+    broken, sound = (town.submit(local).assessment.name for _ in range(2))
+    spoil(town, tables.assessments, broken)
+    town.consent(local)
+    town.refer(local, urgency=urgency, crisis_facts="on the roof")
+    assert town.deliver(2 if urgency == ref.URGENCY_EMERGENCY else 1)
+    sent = town.recorder.seen[-1][1].referral
+    assert [form.name for form in sent.assessments] == [sound]
