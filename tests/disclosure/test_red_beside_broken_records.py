@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from xinqiao.api.common.v1 import types_pb2 as types
+from xinqiao.api.referral.v1 import notice_pb2 as notice_pb
+from xinqiao.api.referral.v1 import notice_service_pb2 as notice_rpc
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.screening.v1 import screening_pb2 as scr
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
@@ -65,3 +67,15 @@ def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, urgency
     assert town.deliver(2 if urgency == ref.URGENCY_EMERGENCY else 1)
     sent = town.recorder.seen[-1][1].referral
     assert [form.name for form in sent.assessments] == [sound]
+
+
+def test_a_notice_is_verified_although_its_record_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student(guardians=[{"full_name": "欧阳敏"}])
+    request = notice_rpc.IssueNoticeRequest(triage=town.confirmed(local), observed_behaviour="seen", advice="go")
+    request.student.local_id = local
+    notice = town.call(town.PSYCH, request).notice
+    spoil(town, tables.notices, notice.name)
+    answer = town.call(town.HOSPITAL, notice_rpc.VerifyNoticeRequest(short_form=notice.short_form))
+    assert (answer.verdict, answer.priority_due) == (notice_pb.NOTICE_VERDICT_GENUINE, True)
+    assert len(town.rows(tables.holdings, item=notice.name)) == 1
