@@ -1,5 +1,6 @@
 """A record that nobody can read any more must not keep a red case of the same student from its way."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -79,3 +80,26 @@ def test_a_notice_is_verified_although_its_record_is_broken(fresh_town):
     answer = town.call(town.HOSPITAL, notice_rpc.VerifyNoticeRequest(short_form=notice.short_form))
     assert (answer.verdict, answer.priority_due) == (notice_pb.NOTICE_VERDICT_GENUINE, True)
     assert len(town.rows(tables.holdings, item=notice.name)) == 1
+
+
+def test_an_emergency_that_this_version_cannot_decode_stops_neither_the_ladder_nor_its_lane(fresh_town):
+    town = fresh_town
+    made = [
+        town.refer(town.student(), urgency=ref.URGENCY_EMERGENCY, crisis_facts="on the roof").referral.name
+        for _ in range(2)
+    ]
+    bad, (_, identifier) = made[0], made[0].split("/")
+    (row,) = town.rows(tables.referrals, id=identifier)
+    sealer = town.gate.gateway.door.keys.sealer(row["student"])
+    sealed = sealer.seal(b"\xff", table="referrals", key=identifier)
+    town.gate.gateway.store.run(lambda tx: tx.update(tables.referrals, (identifier,), sealed=sealed))
+    before = {name: town.rows(tables.holdings, item=name)[0]["deadline_us"] for name in made}
+    town.clock.advance(timedelta(hours=2))
+    town.gate.gateway.ladder.climb()
+    for name in made:
+        (held,) = town.rows(tables.holdings, item=name)
+        assert held["holder"], name
+        assert held["deadline_us"] > before[name], name
+    assert town.rows(tables.holdings, item=bad)[0]["escalations"] == 1
+    assert town.deliver_all()
+    assert len(town.rows(tables.holdings, item=bad)) == 1
