@@ -8,8 +8,10 @@ from sqlalchemy import create_engine, text
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.referral.v1 import notice_service_pb2 as notice
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
+from xinqiao.api.referral.v1 import return_service_pb2 as ret
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.errors import Refusal
 
@@ -17,7 +19,8 @@ LOCAL = "QZXLOCAL2026"
 WORDS = (
     LOCAL, "龘靐麤", "齉爩鸞", "QZXIDCARD99", "19988776655", "17766554433", "驫羴猋", "QZXCLASS", "灥厵厽",
     "QZXFACTS 想不开", "QZXOPINION", "QZXREASON", "QZXLOCATION 三号楼", "QZXNOTE", "QZXDIAGNOSIS", "QZXTREATMENT",
-    "QZXADVICE", "QZXCARE", "QZXHOW", "QZXHOLDING",
+    "QZXADVICE", "QZXCARE", "QZXHOW", "QZXHOLDING", "QZXSEEN", "QZXGUIDE", "QZXWITNESS", "QZXUNWILLING", "QZXGROUNDS",
+    "QZXREVOKED", "QZXFOUND", "QZXINSTITUTION", "QZXDOCTOR", "QZXCONDITION", "QZXMEDICATION", "QZXUNIT", "QZXPERIOD",
 )  # fmt: skip
 
 
@@ -114,10 +117,65 @@ def play(town):
     call(town.PSYCH, case.DischargeDutyRequest(name=law.duty, how="QZXHOW"))
     call(town.PSYCH, case.GetCaseRequest(student=student))
     call("psych-li", case.GetCaseRequest(student=student), fails=True)
+    notices_and_returns(town, call, student, triage.name)
+    signals_and_reports(town, call, student)
     call(town.PSYCH, case.WithdrawConsentRequest(name=consent.name))
     town.recorder.down = True
     town.deliver_all()
     return errors
+
+
+def notices_and_returns(town, call, student, triage):
+    """A notice refused, reported to the police and served, its paper, and a leave: with a refusal of each."""
+    issue = notice.IssueNoticeRequest(
+        student=student, triage=triage, observed_behaviour="QZXSEEN 抑郁症", advice="QZXGUIDE"
+    )  # fmt: skip
+    call(town.PSYCH, issue, fails=True)
+    issue.observed_behaviour, issue.request_id = "QZXSEEN", ""
+    told = call(town.PSYCH, issue).notice
+    call("psych-li", notice.GetNoticeRequest(name=told.name), fails=True)
+    call(town.PSYCH, notice.RenderDocumentRequest(kind=1, subject=told.name))
+    witness = {"witness": "QZXWITNESS", "time_us": town.clock.now_us(), "reason": "QZXUNWILLING"}
+    call(town.PSYCH, notice.RefuseNoticeRequest(name=told.name, refusal=witness))
+    police = notice.DecideNoticeRequest(
+        name=told.name, police=town.HOSPITAL, grounds="QZXGROUNDS", crisis_facts="QZXFACTS 想不开",
+        location="QZXLOCATION 三号楼", basis="life-safety",
+    )  # fmt: skip
+    call(town.PSYCH, police, fails=True)
+    police.police, police.request_id = "police", ""
+    call(town.PSYCH, police)
+    call(town.PSYCH, notice.DecideNoticeRequest(name=told.name, grounds="QZXGROUNDS"), fails=True)
+    receipt = {"channel": 1, "signer": "驫羴猋", "time_us": town.clock.now_us()}
+    call(town.PSYCH, notice.ServeNoticeRequest(name=told.name, receipt=receipt))
+    call(town.HOSPITAL, notice.VerifyNoticeRequest(short_form=told.short_form))
+    call(town.HOSPITAL, notice.VerifyNoticeRequest(short_form="QZXSEEN"))
+    call(town.PSYCH, notice.RevokeNoticeRequest(name=told.name, reason="QZXREVOKED"))
+    plan = call(town.PSYCH, ret.OpenReturnRequest(student=student, found="QZXFOUND")).plan
+    opinion = {
+        "institution": "QZXINSTITUTION", "doctor": "QZXDOCTOR", "grade": 1, "conditions": ["QZXCONDITION"],
+        "medication": "QZXMEDICATION",
+    }  # fmt: skip
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=1, opinion=opinion))
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=10, reason="QZXREASON"), fails=True)
+    over = ret.HandOverReturnRequest(name=plan.name, recipient="other-school", reason="QZXREASON")
+    call(town.PSYCH, over, fails=True)
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=15, reason="QZXREASON"))
+
+
+def signals_and_reports(town, call, student):
+    """A signal with a place and an opinion, a second source, reports and a drill that name what they should not."""
+    report = scr.ReportSignalRequest(
+        student=student, source=2, kind=3, facts="QZXFACTS 想不开", opinion="QZXOPINION", location="QZXLOCATION 三号楼"
+    )  # fmt: skip
+    call(town.PSYCH, report)
+    report.request_id, report.source = "", 4
+    call(town.PSYCH, report, fails=True)
+    report.request_id, report.source, report.student.local_id = "", 2, f"{LOCAL}-stranger"
+    call(town.PSYCH, report, fails=True)
+    words = {"cadence": "class-teacher", "period": "QZXPERIOD", "school": "3205830001", "unit": "QZXUNIT"}
+    call(town.SCHOOL, scr.SubmitReportRequest(**words), fails=True)
+    call(town.OPERATOR, referral.StartDrillRequest(school="QZXCLASS"), fails=True)
+    call(town.OPERATOR, gateway.CloseHoldingRequest(item=f"intake/{LOCAL}", reason="MENDED"), fails=True)
 
 
 def test_the_scene_really_carried_the_canaries(scene):
@@ -129,6 +187,12 @@ def test_the_scene_really_carried_the_canaries(scene):
     assert "QZXLOCATION" in delivered
     assert "QZXREASON" in shown
     assert "QZXNOTE" not in delivered + shown
+    notices = str(town.gate.call(town.PSYCH, notice.ListNoticesRequest()))
+    plans = str(town.gate.call(town.PSYCH, ret.ListReturnsRequest()))
+    assert "QZXSEEN" in notices
+    assert "QZXWITNESS" in notices
+    assert "QZXFOUND" in plans
+    assert "QZXCONDITION" in plans
 
 
 def test_no_file_of_the_deployment_holds_anything_readable(scene):
@@ -161,7 +225,7 @@ def test_no_log_line_of_any_level_holds_anything_readable(scene):
 
 def test_no_refusal_holds_anything_readable(scene):
     _, _, errors = scene
-    assert len(errors) >= 12
+    assert len(errors) >= 30
     assert found_in(b"\n".join(errors)) == []
 
 
@@ -169,6 +233,7 @@ def test_an_operator_sees_counts_and_references_only(scene):
     town, _, _ = scene
     for request in (
         gateway.GetStatusRequest(), gateway.ListDeliveriesRequest(), referral.ListHoldingsRequest(),
+        scr.ListSignalsRequest(),
     ):  # fmt: skip
         answer = town.gate.call(town.OPERATOR, request)
         assert answer.ByteSize()

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from google.protobuf.message import DecodeError
+
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
@@ -10,6 +12,7 @@ from xinqiao.disclosure.students import Known
 from xinqiao.journal.append import append
 from xinqiao.referral.states import FINAL, HOLDS
 from xinqiao.store import tables
+from xinqiao.store.errors import SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping
@@ -30,10 +33,14 @@ class Book:
         self.deadline = deadline
 
     def load(self, row: RowMapping) -> pb.Referral:
-        """The record of a row, without the student's name, which depends on who reads."""
+        """The record of a row, without the student's name, which depends on who reads. Raises KeyGone or SealBroken."""
         identifier, student = str(row["id"]), str(row["student"])
         sealer = self.door.keys.sealer(student)
-        referral = pb.Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=identifier))
+        record = sealer.open(bytes(row["sealed"]), table="referrals", key=identifier)
+        try:
+            referral = pb.Referral.FromString(record)
+        except DecodeError:  # written by another version of this program: as good as broken
+            raise SealBroken("it is no referral that this version can read") from None
         referral.name, referral.etag = f"referrals/{identifier}", str(row["version"])
         return referral
 

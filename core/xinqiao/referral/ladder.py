@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_OPERATION, ROLE_OPERATOR
+from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Registry
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
-from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import overdue
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
@@ -77,7 +77,7 @@ class Ladder:
         try:
             with tx.savepoint():
                 return self._unconfirmed(tx, item)
-        except (KeyGone, SealBroken):  # one unreadable record must not stop the ladder of everybody
+        except Refusal:  # one unreadable or unmovable record must not stop the ladder of everybody
             return False
 
     def _next(self, tx: Tx, row: RowMapping) -> str:

@@ -232,6 +232,8 @@ class Notices:
         except KeyGone:  # the student was erased: the paper outlived what it stood for
             response.verdict, response.priority_due = pb.NOTICE_VERDICT_REVOKED, False
             return
+        except SealBroken:  # the code and the row still say that it is genuine; the school goes on holding it
+            return
         if notice.state != _PRESENTED:
             notice.present_time_us = tx.now_us
             self._advance(tx, row, notice, "present")

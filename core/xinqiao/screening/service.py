@@ -177,7 +177,8 @@ class Screening:
             tables.signals.select().where((c.student == student) & (c.state != pb.SIGNAL_STATE_RESOLVED))
         )
         for row in rows:
-            signal = pb.Signal.FromString(self._open(row, "signals"))
+            # A broken one is known by its name alone; it must not keep the word from the others.
+            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
             if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment)):
                 continue
             call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
@@ -234,7 +235,7 @@ class Screening:
         return record
 
     def _open_or_nothing(self, row: RowMapping, table: str) -> bytes:
-        """In a list one erased or broken record must not hide all the others: it shows its plain columns only."""
+        """Among several one erased or broken record must not hide the others: it shows its plain columns only."""
         try:
             return self._open(row, table)
         except (KeyGone, SealBroken):

@@ -116,7 +116,7 @@ class Signals:
         related = self._related(call.reading, rows)
         signals: list[pb.Signal] = []
         for row in rows:
-            signal = pb.Signal.FromString(self._open_or_nothing(row))
+            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
             signal.state = row["state"]
             self._name(call, signal, row, int(row["version"]))
             signal.related.extend(related[str(row["id"])])
@@ -143,7 +143,7 @@ class Signals:
             return self._new_triage(tx, known, signal)
         identifier, version = str(row["id"]), int(row["version"]) + 1
         sealer = self._door.keys.sealer(known.id)
-        triage = pb.Triage.FromString(sealer.open(bytes(row["sealed"]), table="triages", key=identifier))
+        triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
         if not triage.signals:
             triage.signals.append(f"signals/{pending[0]['id']}")
         triage.signals.append(signal.name)
@@ -167,8 +167,10 @@ class Signals:
             .where((t.student == student) & (t.state == pb.TRIAGE_STATE_PROPOSED))
             .order_by(t.created_us, t.id)
         )
+        # A broken one cannot take another report in; it stays held by itself.
+        found = [row for row in found if self._open_or_nothing(row, "triages")]
         for waiting in pending:
-            record = pb.Signal.FromString(self._open_or_nothing(waiting))
+            record = pb.Signal.FromString(self._open_or_nothing(waiting, "signals"))
             subjects = {f"signals/{waiting['id']}", record.assessment} - {""}
             for row in found:
                 if f"triages/{row['id']}" == record.triage or str(row["subject"]) in subjects:
@@ -280,11 +282,11 @@ class Signals:
         if not signal.trust:
             signal.trust = self.policy.trust(int(row["source"])).id
 
-    def _open_or_nothing(self, row: RowMapping) -> bytes:
+    def _open_or_nothing(self, row: RowMapping, table: str) -> bytes:
         """One erased or broken record must not hide all the others: it shows its plain columns only."""
         student, key = str(row["student"]), str(row["id"])
         try:
-            return self._door.keys.sealer(student).open(bytes(row["sealed"]), table="signals", key=key)
+            return self._door.keys.sealer(student).open(bytes(row["sealed"]), table=table, key=key)
         except (KeyGone, SealBroken):
             return b""
 

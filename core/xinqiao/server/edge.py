@@ -32,6 +32,8 @@ from xinqiao.store.writer import Job
 
 DOMAIN = "xinqiao"
 _HEALTH = "/grpc.health.v1.Health/Check"
+_QUESTIONS = 64
+_QUESTION_S = 10.0  # above every sensible `capacity_wait`, which ends a single question
 _NO_DEADLINE_S = 86_400.0 * 365
 _log = logging.getLogger("xinqiao.server")
 T = TypeVar("T")
@@ -65,7 +67,8 @@ class Edge(grpc.GenericRpcHandler):
             "crisis": ThreadPoolExecutor(2, "reader-crisis"),
             "bulk": ThreadPoolExecutor(2, "bulk"),
             "partner": ThreadPoolExecutor(2, "partner"),
-            "question": ThreadPoolExecutor(4, "question"),
+            # Each sleeps until a hospital answers; how many a hospital may keep is for its own adapter's slots to limit.
+            "question": ThreadPoolExecutor(_QUESTIONS, "question"),
         }
         self._buckets: dict[str, tuple[float, float]] = {}
         self._handing: list[Job] = []
@@ -131,7 +134,12 @@ class Edge(grpc.GenericRpcHandler):
         if method.mutates and not outside:
             question, answers = self._pipeline.question(method, caller, request), None
             if question is not None:
-                answers = await loop.run_in_executor(self._readers["question"], question)
+                asked = loop.run_in_executor(self._readers["question"], question)
+                done, _ = await asyncio.wait({asked}, timeout=min(timeout, _QUESTION_S))
+                # Behind too many questions that hang none is waited for: not known counts as a place.
+                answers = asked.result() if done else None
+                if not done:
+                    asked.cancel()
             mutation = self._pipeline.mutation(method, caller, request, data, answers)
             answer = self._write(mutation, method.crisis, mutation.probe)
             # The command cannot be taken back; only the waiting for it ends. A timer of the loop is all it takes.

@@ -73,7 +73,8 @@ class Batch:
         if len(probes) < _FEW:
             return
         for table in {table for table, _ in probes}:
-            asked = list(dict.fromkeys(key for of, key in probes if of is table))
+            here = self._keys.get(table, {})  # a key that waits is not absent: it will be there once it went in
+            asked = list(dict.fromkeys(key for of, key in probes if of is table and key not in here))
             start = 0
             for size in sizes(len(asked)):
                 part = asked[start : start + size]
@@ -158,5 +159,5 @@ class Batch:
                 if not self.raw.in_transaction:
                     raise sqlite3.OperationalError("the transaction was rolled back")
                 self.raw.execute(self.statements.insert_rows(table, size), values)
-            except sqlite3.Error as error:
+            except Exception as error:  # also Python's own, of a number or a text that SQLite cannot hold
                 raise RowsRefused(table.name) from error

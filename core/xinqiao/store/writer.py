@@ -230,11 +230,14 @@ class SqliteWriter(Writer):
         try:
             self._run_batch(first, taken)
         except BaseException as cause:
-            _log.error("a batch of %d commands was not committed: %s", len(taken), type(cause).__name__)
-            self._drop()
-            for job in taken:
-                _fail(job, cause)
+            self._give_up(taken, cause)
         return taken
+
+    def _give_up(self, jobs: Sequence[Job], cause: BaseException) -> None:
+        _log.error("a batch of %d commands was not committed: %s", len(jobs), type(cause).__name__)
+        self._drop()
+        for job in jobs:
+            _fail(job, cause)
 
     def _run_batch(self, first: Job, taken: list[Job]) -> None:
         taken.append(first)
@@ -306,13 +309,18 @@ class SqliteWriter(Writer):
     def _run_alone(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
         """After rows were refused: each command again in a transaction of its own, to find whose they were."""
         batch.alone = True
+        left = deque(taken)
+        for job in taken:
+            job.result, job.error, job.callbacks = None, None, ()
         try:
-            for job in taken:
-                job.result, job.error, job.callbacks = None, None, ()
+            while left:
                 transaction = connection.begin()
-                self._run_one(connection, batch, job)
+                self._run_one(connection, batch, left[0])
                 transaction.commit()
                 batch.forget()
+                left.popleft()
+        except BaseException as cause:  # what was confirmed before it stays confirmed
+            self._give_up(left, cause)
         finally:
             batch.alone = False
 

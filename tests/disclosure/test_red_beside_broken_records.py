@@ -1,0 +1,105 @@
+"""A record that nobody can read any more must not keep a red case of the same student from its way."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from xinqiao.api.common.v1 import types_pb2 as types
+from xinqiao.api.referral.v1 import notice_pb2 as notice_pb
+from xinqiao.api.referral.v1 import notice_service_pb2 as notice_rpc
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.screening.v1 import screening_pb2 as scr
+from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.store import tables
+
+
+def report(town: Any, local: str, kind: Any = scr.SIGNAL_KIND_SUICIDAL) -> Any:
+    request = rpc.ReportSignalRequest(source=scr.SIGNAL_SOURCE_SCHOOL_CENTRE, kind=kind, facts="says goodbye")
+    request.student.local_id = local
+    return town.call(town.PSYCH, request)
+
+
+def spoil(town: Any, table: Any, name: str) -> None:
+    town.gate.gateway.store.run(lambda tx: tx.update(table, (name.partition("/")[2],), sealed=b"altered"))
+
+
+def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student()
+    broken = report(town, local, scr.SIGNAL_KIND_VIOLENCE).signal.name
+    red = report(town, local)
+    spoil(town, tables.signals, broken)
+    town.call(town.PSYCH, rpc.ConfirmTierRequest(name=red.triage.name, tier=types.TIER_RED))
+    (held,) = town.rows(tables.holdings, item=red.triage.name)
+    assert (held["step"], held["tier"]) == ("refer", types.TIER_RED)
+    assert town.rows(tables.holdings, item=red.signal.name) == []
+    assert town.rows(tables.holdings, item=broken) != [], "what nobody has decided about stays held"
+
+
+def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fresh_town):
+    town = fresh_town
+    red = report(town, town.student())
+    spoil(town, tables.signals, red.signal.name)
+    town.call(town.PSYCH, rpc.ConfirmTierRequest(name=red.triage.name, tier=types.TIER_RED))
+    assert town.rows(tables.holdings, item=red.signal.name) == []
+
+
+def test_a_red_report_is_taken_although_the_triage_of_the_earlier_one_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student()
+    first = report(town, local)
+    spoil(town, tables.triages, first.triage.name)
+    second = report(town, local)
+    assert second.triage.name != first.triage.name
+    assert report(town, local).triage.name == second.triage.name
+    for name in (first.triage.name, second.triage.name, second.signal.name):
+        assert len(town.rows(tables.holdings, item=name)) == 1, name
+
+
+@pytest.mark.parametrize("urgency", [ref.URGENCY_URGENT, ref.URGENCY_EMERGENCY])
+def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, urgency):
+    town = fresh_town
+    local = town.student()
+    broken, sound = (town.submit(local).assessment.name for _ in range(2))
+    spoil(town, tables.assessments, broken)
+    town.consent(local)
+    town.refer(local, urgency=urgency, crisis_facts="on the roof")
+    assert town.deliver(2 if urgency == ref.URGENCY_EMERGENCY else 1)
+    sent = town.recorder.seen[-1][1].referral
+    assert [form.name for form in sent.assessments] == [sound]
+
+
+def test_a_notice_is_verified_although_its_record_is_broken(fresh_town):
+    town = fresh_town
+    local = town.student(guardians=[{"full_name": "欧阳敏"}])
+    request = notice_rpc.IssueNoticeRequest(triage=town.confirmed(local), observed_behaviour="seen", advice="go")
+    request.student.local_id = local
+    notice = town.call(town.PSYCH, request).notice
+    spoil(town, tables.notices, notice.name)
+    answer = town.call(town.HOSPITAL, notice_rpc.VerifyNoticeRequest(short_form=notice.short_form))
+    assert (answer.verdict, answer.priority_due) == (notice_pb.NOTICE_VERDICT_GENUINE, True)
+    assert len(town.rows(tables.holdings, item=notice.name)) == 1
+
+
+def test_an_emergency_that_this_version_cannot_decode_stops_neither_the_ladder_nor_its_lane(fresh_town):
+    town = fresh_town
+    made = [
+        town.refer(town.student(), urgency=ref.URGENCY_EMERGENCY, crisis_facts="on the roof").referral.name
+        for _ in range(2)
+    ]
+    bad, (_, identifier) = made[0], made[0].split("/")
+    (row,) = town.rows(tables.referrals, id=identifier)
+    sealer = town.gate.gateway.door.keys.sealer(row["student"])
+    sealed = sealer.seal(b"\xff", table="referrals", key=identifier)
+    town.gate.gateway.store.run(lambda tx: tx.update(tables.referrals, (identifier,), sealed=sealed))
+    before = {name: town.rows(tables.holdings, item=name)[0]["deadline_us"] for name in made}
+    town.clock.advance(timedelta(hours=2))
+    town.gate.gateway.ladder.climb()
+    for name in made:
+        (held,) = town.rows(tables.holdings, item=name)
+        assert held["holder"], name
+        assert held["deadline_us"] > before[name], name
+    assert town.rows(tables.holdings, item=bad)[0]["escalations"] == 1
+    assert town.deliver_all()
+    assert len(town.rows(tables.holdings, item=bad)) == 1
