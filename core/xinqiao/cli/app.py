@@ -212,6 +212,9 @@ def _running(app: typer.Typer, texts: Texts) -> None:
     ) -> int:
         from xinqiao.cli.demo import play
 
+        for file in (roster, scores):
+            if file is not None and not file.is_file():  # before the last story is cleared away
+                raise Refusal("INVALID_ARGUMENT", "USAGE", texts("demo.no_file", file=file))
         return int(play(roster=roster, scores=scores, stay=stay, folder=folder, lang=texts.language) or 0)
 
     @_command(app, texts, "serve")

@@ -713,6 +713,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "step.phone": ("TELEPHONE", "立即电话"),
     "step.deliver": ("deliver", "投递"),
     "step.mend": ("mend the data", "更正数据"),
+    "demo.no_file": ("{file}: there is no such file", "{file}：没有这个文件"),
     "journal.sound": (
         "journal sound: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
         "存证日志完好：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
