@@ -55,6 +55,28 @@ def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, la
     assert (folder / "notice.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_a_file_that_is_not_there_is_refused_before_the_last_story_is_cleared_away(run, tmp_path):
+    (tmp_path / "ended").write_text("")
+    for language, words in (("en", "there is no such file"), ("zh", "没有这个文件")):
+        done = run("--lang", language, "demo", "--folder", tmp_path, "--roster", tmp_path / "none.zip")
+        assert (done.returncode, words in done.stderr) == (64, True)
+    assert (tmp_path / "ended").exists()
+
+
+def test_an_interrupted_story_of_other_files_is_not_gone_on_with(tmp_path):
+    folder, sheet = tmp_path / "demo", tmp_path / "scores.csv"
+    sheet.write_text("student_id," + ",".join(f"phq{n}" for n in range(1, 10)) + "\nA-1,0,0,0,0,0,0,0,0,1\n")
+    with start(folder, "en") as first:
+        assert any("the families are told" in line for line in lines(first))
+        os.killpg(first.pid, signal.SIGKILL)
+    with start(folder, "en", "--scores", str(sheet)) as second:
+        told = "".join(lines(second))
+    assert second.returncode == 0, told
+    assert "going on where" not in told
+    assert "1 students, 1 forms stored" in told
+    assert "no further red case in these files: skipped" in told
+
+
 def test_what_the_readme_shows_of_tools_works_on_what_the_story_leaves(tmp_path):
     folder = tmp_path / "var" / "demo"
     folder.parent.mkdir()
@@ -65,7 +87,7 @@ def test_what_the_readme_shows_of_tools_works_on_what_the_story_leaves(tmp_path)
     with start(folder, "en", "--stay") as story:
         try:
             assert any("stays up" in line for line in lines(story))
-            said = {name: run(tmp_path, text, name) for name in ("tools", "gate")}
+            said = {name: shell(tmp_path, text, name) for name in ("tools", "gate")}
         finally:
             os.killpg(story.pid, signal.SIGTERM)
             told = "".join(lines(story))
@@ -76,7 +98,7 @@ def test_what_the_readme_shows_of_tools_works_on_what_the_story_leaves(tmp_path)
     assert said["gate"].rstrip().endswith("genuine, issued 2026-10-13")
 
 
-def run(folder: Path, text: str, name: str) -> str:
+def shell(folder: Path, text: str, name: str) -> str:
     found = re.search(rf"^<!-- {name} -->\n```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert found is not None
     done = subprocess.run(

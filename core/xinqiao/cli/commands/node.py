@@ -7,6 +7,7 @@ import typer
 
 from xinqiao.cli.commands.tree import DEFAULT, Options, below, command
 from xinqiao.cli.texts import Texts
+from xinqiao.contract.errors import Refusal
 
 
 def add_running(app: typer.Typer, texts: Texts) -> None:
@@ -23,6 +24,9 @@ def add_running(app: typer.Typer, texts: Texts) -> None:
     ) -> int:
         from xinqiao.cli.demo import play
 
+        for file in (roster, scores):
+            if file is not None and not file.is_file():  # before the last story is cleared away
+                raise Refusal("INVALID_ARGUMENT", "USAGE", texts("demo.no_file", file=file))
         return int(play(roster=roster, scores=scores, stay=stay, folder=folder, lang=texts.language) or 0)
 
     @command(app, texts, "serve")

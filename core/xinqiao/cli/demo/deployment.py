@@ -45,14 +45,17 @@ class Deployment:
         return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options)
 
 
-def prepare(folder: Path, example: Path, settings: dict[str, Any]) -> Deployment:
+def prepare(folder: Path, example: Path, settings: dict[str, Any], files: str) -> Deployment:
     """Make, or find again, the deployment in ``folder``; ``settings`` go to the school's adapter.
 
-    A folder whose story has ended is cleared; one whose story was interrupted is kept, so that it goes on.
+    A folder whose story has ended is cleared; one whose story was interrupted is kept, so that it goes on, unless it was
+    a story of other ``files``.
     """
-    if (folder / "ended").exists():
+    told = folder / "files"
+    if (folder / "ended").exists() or (told.exists() and told.read_text(encoding="utf-8") != files):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    told.write_text(files, encoding="utf-8")
     host = AdapterHost.load(["school", "hospital"])
     missing = {"school", "hospital"} - set(host.kinds)
     if missing:

@@ -45,7 +45,7 @@ def play(
     if roster is not None or scores is not None:
         # Other people's files: take their good rows, and students that only a sheet names.
         settings = {"register_unknown": True, "accept_valid_rows": True, "default_date": "2026-10-12"}
-    deployment = prepare(folder, example, settings)
+    deployment = prepare(folder, example, settings, f"{roster}\n{scores}\n")
     clock = ShiftedClock(BEGIN)
     gateway = Gateway(deployment.config, host=deployment.host, clock=clock)
     resumed = wind(gateway, clock, BEGIN)

@@ -51,6 +51,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "opt.scores": ("A score sheet (CSV or XLSX) to use.", "使用的量表答题表（CSV 或 XLSX）。"),
     "opt.stay": ("Leave the gateway up afterwards.", "演示后网关继续运行。"),
     "opt.folder": ("Where the demo keeps its files.", "演示文件存放的文件夹。"),
+    "demo.no_file": ("{file}: there is no such file", "{file}：没有这个文件"),
     "serve": (
         "Run one gateway until SIGTERM or Ctrl-C; work under way is finished first.\n\n"
         "\b\nExamples:\n"
