@@ -1,6 +1,7 @@
 """Help, languages, exit codes, output: what every command has in common."""
 
 import json
+import logging
 import os
 import string
 import subprocess
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from xinqiao.cli.app import exit_code
+from xinqiao.cli.app import exit_code, main
 from xinqiao.cli.output import clean
-from xinqiao.cli.texts import TABLE, Texts, choose
+from xinqiao.cli.texts import TABLE, Texts, agencies, cases, choose, columns, documents, instruments, node
 from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
@@ -55,6 +56,19 @@ def test_the_help_of_a_command_lists_its_options_and_examples(run):
     assert done.returncode == 0
     for word in ("--period", "--as", "--json", "xinqiao exchange run school-hospital-monthly --period 2026-10"):
         assert word in done.stdout
+
+
+def test_no_text_is_said_in_two_files_where_one_would_hide_the_other():
+    families = (node, agencies, cases, instruments, documents, columns)
+    assert sum(len(family.TABLE) for family in families) == len(TABLE)
+
+
+def test_a_command_called_within_a_process_leaves_its_log_as_it_was(capsys):
+    log = logging.getLogger("xinqiao")
+    before = log.level
+    assert main(["instruments", "schema"]) == 0
+    assert capsys.readouterr().out.startswith("{")
+    assert log.level == before
 
 
 def test_both_languages_have_the_same_blanks_to_fill():

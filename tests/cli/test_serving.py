@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from xinqiao.testing.gateway import make_deployment
+
 EXCHANGE = "school-hospital-monthly"
 
 
@@ -217,3 +219,16 @@ def test_the_journal_of_a_stopped_gateway_verifies_and_a_changed_row_does_not(ru
         database.execute("UPDATE journal SET actor = 'somebody-else' WHERE seq = 1")
         database.commit()
     assert run("journal", "verify", "--config", config).returncode == 2
+
+
+def test_a_plugin_that_the_configuration_does_not_name_is_not_imported(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "config" / "gateway.example.yaml"
+    config = make_deployment(tmp_path, example)  # which names no adapter
+    code = (
+        "import sys; from pathlib import Path; from xinqiao.server.runtime import Gateway;"
+        f"gateway = Gateway(Path({str(config)!r})); gateway.store.close();"
+        "print([name for name in sys.modules if name.startswith('xinqiao_')])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "[]"
+    assert "not loaded: hospital, school" in shown.stderr

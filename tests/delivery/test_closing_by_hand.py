@@ -105,7 +105,7 @@ def test_what_its_own_call_closes_is_not_closed_by_hand_unless_its_student_is_er
     town.submit(local)
     student = town.inside_id(local)
     items = [str(row["item"]) for row in town.rows(tables.holdings, student=student)]
-    assert {item.partition("/")[0] for item in items} == {"signals", "triages", "referrals"}
+    assert {item.partition("/")[0] for item in items} == {"signals", "triages", "referrals", "duties"}
     for item in items:
         assert town.refusal(town.OPERATOR, closing(item)) == "FAILED_PRECONDITION/OWN_CALL"
     town.gate.gateway.door.keys.shred(student)

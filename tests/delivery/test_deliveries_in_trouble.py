@@ -8,6 +8,7 @@ import pytest
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.api.casefile.v1 import casefile_service_pb2 as case_rpc
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.store import tables
@@ -34,6 +35,12 @@ def delivery(town: Any, item: str, kind: str = "referral") -> Any:
 
 def holders(town: Any, item: str) -> list[str]:
     return [str(row["holder"]) for row in town.rows(tables.holdings, item=item)]
+
+
+def open_of_case(town: Any, local: str) -> list[str]:
+    """What is still held of a case. Its signals close with their triage, and whom to tell is a duty, not the case."""
+    items = [str(row["item"]) for row in town.rows(tables.holdings, student=town.inside_id(local))]
+    return [item for item in items if not item.startswith(("signals/", "duties/"))]
 
 
 def state(town: Any, name: str) -> int:
@@ -192,7 +199,7 @@ def raiser(error: Exception) -> Callable[[DeliverRequest], None]:
 def declined(town: Any) -> str:
     _, name = referred(town)
     town.deliver_all()
-    town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_DECLINE)
+    town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_DECLINE, reason_code="duplicate")
     return name
 
 
@@ -224,16 +231,15 @@ def test_a_referral_sent_again_goes_out_again_under_its_own_key(fresh_town, befo
 # -- withdrawn without an outcome -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("event", [ref.REFERRAL_EVENT_CANCEL, ref.REFERRAL_EVENT_REDIRECT])
-def test_a_case_whose_referral_ends_without_an_outcome_is_held_by_its_school(fresh_town, event):
+def test_a_case_whose_referral_is_cancelled_without_an_outcome_is_held_by_its_school(fresh_town):
     town = fresh_town
     local = town.student()
     town.consent(local)
     triage = town.confirmed(local)
     name = town.refer(local, triage=triage).referral.name
     assert holders(town, triage) == []
-    town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_DECLINE)
-    town.advance(town.PSYCH, name, event)
+    town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_DECLINE, reason_code="duplicate")
+    town.advance(town.PSYCH, name, ref.REFERRAL_EVENT_CANCEL)
     assert (holders(town, name), holders(town, triage)) == ([], [town.PSYCH])
     held = town.rows(tables.holdings, item=triage)[0]
     assert held["tier"] == 4
@@ -246,8 +252,19 @@ def test_a_case_that_is_closed_with_its_outcome_is_held_by_nobody(fresh_town):
     town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_ACCEPT)
     town.call(town.HOSPITAL, ref_rpc.ReportOutcomeRequest(name=name, outcome={"school_advice": "rest"}))
     town.advance(town.PSYCH, name, ref.REFERRAL_EVENT_CLOSE)
-    open_items = [str(row["item"]) for row in town.rows(tables.holdings, student=town.inside_id(local))]
-    assert [item for item in open_items if not item.startswith("signals/")] == []
+    assert open_of_case(town, local) == []
+
+
+def test_telling_a_guardian_is_still_owed_when_the_case_is_closed_and_held_until_it_is_done(fresh_town):
+    town = fresh_town
+    local, name = referred(town)
+    town.advance(town.HOSPITAL, name, ref.REFERRAL_EVENT_ACCEPT)
+    town.call(town.HOSPITAL, ref_rpc.ReportOutcomeRequest(name=name, outcome={"school_advice": "rest"}))
+    town.advance(town.PSYCH, name, ref.REFERRAL_EVENT_CLOSE)
+    (duty,) = town.rows(tables.duties, student=town.inside_id(local), kind="tell-guardian")
+    assert holders(town, f"duties/{duty['id']}") == [town.PSYCH]
+    town.call(town.PSYCH, case_rpc.DischargeDutyRequest(name=f"duties/{duty['id']}", how="by telephone"))
+    assert holders(town, f"duties/{duty['id']}") == []
 
 
 # -- a lost lease -----------------------------------------------------------------------------------------------------

@@ -93,6 +93,24 @@ def test_the_text_read_back_is_the_text_put_in(kind, language):
             assert squeezed(word) in squeezed("".join(found))
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize(
+    ("student", "printed_name"),
+    [({"family": "欧阳", "given": "明"}, "欧阳明"), ({"family": "Smith", "given": "Ann"}, "Smith Ann")],
+)
+def test_only_a_name_in_latin_letters_has_a_space_whatever_the_language_of_the_form(student, printed_name, language):
+    filled = fill(CATALOGUE.templates[pb.DOCUMENT_KIND_NOTICE], content(**student), language, [])
+    assert printed_name in list(filled.texts())
+
+
+@pytest.mark.parametrize(("class_title", "printed_class"), [("3班", "八年级 3班"), ("八年级3班", "八年级3班")])
+def test_a_grade_that_the_title_of_the_class_says_again_is_printed_once(class_title, printed_class):
+    made = content()
+    made.student.class_title = class_title
+    filled = fill(CATALOGUE.templates[pb.DOCUMENT_KIND_NOTICE], made, "zh", [])
+    assert printed_class in list(filled.texts())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_font_is_embedded_and_a_subset(kind):
     pdf = printed(kind).pdf

@@ -302,7 +302,9 @@ def test_an_unserved_notice_is_escalated_when_its_time_is_up(fresh_town):
     notice = issue(town)
     town.clock.advance(timedelta(hours=1, seconds=1))
     town.gate.gateway.ladder.climb()
-    assert [row["reason"] for row in town.journal(kind="escalated", resource=notice.name)] == ["serve:overdue"]
+    assert [row["reason"] for row in town.journal(kind="escalated", resource=notice.name)] == [
+        "serve:overdue:psych-chen"
+    ]
 
 
 def test_a_receipt_from_the_future_or_before_the_issue_is_refused(town):

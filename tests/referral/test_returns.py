@@ -133,7 +133,8 @@ def test_a_missed_check_is_seen_by_the_next_on_the_ladder_and_stays_on_record(fr
     plan = advance(town, opened(town), *TO_LEAVE, *TO_ASSESSED, "PASS")
     town.clock.advance(timedelta(days=9))
     town.gate.gateway.ladder.climb()
-    assert [row["reason"] for row in town.journal(kind="escalated", resource=plan.name)] == ["check_7:overdue"]
+    escalated = [row["reason"] for row in town.journal(kind="escalated", resource=plan.name)]
+    assert escalated == ["check_7:overdue:psych-chen"]
     missed = {"result": pb.CHECK_RESULT_MISSED}
     refused = request(town, plan, pb.RETURN_EVENT_CHECK, check=missed)
     assert town.refusal(town.PSYCH, refused).endswith("/REASON_REQUIRED")

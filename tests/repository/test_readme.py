@@ -155,7 +155,7 @@ def test_every_promise_names_a_folder_that_holds_tests(readme: str) -> None:
 
 @pytest.mark.parametrize("readme", READMES)
 def test_every_make_target_that_is_named_exists(readme: str) -> None:
-    named = set(re.findall(r"\bmake (run|test|bench|lint|install|generate)\b", _text(readme)))
+    named = set(re.findall(r"\bmake (run|test|bench|replay|lint|install|generate)\b", _text(readme)))
     targets = set(re.findall(r"^([a-z-]+):(?!=)", _text("Makefile"), re.MULTILINE))
     assert {"run", "test"} <= named <= targets
     for variable in ("STAY", "ROSTER", "SCORES"):
@@ -169,6 +169,9 @@ def test_both_languages_show_the_same_code_and_the_same_places() -> None:
     first, second = (_blocks(readme) for readme in READMES)
     assert first.keys() == second.keys()
     assert (first["client-java"], first["client-go"]) == (second["client-java"], second["client-go"])
+    for name in ("tools", "gate"):  # run as they stand in tests/cli/test_story.py; only the remarks are translated
+        commands = [re.sub(r"\s*#.*", "", blocks[name]).strip() for blocks in (first, second)]
+        assert commands[0] == commands[1]
     mappings = [yaml.safe_load(blocks["sheet-mapping"]) for blocks in (first, second)]
     assert mappings[0] == mappings[1]
 
@@ -176,7 +179,7 @@ def test_both_languages_show_the_same_code_and_the_same_places() -> None:
 @pytest.mark.parametrize("readme", READMES)
 def test_a_readme_is_short_and_names_no_machine_of_ours(readme: str) -> None:
     text = _text(readme)
-    assert len(text.splitlines()) < 220
+    assert len(text.splitlines()) < 260
     assert re.findall(r"(?<![\w.])/(?:work|home|root|tmp|srv)/", text) == []
     assert set(re.findall(r"https?://([^/)\s]+)", text)) <= {"buf.build"}
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xinqiao.contract.errors import Refusal
+from xinqiao.screening.batch import score_batch
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, load_instruments
-from xinqiao.screening.scoring import score, score_batch
+from xinqiao.screening.scoring import score
 
 LIBRARY = load_instruments(Path(__file__).parents[2] / "config" / "instruments")
 Form = list[int | None]

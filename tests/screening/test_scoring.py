@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from xinqiao.contract.errors import Refusal
+from xinqiao.screening.batch import ACCEPTED, BAD_RANGE, score_batch
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, load_instruments
 from xinqiao.screening.plan import item_highs
-from xinqiao.screening.scoring import ACCEPTED, BAD_RANGE, score, score_batch
+from xinqiao.screening.scoring import score
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = load_instruments(ROOT / "config" / "instruments")

@@ -9,22 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xinqiao.contract.errors import Refusal
+from xinqiao.screening.batch import propose_batch, score_batch
 from xinqiao.screening.datafile import Label, parse, read_yaml
 from xinqiao.screening.instruments import NOT_ANSWERED, Instrument, InstrumentLibrary, load_instruments
 from xinqiao.screening.plan import item_highs
-from xinqiao.screening.scoring import score, score_batch
-from xinqiao.screening.triage import (
-    PackFile,
-    Rule,
-    Tier,
-    TierName,
-    TriageError,
-    When,
-    build_pack,
-    load_triage,
-    propose,
-    propose_batch,
-)
+from xinqiao.screening.scoring import score
+from xinqiao.screening.triage import PackFile, Rule, Tier, TierName, TriageError, When, build_pack, load_triage, propose
 
 CONFIG = Path(__file__).parents[2] / "config"
 LIBRARY = load_instruments(CONFIG / "instruments")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.screening import upload as upload_module
+from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
 
 PATH = "/xinqiao.api.screening.v1.ScreeningService/UploadAssessments"
@@ -156,3 +158,43 @@ def test_a_form_in_a_batch_and_one_by_itself_come_to_the_same(wire, form):
     name = f"upload-{next(_ids):06d}"
     stream(wire, header(name, instrument), batch(1, [listed], [answers]))
     assert everything(wire, alone) == everything(wire, listed)
+
+
+# -- a batch is stored part by part, so that red waits for a part at most ----------------------------------------------
+
+
+def parts_of(wire, upload, message):
+    """The commands of one batch as the edge gets them, on an upload of its own."""
+    gateway = wire.gate.gateway
+    method, school = gateway.pipeline.methods[PATH], gateway.registry.find(wire.SCHOOL)
+    stream_state = Upload(gateway.pipeline, method, school)
+    for command in stream_state.prepare_message(header(upload)):
+        gateway.store.run(command)
+    return stream_state.prepare_message(message)
+
+
+def test_a_batch_broken_between_its_parts_goes_on_there_and_stores_no_row_twice(wire, pupils, upload, monkeypatch):
+    monkeypatch.setattr(upload_module, "_PART", 2)
+    store, message = wire.gate.gateway.store, batch(1, pupils, [bytes([0] * 8 + [1])] * 6)
+    first, *_rest = parts_of(wire, upload, message)
+    assert store.run(first) is None  # no answer before the last part
+    (resumed,) = stream(wire, header(upload))
+    assert (resumed.batches_stored, resumed.rows_stored) == (0, 2)
+    answer = stream(wire, header(upload), message)[1]
+    assert (answer.batches_stored, answer.rows_stored, list(answer.verdicts)) == (1, 6, [CRITICAL] * 6)
+    stored = wire.rows(tables.assessments, upload=f"{wire.SCHOOL}.{upload}")
+    assert len({row["student"] for row in stored}) == len(stored) == 6
+    assert stream(wire, header(upload), message)[1] == answer
+    assert len(wire.journal(kind="assessments.uploaded", resource=f"uploads/{wire.SCHOOL}.{upload}/1.0")) == 1
+
+
+def test_a_batch_broken_between_its_parts_cannot_go_on_with_other_content(wire, pupils, upload, monkeypatch):
+    monkeypatch.setattr(upload_module, "_PART", 2)
+    wire.gate.gateway.store.run(parts_of(wire, upload, batch(1, pupils, [bytes(9)] * 6))[0])
+    other = batch(1, pupils, [bytes([1] * 9)] * 6)
+    assert wire.refused(lambda: stream(wire, header(upload), other)).word == "ALREADY_EXISTS/KEY_REUSED"
+
+
+def test_no_part_of_a_batch_is_longer_than_a_crisis_may_wait_for(wire, pupils, upload):
+    message = batch(1, pupils * 250, [bytes(9)] * 1500)
+    assert len(parts_of(wire, upload, message)) == 3

@@ -125,6 +125,27 @@ def test_crisis_overtakes_routine(store: Store) -> None:
     assert order.index("crisis") < len(store.writer_ids)
 
 
+def test_a_crisis_command_overtakes_routine_ones_that_were_taken_with_others_already(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
+) -> None:
+    store = open_store(*sqlite_urls, keyring_dir, clock)
+    order: list[str] = []
+
+    def first(_tx: Tx) -> None:
+        order.append("first")
+        crisis.append(store.write(lambda _tx: order.append("crisis"), crisis=True))
+
+    crisis: list[Future[None]] = []
+    gate = _blocker(store)
+    routine = [store.write(first), *(store.write(partial(_note, order, f"routine {n}")) for n in range(5))]
+    gate.set()
+    for future in routine:
+        future.result(10)
+    assert order == ["first", "crisis", *(f"routine {n}" for n in range(5))]
+    assert crisis[0].done()
+    store.close()
+
+
 def test_routine_commands_do_not_delay_the_commit_of_a_crisis_command(
     sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
 ) -> None:

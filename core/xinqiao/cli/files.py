@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.cli.texts import Texts
-from xinqiao.config.bundle import Bundle
+from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.settings import Gateway
 from xinqiao.contract.errors import Refusal
 
@@ -14,7 +14,7 @@ def load_bundle(texts: Texts, config: Path, host: AdapterHost | None = None) -> 
     """The configuration at ``config``, its settings parsed. Raises ConfigError, and Refusal when there is no file."""
     if not config.exists():
         raise Refusal("NOT_FOUND", "CONFIG", texts("no_config", file=config))
-    bundle = Bundle(config, (host or AdapterHost.load(None)).settings_models())
+    bundle = Bundle(config, (host or AdapterHost.load(named_adapters(config))).settings_models())
     _ = bundle.gateway
     return bundle
 

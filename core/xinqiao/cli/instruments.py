@@ -11,12 +11,12 @@ from xinqiao.cli.output import as_json, say, table, warn
 from xinqiao.cli.sheets import Sheet, parse_cells, read_sheet
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.errors import Refusal
-from xinqiao.screening.coding import lacks_lowest
+from xinqiao.screening.batch import BatchScores, lacks_lowest, score_batch
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary, instrument_schema, load_instruments
 from xinqiao.screening.plan import bands_of, item_highs
 from xinqiao.screening.proofread import proofread
 from xinqiao.screening.refusals import item_refusal
-from xinqiao.screening.scoring import BatchScores, Score, score, score_batch
+from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.suitability import check_suited
 
 _CONFIG, _FOLDER = Path("config/gateway.yaml"), Path("config/instruments")

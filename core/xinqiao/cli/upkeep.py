@@ -16,7 +16,7 @@ from xinqiao.config.settings import Gateway
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
-from xinqiao.journal.verify import verify_database
+from xinqiao.journal.verify import Report, verify_database
 from xinqiao.server.pki import Authority, write_private
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.migrate import upgrade
@@ -136,9 +136,18 @@ def verify(texts: Texts, config: Path, database: str, keys: Path | None, receipt
     if json:
         as_json(report.as_dict())
     else:
-        for line in report.lines():
+        for line in verdict(texts, report):
             (say if report.ok else warn)(line)
     return report.code
+
+
+def verdict(texts: Texts, report: Report) -> list[str]:
+    """The report for people; only its first line is translated where the journal is sound."""
+    lines = report.lines()
+    if report.ok:
+        values = {"rows": report.rows, "writers": len(report.sizes), "checkpoints": report.checkpoints}
+        lines[0] = texts("journal.sound", receipts=report.receipts, **values)
+    return lines
 
 
 @contextmanager

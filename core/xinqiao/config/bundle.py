@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel
 
@@ -10,6 +11,7 @@ from xinqiao.config.cadence import Cadence, CadenceFile
 from xinqiao.config.calendar import CalendarFile
 from xinqiao.config.crosscheck import check_files
 from xinqiao.config.district import District
+from xinqiao.config.document import read_document
 from xinqiao.config.loader import load
 from xinqiao.config.problems import ConfigError, Finding
 from xinqiao.config.settings import Gateway, gateway_model
@@ -45,6 +47,20 @@ def district_of(settings: Gateway) -> District:
     if unknown:
         raise ConfigError(unknown)
     return district
+
+
+def named_adapters(path: Path) -> list[str]:
+    """The kinds of adapter that a gateway.yaml names, before anything in it is judged.
+
+    What else is installed need not even be imported: it could do harm, and costs time and memory.
+    """
+    entries: object = read_document(path).raw.get("adapters")
+    named: set[str] = set()
+    for entry in cast("dict[str, object]", entries).values() if isinstance(entries, dict) else ():
+        kind = cast("dict[str, object]", entry).get("adapter") if isinstance(entry, dict) else None
+        if isinstance(kind, str):
+            named.add(kind)
+    return sorted(named)
 
 
 class Bundle:

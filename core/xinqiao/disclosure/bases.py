@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.contract import plainyaml
 from xinqiao.contract.clock import local_date
 from xinqiao.disclosure.policy import PolicyError, mask_of_names, numbers_of
 
@@ -64,7 +65,7 @@ class _File(BaseModel):
 def load_bases(path: Path) -> Mapping[str, Basis]:
     """Read `legal_bases.yaml`. Raises PolicyError naming the entry."""
     try:
-        parsed = _File.model_validate(yaml.safe_load(path.read_bytes()))
+        parsed = _File.model_validate(plainyaml.load(path.read_bytes()))
     except (ValidationError, yaml.YAMLError) as error:
         raise PolicyError(f"{path.name}: {error}") from None
     found: dict[str, Basis] = {}

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.contract import plainyaml
 from xinqiao.contract.fields import ALL_CLASSES
 
 Relation = Literal["OWN", "PARTY", "NONE"]
@@ -234,7 +235,7 @@ def load_policy(path: Path) -> Policy:
     """Read `disclosure.yaml`. Raises PolicyError on an unknown word, a wildcard, or a grant of counselling notes."""
     text = path.read_bytes()
     try:
-        parsed = _PolicyFile.model_validate(yaml.safe_load(text))
+        parsed = _PolicyFile.model_validate(plainyaml.load(text))
     except (ValidationError, yaml.YAMLError) as error:
         raise PolicyError(f"{path.name}: {error}") from None
     grants: list[Grant] = []

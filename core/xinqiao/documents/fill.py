@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
+from itertools import zip_longest
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -98,9 +99,12 @@ def fill(template: Template, content: DocumentContent, language: str, withheld: 
 
 def _value(content: DocumentContent, row: Row, language: str) -> str:
     found = [_written(value, leaf, row, language) for value, leaf in (_find(content, path) for path in row.fields)]
-    # A Chinese name has no space between its parts; other joined fields read better with one.
-    names = all(path.endswith("_name") for path in row.fields)
-    return ("" if names and language == "zh" else " ").join(text for text in found if text)
+    texts = [text for text in found if text]
+    # A Chinese name has no space between its parts, in whatever language the form is; other fields read better with one.
+    if all(path.endswith("_name") for path in row.fields) and not any(map(str.isascii, texts)):
+        return "".join(texts)
+    # Rosters often say the grade again in the title of the class.
+    return " ".join(text for text, after in zip_longest(texts, texts[1:], fillvalue="") if not after.startswith(text))
 
 
 def _written(value: Any, leaf: FieldDescriptor, row: Row, language: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.referral.v1 import notice_pb2 as pb
+from xinqiao.contract import plainyaml
 from xinqiao.contract.fields import class_name, field_class
 from xinqiao.disclosure.policy import Policy, PolicyError, mask_of_names, numbers_of
 
@@ -161,7 +162,7 @@ def text_digest(template: Template, language: str, filled: Iterable[str]) -> byt
 
 def _read(path: Path) -> Template:
     try:
-        template = Template.model_validate(yaml.safe_load(path.read_bytes()))
+        template = Template.model_validate(plainyaml.load(path.read_bytes()))
     except (ValidationError, yaml.YAMLError) as error:
         raise TemplateError(f"{path.name}: {error}") from None
     if template.id != path.stem:

@@ -8,6 +8,8 @@ from typing import Annotated, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from xinqiao.contract import plainyaml
+
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -63,7 +65,7 @@ def parse(path: Path, data: dict[str, object], model: type[ModelT], error: type[
         raise error(path, "", f"holds something JSON cannot say, such as a date: quote it ({failure})") from None
 
 
-class _OnceLoader(yaml.SafeLoader):
+class _OnceLoader(plainyaml.Loader):
     """A safe loader for which a repeated mapping key is an error instead of a silent overwrite."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:

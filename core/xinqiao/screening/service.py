@@ -1,5 +1,6 @@
 """The screening contract: forms and signals in, tiers for people to confirm out."""
 
+from collections.abc import Sequence
 from datetime import date
 
 from xinqiao.api.common.v1 import types_pb2 as types
@@ -14,7 +15,7 @@ from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
-from xinqiao.screening.coding import own_bytes
+from xinqiao.screening.coding import in_own_coding
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.signals import Deadline, Signals
@@ -50,15 +51,17 @@ class Screening:
         self.list_signals = signals.list_signals
         self.submit_report = reports.submit_report
         self.list_expected_reports = reports.list_expected_reports
-        self.uploads: object = None  # set by the one who builds the rooms; streams are driven by the edge
 
     def submit_assessment(self, request: rpc.SubmitAssessmentRequest, call: Call) -> rpc.SubmitAssessmentResponse:
         """Score, store, triage, and raise a signal on a critical item."""
         known = self.door.students.resolve(call.tx, call.caller, request.student)
         instrument = self.instrument(request.instrument)
         check_date(request.taken_on, call.tx.now_us)
-        answers = own_bytes(instrument, request.answers, request.coding)
-        form = [None if byte == _MISSING else byte for byte in answers]
+        answers = request.answers
+        form: Sequence[int | None] = [None if byte == _MISSING else byte for byte in answers]
+        if instrument.codings or request.coding:  # stored in the instrument's own coding, so that none need be noted
+            form = in_own_coding(instrument, form, request.coding)
+            answers = bytes(_MISSING if value is None else value for value in form)
         scored = score(instrument, form, coding=instrument.own_coding)
         proposal = propose(self.pack, instrument, scored)
         call.student = known.id

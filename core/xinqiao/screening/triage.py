@@ -14,14 +14,12 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.datafile import DataFileError, Label, Strict, Text, parse, read_yaml
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary, Word
-from xinqiao.screening.scoring import ACCEPTED, BatchScores, Flags, Score
+from xinqiao.screening.scoring import Score
 
 RuleId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 
@@ -245,7 +243,7 @@ def propose(pack: RulePack, instrument: Instrument, score: Score) -> Proposal:
     for index in pack.ordered.get(instrument.id, ()):
         if _matches(pack.rules[index].when, score):
             return proposal_of(pack, index, score)
-    raise _no_rules(pack, instrument)
+    raise no_rules(pack, instrument)
 
 
 def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
@@ -267,28 +265,6 @@ def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
     )
 
 
-def propose_batch(
-    pack: RulePack, instrument: Instrument, batch: BatchScores
-) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
-    """Tier per row (a number of ``Tier``) and index into ``pack.rules`` of the winning rule.
-
-    A row whose verdict is not ``ACCEPTED`` gets tier 0 and rule -1. Raises like ``propose``.
-    """
-    rows = batch.verdict.shape[0]
-    tiers = np.zeros(rows, np.int8)
-    rules = np.full(rows, -1, np.int16)
-    accepted = batch.verdict == ACCEPTED
-    # Weakest first, so that a stronger rule overwrites: the same order as ``propose``, read backwards.
-    for index in reversed(pack.ordered.get(instrument.id, ())):
-        rule = pack.rules[index]
-        hit = _matches_batch(rule.when, instrument, batch) & accepted
-        tiers[hit] = Tier[rule.tier].value
-        rules[hit] = index
-    if bool((rules[accepted] < 0).any()):
-        raise _no_rules(pack, instrument)
-    return tiers, rules
-
-
 def _matches(when: When, score: Score) -> bool:
     if when.critical is not None:
         return bool(score.critical) if when.critical == "any" else not set(when.critical).isdisjoint(score.critical)
@@ -304,23 +280,6 @@ def _matches(when: When, score: Score) -> bool:
 
 def _inside(when: When, value: int) -> bool:
     return (when.at_least is None or value >= when.at_least) and (when.at_most is None or value <= when.at_most)
-
-
-def _matches_batch(when: When, instrument: Instrument, batch: BatchScores) -> Flags:
-    if when.critical is not None:
-        ids = [rule.id for rule in instrument.critical]
-        wanted = range(len(ids)) if when.critical == "any" else [ids.index(name) for name in when.critical]
-        return np.asarray(batch.critical[:, list(wanted)].any(axis=1), np.bool_)
-    if when.score is not None:
-        total = batch.totals[when.score]
-        inside = total >= max(0, when.at_least or 0)
-        return inside if when.at_most is None else inside & (total <= when.at_most)
-    if when.category is not None:
-        known = [instrument.category_ids.index(name) for name in when.category]
-        return np.isin(batch.category, np.array(known, np.int8))
-    if when.no_category is not None:
-        return batch.category < 0
-    return batch.totals[str(when.no_score)] < 0
 
 
 def _strength(rule: Rule) -> tuple[int, bool]:
@@ -391,7 +350,7 @@ def _check_promises(instrument: Instrument, rules: list[Rule]) -> None:
             )
 
 
-def _no_rules(pack: RulePack, instrument: Instrument) -> Refusal:
+def no_rules(pack: RulePack, instrument: Instrument) -> Refusal:
     return Refusal(
         "FAILED_PRECONDITION",
         "NO_TRIAGE_RULES",

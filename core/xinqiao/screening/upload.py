@@ -12,17 +12,19 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
+from xinqiao.screening.batch import BatchScores, own_bytes, propose_batch, score_batch
 from xinqiao.screening.cases import Row, signal_of, signal_rows, triage_of, triage_rows
-from xinqiao.screening.coding import check_coding, own_bytes
+from xinqiao.screening.coding import check_coding
 from xinqiao.screening.instruments import Instrument
-from xinqiao.screening.scoring import BatchScores, Score, score_batch
+from xinqiao.screening.scoring import Score
 from xinqiao.screening.service import Screening, check_date
-from xinqiao.screening.triage import proposal_of, propose_batch
+from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
 from xinqiao.store.ids import new_id, new_ids
 from xinqiao.store.sealing import Sealer
 from xinqiao.store.tx import ReadTx
 
+_PART = 500  # forms one command stores: some 4 ms of the writer
 _SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
 _ASSESSMENT_TAG = bytes([pb.Signal.ASSESSMENT_FIELD_NUMBER << 3 | 2])
 
@@ -41,17 +43,24 @@ class OpenUpload:
 
 
 @dataclass(slots=True)
-class Prepared:
-    """One batch, ready to store: rows per table in column order, but for the time and version the writer gives."""
+class Part:
+    """So many forms of a batch as one command stores, rows per table in column order; ``commitment`` is to them."""
 
-    number: int
-    digest: bytes
-    verdicts: bytes
     assessments: list[Row] = field(default_factory=list[Row])
     triages: list[Row] = field(default_factory=list[Row])
     signals: list[Row] = field(default_factory=list[Row])
     holdings: list[Row] = field(default_factory=list[Row])
     commitment: bytes = b""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One batch, ready to store part by part: a crisis command waits for a part at most, never for a batch."""
+
+    number: int
+    digest: bytes
+    verdicts: bytes
+    parts: list[Part] = field(default_factory=list[Part])
 
 
 class Uploads:
@@ -126,11 +135,15 @@ class Uploads:
         head = common + pb.Assessment(answers=bytes(items)).SerializeToString()[:-items]
         results = _Results(self._screening, instrument, scored, rules, now_us)
         identifiers = new_ids(now_us, len(known))
-        sealed_hash = hashlib.sha256()
+        part, sealed_hash = Part(), hashlib.sha256()
+        prepared.parts.append(part)
         tier_of, verdict_of = tiers.tolist(), verdicts.tolist()
         instrument_id, taken_on, agency, upload_id = instrument.id, upload.taken_on, upload.agency, upload.id
-        stored = prepared.assessments
         for index, entry in enumerate(known):
+            if len(part.assessments) >= _PART:
+                part.commitment = sealed_hash.digest()
+                part, sealed_hash = Part(), hashlib.sha256()
+                prepared.parts.append(part)
             verdict = verdict_of[index]
             if entry is None or verdict == rpc.ROW_VERDICT_ANSWER_RANGE:
                 continue
@@ -139,16 +152,16 @@ class Uploads:
             record = head + answers[index * items : (index + 1) * items] + result.scores
             sealed = sealer.seal(record, table="assessments", key=identifier)
             sealed_hash.update(sealed)
-            stored.append(
+            part.assessments.append(
                 (identifier, entry.id, entry.school, instrument_id, taken_on, tier, result.crisis, agency, upload_id,
                  now_us, sealed)
             )  # fmt: skip
             if tier > types.TIER_GREEN:
-                self._follow_up(prepared, entry, sealer, f"assessments/{identifier}", result, now_us)
-        prepared.commitment = sealed_hash.digest()
+                self._follow_up(part, entry, sealer, f"assessments/{identifier}", result, now_us)
+        part.commitment = sealed_hash.digest()
 
     def _follow_up(
-        self, prepared: Prepared, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
+        self, part: Part, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
     ) -> None:  # fmt: skip
         """The triage, signal and holdings that :meth:`Screening.follow_up` opens for one form, as rows."""
         holder = self._door.registry.holder(known.school)
@@ -158,45 +171,61 @@ class Uploads:
             sealer, known, new_id(now_us), subject, result.tier, result.triage + _SUBJECT_TAG + length + text,
             holder=holder, deadline_us=result.confirm_us, now_us=now_us,
         )  # fmt: skip
-        prepared.triages.append(row)
-        prepared.holdings.append(held)
+        part.triages.append(row)
+        part.holdings.append(held)
         if result.crisis:
             row, held = signal_rows(
                 sealer, known, new_id(now_us), result.signal, result.crisis_record + _ASSESSMENT_TAG + length + text,
                 holder=holder, deadline_us=result.acknowledge_us, now_us=now_us,
             )  # fmt: skip
-            prepared.signals.append(row)
-            prepared.holdings.append(held)
+            part.signals.append(row)
+            part.holdings.append(held)
 
-    def store(self, upload: OpenUpload, prepared: Prepared, call: Call) -> rpc.UploadAssessmentsResponse:
-        """Store a prepared batch once; a repeat is answered again. Raises Refusal BATCH_ORDER or KEY_REUSED."""
-        tx, key = call.tx, f"{upload.id}#{prepared.number}"
+    def store(
+        self, upload: OpenUpload, prepared: Prepared, index: int, call: Call
+    ) -> rpc.UploadAssessmentsResponse | None:
+        """Store the part at ``index`` of a prepared batch once; the answer once all of it is stored, else None.
+
+        A repeat of the batch is answered again, and goes on after the last part that a broken stream left. Raises
+        Refusal BATCH_ORDER or KEY_REUSED.
+        """
+        tx, last = call.tx, index == len(prepared.parts) - 1
+        whole, part = f"{upload.id}#{prepared.number}", prepared.parts[index]
+        key = whole if last else f"{whole}.{index}"
         system = self._door.keys.system_sealer()
-        stored = tx.get(tables.requests, upload.agency, key)
+        stored = tx.get(tables.requests, upload.agency, whole) or tx.get(tables.requests, upload.agency, key)
         if stored is not None:
             if bytes(stored["digest"]) != prepared.digest:
                 raise Refusal("ALREADY_EXISTS", "KEY_REUSED", "this batch number was sent with other content")
-            answer = system.open(bytes(stored["response"]), table="requests", key=f"{upload.agency}/{key}")
+            if not last:
+                return None
+            answer = system.open(bytes(stored["response"]), table="requests", key=f"{upload.agency}/{whole}")
             return rpc.UploadAssessmentsResponse.FromString(answer)
         row = tx.get(tables.uploads, upload.id)
         if row is None or prepared.number != int(row["batches"]) + 1:
             raise Refusal("INVALID_ARGUMENT", "BATCH_ORDER", "send batches 1, 2, 3 ...; go on after batches_stored")
-        tx.insert_many(tables.assessments, prepared.assessments)
-        tx.insert_many(tables.triages, prepared.triages)
-        tx.insert_many(tables.signals, prepared.signals)
-        tx.insert_many(tables.holdings, prepared.holdings)
-        rows = int(row["rows"]) + len(prepared.assessments)
-        tx.update(tables.uploads, (upload.id,), batches=prepared.number, rows=rows, updated_us=tx.now_us)
+        if index:  # parts are queued together: one that was refused must stop those behind it
+            before = tx.get(tables.requests, upload.agency, f"{whole}.{index - 1}")
+            if before is None or bytes(before["digest"]) != prepared.digest:
+                raise Refusal("ABORTED", "BATCH_BROKEN", "an earlier part of the batch was not stored: send it again")
+        tx.insert_many(tables.assessments, part.assessments)
+        tx.insert_many(tables.triages, part.triages)
+        tx.insert_many(tables.signals, part.signals)
+        tx.insert_many(tables.holdings, part.holdings)
+        rows, batches = int(row["rows"]) + len(part.assessments), int(row["batches"]) + last
+        tx.update(tables.uploads, (upload.id,), batches=batches, rows=rows, updated_us=tx.now_us)
         call.journal_batch(
-            "assessments.uploaded", resource=f"uploads/{upload.id}/{prepared.number}",
-            reason=f"rows:{len(prepared.assessments)}", payload=prepared.commitment,
+            "assessments.uploaded", resource=f"uploads/{upload.id}/{key.rpartition('#')[2]}",
+            reason=f"rows:{len(part.assessments)}", payload=part.commitment,
         )  # fmt: skip
         response = rpc.UploadAssessmentsResponse(
-            batch=prepared.number, batches_stored=prepared.number, verdicts=prepared.verdicts, rows_stored=rows
+            batch=prepared.number, batches_stored=batches, verdicts=prepared.verdicts, rows_stored=rows
         )
-        answer = system.seal(response.SerializeToString(), table="requests", key=f"{upload.agency}/{key}")
+        answer = system.seal(
+            response.SerializeToString() if last else b"", table="requests", key=f"{upload.agency}/{key}"
+        )
         tx.insert(tables.requests, upload.agency, key, call.method.name, prepared.digest, None, answer, tx.now_us)
-        return response
+        return response if last else None
 
 
 @dataclass(frozen=True, slots=True)

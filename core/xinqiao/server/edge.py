@@ -19,13 +19,12 @@ from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
-from xinqiao.api.screening.v1.screening_service_pb2 import UploadAssessmentsResponse
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
 from xinqiao.server.identity import Identity
 from xinqiao.server.pipeline import Pipeline, security
-from xinqiao.server.uploads import Upload
+from xinqiao.server.uploads import Command, Upload
 from xinqiao.store.batch import Probe
 from xinqiao.store.errors import StoreClosed
 from xinqiao.store.tx import Tx
@@ -203,12 +202,12 @@ class Edge(grpc.GenericRpcHandler):
                 upload = Upload(self._pipeline, method, caller)
                 coming = asyncio.ensure_future(self._prepared(upload, requests))
                 try:
-                    while (command := await coming) is not None:
-                        storing = self._write(command, False)
+                    while (commands := await coming) is not None:
                         # The next batch is read and prepared while this one is committed, and stored after it.
                         coming = asyncio.ensure_future(self._prepared(upload, requests))
-                        answer: Message = await storing
-                        yield answer.SerializeToString(deterministic=True)
+                        answer = await self._stored(commands)
+                        if answer is not None:
+                            yield answer.SerializeToString(deterministic=True)
                 finally:
                     if not coming.cancel() and not coming.cancelled():
                         coming.exception()  # looked at, so that asyncio does not log it
@@ -221,10 +220,22 @@ class Edge(grpc.GenericRpcHandler):
         except Exception as error:
             await self._broken(error, method, context)
 
-    async def _prepared(
-        self, upload: Upload, requests: AsyncIterator[bytes]
-    ) -> Callable[[Tx], UploadAssessmentsResponse] | None:
-        """The command of the stream's next message, or None at its end."""
+    async def _stored(self, commands: Sequence[Command]) -> Message | None:
+        """Run the commands of one message in their order; the answer of the last. Raises what the first to fail did."""
+        if not self._pipeline.store.serial:
+            answer: Message | None = None
+            for command in commands:
+                answer = await self._write(command, False)
+            return answer
+        # One writer keeps their order, so they may share a commit; a crisis command still gets in between.
+        results = await asyncio.gather(*(self._write(each, False) for each in commands), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return cast("Message | None", results[-1]) if results else None
+
+    async def _prepared(self, upload: Upload, requests: AsyncIterator[bytes]) -> Sequence[Command] | None:
+        """The commands of the stream's next message, or None at its end."""
         data = await _next(requests, self._limits.stream_idle_s)
         if data is None:
             return None

@@ -126,10 +126,16 @@ class Intake:
         name = _key("sheet", sheet.SerializeToString(deterministic=True))
         header = screening.UploadHeader(upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on)
         batch = screening.AssessmentBatch(number=1, local_ids=sheet.local_ids, answers=sheet.answers)
+        response = screening.UploadAssessmentsResponse()
         try:
             self._pipeline.admit(method, self._partner)
-            self._pipeline.store.run(upload.prepare(_bytes(screening.UploadAssessmentsRequest(header=header))))
-            response = self._pipeline.store.run(upload.prepare(_bytes(screening.UploadAssessmentsRequest(batch=batch))))
+            for part in (
+                screening.UploadAssessmentsRequest(header=header),
+                screening.UploadAssessmentsRequest(batch=batch),
+            ):
+                for command in upload.prepare(_bytes(part)):
+                    answer = self._pipeline.store.run(command)
+                    response = answer if answer is not None else response
         except Refusal as refusal:
             _pass_on(refusal)
             tally.rejected.append(_rejected(sheet.source, refusal))

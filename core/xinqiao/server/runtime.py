@@ -19,7 +19,7 @@ from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.service import CaseFile
-from xinqiao.config.bundle import Bundle
+from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.clocks import Clocks
 from xinqiao.config.district import District
 from xinqiao.config.duty import PhoneEntry
@@ -47,7 +47,6 @@ from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.service import Screening
 from xinqiao.screening.signals import Signals
-from xinqiao.screening.upload import Uploads
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
@@ -70,7 +69,7 @@ class Gateway:
     def __init__(self, config: Path, *, host: AdapterHost | None = None, clock: Clock | None = None) -> None:
         """Load the configuration and open the store. Raises ConfigError, Refusal (store, keys) or PolicyError."""
         self.clock = clock or SystemClock()
-        self.host = host or AdapterHost.load(None)
+        self.host = host or AdapterHost.load(named_adapters(config))
         self.bundle = Bundle(config, self.host.settings_models())
         settings = self.settings = self.bundle.gateway
         clocks = self._clocks = Clocks(self.bundle.district, self.bundle.calendar)
@@ -101,7 +100,6 @@ class Gateway:
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
         signals = Signals(self.door, rules.signals, clocks.deadline)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
-        screening.uploads = Uploads(screening)
         phones = _phones(district)
         plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
         referrals = Referrals(

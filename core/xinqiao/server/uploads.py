@@ -1,46 +1,69 @@
 """A streamed upload as the edge drives it: one header, then batches, each prepared on a thread and then committed."""
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
-from xinqiao.screening.upload import OpenUpload, Uploads
+from xinqiao.screening.service import Screening
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.store.tx import Tx
 
+if TYPE_CHECKING:
+    from xinqiao.screening.upload import OpenUpload, Prepared, Uploads
+
+Command = Callable[[Tx], rpc.UploadAssessmentsResponse | None]
+
 
 class Upload:
-    """One stream's state. ``prepare`` does the work of a message off the writer; the command it gives only stores."""
+    """One stream's state. ``prepare`` does the work of a message off the writer; the commands it gives only store.
+
+    Run them one after another; the last one's result is the answer to the message.
+    """
 
     def __init__(self, pipeline: Pipeline, method: Method, caller: Partner) -> None:
         self._pipeline = pipeline
         self._method = method
         self._caller = caller
-        self._room = cast(Uploads, getattr(pipeline.rooms[method.service], "uploads"))  # noqa: B009 - rooms are objects
+        self._screening = cast(Screening, pipeline.rooms[method.service])
+        self._uploads: Uploads | None = None
         self._opened: OpenUpload | None = None
 
-    def prepare(self, data: bytes) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
-        """Decode one message and give the command that makes it durable. Raises Refusal."""
+    def prepare(self, data: bytes) -> Sequence[Command]:
+        """Decode one message and give the commands that make it durable. Raises Refusal."""
         request = cast(rpc.UploadAssessmentsRequest, self._pipeline.request(self._method, data))
         return self.prepare_message(request)
 
-    def prepare_message(self, request: rpc.UploadAssessmentsRequest) -> Callable[[Tx], rpc.UploadAssessmentsResponse]:
+    def prepare_message(self, request: rpc.UploadAssessmentsRequest) -> Sequence[Command]:
         """The same for a message made in this process."""
         if request.WhichOneof("part") == "header":
             if self._opened is not None:
                 raise Refusal("INVALID_ARGUMENT", "HEADER", "send one header, first")
-            self._opened = self._room.open(request.header, self._caller)
-            return lambda tx: self._room.resume(self._opened_upload(), self._call(tx))
+            self._opened = self._room().open(request.header, self._caller)
+            return (lambda tx: self._room().resume(self._opened_upload(), self._call(tx)),)
         upload = self._opened_upload()
         with self._pipeline.store.read() as reading:
-            prepared = self._room.prepare(upload, request.batch, self._caller, reading)
-        return lambda tx: self._room.store(upload, prepared, self._call(tx))
+            prepared = self._room().prepare(upload, request.batch, self._caller, reading)
+        return [partial(self._store, upload, prepared, index) for index in range(len(prepared.parts))]
 
-    def _opened_upload(self) -> OpenUpload:
+    def _store(
+        self, upload: "OpenUpload", prepared: "Prepared", index: int, tx: Tx
+    ) -> rpc.UploadAssessmentsResponse | None:
+        return self._room().store(upload, prepared, index, self._call(tx))
+
+    def _room(self) -> "Uploads":
+        """Made on the thread of the first message: numpy is not loaded at the start, nor ever on the edge's loop."""
+        if self._uploads is None:
+            from xinqiao.screening.upload import Uploads
+
+            self._uploads = Uploads(self._screening)
+        return self._uploads
+
+    def _opened_upload(self) -> "OpenUpload":
         if self._opened is None:
             raise Refusal("INVALID_ARGUMENT", "HEADER", "send the header before the batches")
         return self._opened

@@ -53,6 +53,11 @@ class Store:
         return self._readers.dialect.name
 
     @property
+    def serial(self) -> bool:
+        """Whether commands run in the order in which they are queued: there is one writer."""
+        return len(self._writers) == 1
+
+    @property
     def writer_ids(self) -> tuple[str, ...]:
         """The journal chains this process extends."""
         return tuple(writer.name for writer in self._writers)

@@ -95,6 +95,15 @@ class CommandQueue:
         taken = _pop(self._crisis, limit)
         return taken if taken or crisis_only else _pop(self._routine, limit)
 
+    def put_back(self, jobs: list[Job]) -> None:
+        """Let routine jobs that were taken wait again, before all others: a crisis job goes first."""
+        self._routine.extendleft(reversed(jobs))
+
+    @property
+    def crisis_waits(self) -> bool:
+        """Whether a crisis job waits."""
+        return bool(self._crisis)
+
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
@@ -267,9 +276,13 @@ class SqliteWriter(Writer):
                 jobs += more
                 taken += more
             batch.look_up([job.probe for job in jobs if job.probe is not None])
-            for job in jobs:
+            for place, job in enumerate(jobs, 1):
                 self._run_one(connection, batch, job)
                 crisis = crisis or job.crisis
+                if not crisis and place < len(jobs) and self._queue.crisis_waits:
+                    self._queue.put_back(jobs[place:])
+                    del taken[place - len(jobs) :]
+                    break
             late = not crisis and self._clock.monotonic() - started > _BATCH_SECONDS
             room = _BATCH_COMMANDS - len(taken)
             if late or room <= 0:

@@ -133,7 +133,8 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
                 "preferredMiddleName,preferredFamilyName,primaryOrgSourcedId,pronouns"
             ),
             _user("SYN-T0001", "合成", "老师", ""),
-            *(_user(pupil.id, pupil.family, pupil.given, titles[pupil.room][:3]) for pupil in pupils),
+            *(_user(pupil.id, pupil.family, pupil.given, titles[pupil.room][:3], _carer(pupil)) for pupil in pupils),
+            *(_user(_carer(pupil), pupil.family, "家长", "") for pupil in pupils),
         ],
         "roles": [
             _names(
@@ -143,6 +144,10 @@ def make_roster(pupils: Sequence[_Pupil], rooms: int) -> bytes:
             ["SYN-R-T0001", "active", STAMP, "SYN-T0001", "primary", "teacher", "", "", "SYN-ORG", ""],
             *(
                 [f"SYN-R-{pupil.id}", "active", STAMP, pupil.id, "primary", "student", "", "", "SYN-ORG", ""]
+                for pupil in pupils
+            ),
+            *(
+                [f"SYN-R-{_carer(pupil)}", "active", STAMP, _carer(pupil), "primary", "parent", "", "", "SYN-ORG", ""]
                 for pupil in pupils
             ),
         ],
@@ -206,8 +211,12 @@ def _pupil(chance: random.Random, number: int, room: int) -> _Pupil:
     return _Pupil(f"SYN-{number:05}", family, given, room, born, chance.choice(("male", "female")))
 
 
-def _user(user: str, family: str, given: str, grade: str) -> list[str]:
-    start = [user, "active", STAMP, "true", user.lower(), "", given, family, "", user, "", "", "", "", grade]
+def _carer(pupil: _Pupil) -> str:
+    return f"{pupil.id}-P"
+
+
+def _user(user: str, family: str, given: str, grade: str, agent: str = "") -> list[str]:
+    start = [user, "active", STAMP, "true", user.lower(), "", given, family, "", user, "", "", "", agent, grade]
     return [*start, "synthetic-password", "", "", "", "", "SYN-ORG", ""]
 
 

@@ -1,4 +1,4 @@
-"""The demo's gRPC clients: a psychologist and an operator, each with its own certificate."""
+"""The demo's gRPC clients: psychologist, platform, hospital and operator, each with its own certificate."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -10,18 +10,22 @@ from grpc_status import rpc_status
 from xinqiao.api.casefile.v1.casefile_service_pb2_grpc import CaseFileServiceStub
 from xinqiao.api.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
+from xinqiao.api.referral.v1.return_service_pb2_grpc import ReturnServiceStub
 from xinqiao.api.screening.v1.screening_service_pb2_grpc import ScreeningServiceStub
-from xinqiao.cli.demo.deployment import OPERATOR, PSYCHOLOGIST, Deployment
+from xinqiao.cli.demo.deployment import HOSPITAL, OPERATOR, PSYCHOLOGIST, SCHOOL, Deployment
 
 
 class Clients:
-    """Stubs over two mTLS channels; ``watch`` is the operator's view of holdings."""
+    """Stubs over mTLS channels; ``platform`` is the school's system, ``watch`` the operator's view."""
 
     def __init__(self, deployment: Deployment, port: int) -> None:
-        psychologist = deployment.channel(PSYCHOLOGIST, port)
+        self.psychologist = psychologist = deployment.channel(PSYCHOLOGIST, port)
+        self.hospital = deployment.channel(HOSPITAL, port)
         self.screening = ScreeningServiceStub(psychologist)
         self.referrals = ReferralServiceStub(psychologist)
         self.cases = CaseFileServiceStub(psychologist)
+        self.returns = ReturnServiceStub(psychologist)
+        self.platform = ScreeningServiceStub(deployment.channel(SCHOOL, port))
         operator = deployment.channel(OPERATOR, port)
         self.exchange = ExchangeServiceStub(operator)
         self.watch = ReferralServiceStub(operator)

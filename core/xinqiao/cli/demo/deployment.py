@@ -1,6 +1,5 @@
 """A complete deployment in one folder: configuration, keys, certificates and the partners' simulators."""
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +74,7 @@ def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path
     config: dict[str, Any] = yaml.safe_load(example.read_text(encoding="utf-8"))
     for key in _FOLDERS:
         config[key] = str((example.parent / str(config[key])).resolve())
+    config["district_overlay"] = str(_write_district(folder, Path(config["district_overlay"])))
     pki = folder.resolve() / "pki"
     config["server"]["listen"] = "127.0.0.1:0"
     config["server"]["tls"] |= {
@@ -99,6 +99,16 @@ def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path
     return path
 
 
+def _write_district(folder: Path, shipped: Path) -> Path:
+    """The district as shipped, with its expected reports switched on: there, each district does it once all agree."""
+    overlay: dict[str, Any] = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    overlay["calendar"] = str((shipped.parent / str(overlay["calendar"])).resolve())
+    overlay["cadence"] = str((shipped.parent.parent / "cadence" / "default.yaml").resolve())
+    path = folder.resolve() / "district.yaml"
+    path.write_text(yaml.safe_dump(overlay, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return path
+
+
 def _make_keys(folder: Path, config: Path) -> None:
     pki = folder / "pki"
     if (folder / "keyring" / "kek").exists():
@@ -116,11 +126,6 @@ def _make_keys(folder: Path, config: Path) -> None:
         write_private(pki / "partners" / f"{name}.key", key)
     create_signing_key(pki / "journal.key")
     create_signing_key(pki / "documents.key")
-    (pki / "journal.pub").write_bytes(public_key_pem(load_signing_key(pki / "journal.key")))
+    for name in ("journal", "documents"):
+        (pki / f"{name}.pub").write_bytes(public_key_pem(load_signing_key(pki / f"{name}.key")))
     KeyStore.create(folder / "keyring")  # last: its presence says that the rest is complete
-
-
-def read_notes(folder: Path) -> dict[str, Any]:
-    """What the story wrote down for a restart."""
-    path = folder / "story.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -2,60 +2,92 @@
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
-from xinqiao.api.common.v1.types_pb2 import Holding, Tier
+from xinqiao.api.common.v1.types_pb2 import Holding
 from xinqiao.api.exchange.v1.exchange_pb2 import ExchangeRun, RunState
+from xinqiao.api.referral.v1.referral_service_pb2 import Drill
+from xinqiao.cli.holding import tier as named_tier
+from xinqiao.cli.holding import word
+from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, from_us
 
-_COLOURS = {"RED": "bold red", "ORANGE": "dark_orange", "YELLOW": "yellow", "GREEN": "green"}
+_STATES = {"RECONCILED": "对账一致", "AWAIT_RECEIPT": "等待回执", "INCOMPLETE": "未对上", "DISPUTED": "有争议"}
+
+
+def _table(title: str, heads: Sequence[str]) -> Table:
+    """Light lines and whole words: a terminal of 80 columns cuts nothing short."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+    )
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    return table
 
 
 def runs(found: Sequence[ExchangeRun], zh: bool) -> Table:
     """selected = sent + withheld + refused + failed, a row a run."""
-    table = Table(title="月度对账" if zh else "Monthly exchange")
-    heads = ("对方", "期间", "状态", "应选", "已送", "保留", "拒收", "失败") if zh else (
-        "partner", "period", "state", "selected", "sent", "withheld", "refused", "failed")  # fmt: skip
-    for head in heads:
-        table.add_column(head)
+    heads = ("对方", "状态", "应选", "已送", "保留", "拒收", "失败") if zh else (
+        "partner", "state", "selected", "sent", "withheld", "refused", "failed")  # fmt: skip
+    table = _table("月度对账" if zh else "Monthly exchange", heads)
     for run in found:
         state = RunState.Name(run.state).removeprefix("RUN_STATE_")
         colour = "green" if state == "RECONCILED" else "red"
         numbers = (run.selected, run.sent, run.withheld, run.refused, run.failed)
-        table.add_row(run.partner, run.period, f"[{colour}]{state}", *(str(number) for number in numbers))
+        table.add_row(
+            run.partner, f"[{colour}]{_STATES.get(state, state) if zh else state}", *(str(number) for number in numbers)
+        )
     return table
 
 
-def journal(rows: Sequence[tuple[str, str, int]], zh: bool) -> Table:
-    """What happened, by kind of journal row."""
-    table = Table(title="存证日志" if zh else "What the journal holds")
-    for head in ("事件", "决定", "行数") if zh else ("event", "decision", "rows"):
-        table.add_column(head)
-    for kind, decision, count in rows:
-        table.add_row(kind, f"[red]{decision}" if decision == "deny" else decision, str(count))
-    return table
+def journal(rows: Sequence[tuple[str, str, int]], zh: bool) -> str:
+    """What happened, by kind of journal row, the most frequent first; what was refused is red."""
+    listed = (
+        f"[red]{kind} {count}[/red]" if decision == "deny" else f"{kind} {count}" for kind, decision, count in rows
+    )
+    return f"[bold]{'存证日志' if zh else 'What the journal holds'}[/bold]: " + ", ".join(listed)
 
 
-def holdings(found: Sequence[Holding], now_us: int, zh: bool) -> Table:
+def holdings(found: Sequence[Holding], now_us: int, texts: Texts) -> Table:
     """Who holds what, until when: a row a holder and step, the earliest deadline shown."""
-    table = Table(title="谁持有什么，到何时" if zh else "Who holds what, until when")
+    zh = texts.language == "zh"
     heads = ("持有者", "下一步", "等级", "件数", "最早期限", "") if zh else (
-        "holder", "next step", "tier", "items", "earliest deadline", "")  # fmt: skip
-    for head in heads:
-        table.add_column(head)
+        "holder", "next step", "tier", "n", "earliest", "")  # fmt: skip
+    table = _table("谁持有什么，到何时" if zh else "Who holds what, until when", heads)
     groups: dict[tuple[int, str, str], list[Holding]] = {}
     for held in found:
-        groups.setdefault((-int(held.tier), held.holder, f"{held.kind}: {held.step}"), []).append(held)
+        groups.setdefault((-int(held.tier), held.holder, held.step), []).append(held)
     for (_, holder, step), items in sorted(groups.items()):
-        tier = Tier.Name(items[0].tier).removeprefix("TIER_")
+        tier = int(items[0].tier)
         first = min(item.deadline_us for item in items)
         late = sum(item.deadline_us < now_us or item.escalations > 0 for item in items)
-        mark = f"[red]{late} {'已超期上报' if zh else 'overdue, escalated'}" if late else ""
+        mark = f"[red]{late} {'件超期' if zh else 'overdue'}" if late else ""
         when = from_us(first).astimezone(BEIJING).strftime("%m-%d %H:%M")
         table.add_row(
-            holder, step, f"[{_COLOURS.get(tier, '')}]{tier}" if tier in _COLOURS else "-", str(len(items)), when, mark
+            holder,
+            word(texts, f"step.{step}", step),
+            named_tier(texts, tier) or "-",
+            str(len(items)),
+            when,
+            mark,
         )
+    return table
+
+
+def drill(found: Drill, texts: Texts) -> Table:
+    """How long after the signal each step of the crisis lane was, and how long it might have taken."""
+    table = _table("", [texts(f"col.{name}") for name in ("step", "actor", "took", "due")])
+    for step in found.steps:
+        took = f"{(step.time_us - found.start_time_us) / 1e6:.2f} s" if step.time_us else "-"
+        allowed = f"{(step.due_us - found.start_time_us) / 1e6:.0f} s"
+        table.add_row(word(texts, f"drill.step.{step.step}", step.step), step.actor, took, allowed)
     return table
 
 

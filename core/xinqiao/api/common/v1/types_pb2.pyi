@@ -263,8 +263,9 @@ class Holding(_message.Message):
     item: _builtins.str
     """Resource name of the item."""
     kind: _builtins.str
-    """`signal`, `triage`, `referral`, `duty`, `delivery`, `exchange`, `intake`, `config`, `report` (one that did not
-    come), `calendar`.
+    """A case: `signal`, `triage`, `referral`, `notice` (to a guardian), `return` (to school), `duty` (to tell somebody).
+    The gateway's own: `delivery`, `exchange`, `intake` (a sheet to mend), `report` (one that did not come), `config`,
+    `calendar` (a year without known holidays).
     """
     holder: _builtins.str
     """Partner or role that must act next; always exactly one."""

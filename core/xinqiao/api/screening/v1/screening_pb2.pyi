@@ -447,6 +447,7 @@ class Signal(_message.Message):
     DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     RELATED_FIELD_NUMBER: _builtins.int
     TRIAGE_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`signals/{id}`."""
     student: _builtins.str
@@ -479,6 +480,8 @@ class Signal(_message.Message):
     """The report of the same student and kind that it came after, `signals/{id}`; both stay."""
     triage: _builtins.str
     """The triage that decides about it, `triages/{id}`; empty where a form raised it."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def related(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Every other report of the same student and kind within the window, the earliest first."""
@@ -503,10 +506,11 @@ class Signal(_message.Message):
         duplicate_of: _builtins.str = ...,
         related: _abc.Iterable[_builtins.str] | None = ...,
         triage: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "related", b"related", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "related", b"related", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -534,7 +538,6 @@ class ExpectedReport(_message.Message):
     CONCERNS_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
     CALENDAR_GUESSED_FIELD_NUMBER: _builtins.int
-    DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`reports/{id}`."""
     cadence: _builtins.str
@@ -565,8 +568,6 @@ class ExpectedReport(_message.Message):
     """Concerns found, each of which is a signal of its own."""
     calendar_guessed: _builtins.bool
     """The due day rests on a year whose holidays are not known yet: Monday to Friday were taken."""
-    drill: _builtins.bool
-    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def windows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Intensified windows of the period, such as `exams`."""
@@ -590,11 +591,10 @@ class ExpectedReport(_message.Message):
         concerns: _builtins.int = ...,
         windows: _abc.Iterable[_builtins.str] | None = ...,
         calendar_guessed: _builtins.bool = ...,
-        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "calendar_guessed", b"calendar_guessed", "concerns", b"concerns", "drill", b"drill", "due_us", b"due_us", "holder", b"holder", "name", b"name", "nil_report", b"nil_report", "period", b"period", "received_us", b"received_us", "state", b"state", "students_seen", b"students_seen", "subject", b"subject", "title_en", b"title_en", "title_zh", b"title_zh", "unit", b"unit", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cadence", b"cadence", "calendar_guessed", b"calendar_guessed", "concerns", b"concerns", "due_us", b"due_us", "holder", b"holder", "name", b"name", "nil_report", b"nil_report", "period", b"period", "received_us", b"received_us", "state", b"state", "students_seen", b"students_seen", "subject", b"subject", "title_en", b"title_en", "title_zh", b"title_zh", "unit", b"unit", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,119 @@
+"""Agencies: adapters, exchanges, deliveries."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinqiao.cli.commands.tree import DEFAULT, Options, below, command
+from xinqiao.cli.texts import Texts
+
+
+def add_agencies(app: typer.Typer, texts: Texts) -> None:
+    """Adapters, exchanges, deliveries."""
+    shared = Options(texts)
+    config, partner, address, as_json, limit = shared.config, shared.partner, shared.address, shared.json, shared.limit
+    exchange_id = typer.Argument(help=texts("arg.exchange"), metavar="NAME")
+
+    adapters = below(app, texts, "adapters")
+
+    @command(adapters, texts, "adapters.list")
+    def list_adapters(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import watching
+
+        return watching.list_adapters(texts, config, as_, address, json=json)
+
+    @command(adapters, texts, "adapters.check")
+    def check_adapters(
+        config: Annotated[Path, config] = DEFAULT, json: Annotated[bool, as_json] = False
+    ) -> int:  # fmt: skip
+        from xinqiao.cli import checks
+
+        return checks.check_adapters(texts, config, json=json)
+
+    @command(adapters, texts, "adapters.read")
+    def read_files(
+        kind: Annotated[str, typer.Argument(help=texts("arg.kind"), metavar="KIND")],
+        files: Annotated[list[Path], typer.Argument(help=texts("arg.files"), metavar="FILE...")],
+        settings: Annotated[Path | None, typer.Option(help=texts("opt.settings"), metavar="FILE.yaml")] = None,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import reading
+
+        return reading.read(texts, kind, files, settings, json=json)
+
+    exchange = below(app, texts, "exchange")
+
+    @command(exchange, texts, "exchange.list")
+    def list_runs(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import settling
+
+        return settling.list_runs(texts, config, as_, address, limit=limit, json=json)
+
+    @command(exchange, texts, "exchange.run")
+    def run(
+        name: Annotated[str, exchange_id],
+        period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
+        revise: Annotated[int | None, typer.Option(help=texts("opt.revise"), metavar="REV", min=0)] = None,
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import settling
+
+        return settling.run(
+            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, json=json
+        )  # fmt: skip
+
+    @command(exchange, texts, "exchange.show")
+    def show(
+        name: Annotated[str, exchange_id],
+        period: Annotated[str, typer.Option(help=texts("opt.only_period"), metavar="PERIOD")] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import settling
+
+        return settling.show(texts, config, as_, address, name=name, period=period, json=json)
+
+    deliveries = below(app, texts, "deliveries")
+
+    @command(deliveries, texts, "deliveries.list")
+    def list_deliveries(
+        dead: Annotated[bool, typer.Option("--dead", help=texts("opt.dead"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import watching
+
+        return watching.list_deliveries(texts, config, as_, address, dead=dead, limit=limit, json=json)
+
+    @command(deliveries, texts, "deliveries.retry")
+    def retry(
+        names: Annotated[list[str], typer.Argument(help=texts("arg.deliveries"))],
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import watching
+
+        return watching.retry(texts, config, as_, address, names=names, json=json)

@@ -1,0 +1,88 @@
+"""The program itself: demo, serve, config, journal, keys, db."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xinqiao.cli.commands.tree import DEFAULT, Options, below, command
+from xinqiao.cli.texts import Texts
+
+
+def add_running(app: typer.Typer, texts: Texts) -> None:
+    """Demo and serve."""
+    config = Options(texts).config
+
+    @command(app, texts, "demo")
+    def demo(
+        roster: Annotated[Path | None, typer.Option(help=texts("opt.roster"))] = None,
+        scores: Annotated[Path | None, typer.Option(help=texts("opt.scores"))] = None,
+        stay: Annotated[bool, typer.Option("--stay", help=texts("opt.stay"))] = False,
+        folder: Annotated[Path, typer.Option(help=texts("opt.folder"))] = Path("var/demo"),
+        _lang: Annotated[str, typer.Option("--lang", help=texts("opt.lang"), show_default=False)] = "",
+    ) -> int:
+        from xinqiao.cli.demo import play
+
+        return int(play(roster=roster, scores=scores, stay=stay, folder=folder, lang=texts.language) or 0)
+
+    @command(app, texts, "serve")
+    def serve(
+        config: Annotated[Path, config] = DEFAULT,
+        log_level: Annotated[str, typer.Option(help=texts("opt.log"))] = "info",
+    ) -> int:
+        from xinqiao.cli import serving
+
+        return serving.serve(texts, config, log_level)
+
+
+def add_files(app: typer.Typer, texts: Texts) -> None:
+    """Checks of the configuration."""
+    as_json = Options(texts).json
+    group = below(app, texts, "config")
+
+    @command(group, texts, "config.check")
+    def check(
+        file: Annotated[Path, typer.Argument(help=texts("arg.file"), envvar="XINQIAO_CONFIG")],
+        no_files: Annotated[bool, typer.Option("--no-files", help=texts("opt.no_files"))] = False,
+        in_repository: Annotated[bool, typer.Option("--in-repository", help=texts("opt.in_repository"))] = False,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import checks
+
+        return checks.check_config(texts, file, files=not no_files, in_repository=in_repository, json=json)
+
+    @command(group, texts, "config.schema")
+    def schema(district: Annotated[bool, typer.Option("--district", help=texts("opt.district"))] = False) -> int:
+        from xinqiao.cli import checks
+
+        return checks.print_schema(district=district)
+
+
+def add_upkeep(app: typer.Typer, texts: Texts) -> None:
+    """What an administrator does beside a running gateway, or without one."""
+    shared = Options(texts)
+    config, as_json = shared.config, shared.json
+
+    @command(below(app, texts, "journal"), texts, "journal.verify")
+    def verify(
+        config: Annotated[Path, config] = DEFAULT,
+        database: Annotated[str, typer.Option(help=texts("opt.database"), show_default=False)] = "",
+        keys: Annotated[Path | None, typer.Option(help=texts("opt.keys"))] = None,
+        receipts: Annotated[Path | None, typer.Option(help=texts("opt.receipts"))] = None,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import upkeep
+
+        return upkeep.verify(texts, config, database, keys, receipts, json=json)
+
+    @command(below(app, texts, "keys"), texts, "keys.init")
+    def init(config: Annotated[Path, config] = DEFAULT, json: Annotated[bool, as_json] = False) -> int:
+        from xinqiao.cli import upkeep
+
+        return upkeep.make_keys(texts, config, json=json)
+
+    @command(below(app, texts, "db"), texts, "db.upgrade")
+    def upgrade(config: Annotated[Path, config] = DEFAULT) -> int:
+        from xinqiao.cli import upkeep
+
+        return upkeep.upgrade_databases(texts, config)

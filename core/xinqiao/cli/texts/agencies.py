@@ -1,0 +1,108 @@
+"""Texts about agencies: adapters, exchanges, deliveries."""
+
+from collections.abc import Mapping
+from typing import Final
+
+TABLE: Final[Mapping[str, tuple[str, str]]] = {
+    "adapters": ("The agencies and the plugins that reach them.", "各机构及其适配器插件。"),
+    "adapters.list": (
+        "Ask a running gateway how its agencies are.\n\n\b\nExample:\n  xinqiao adapters list --json",
+        "询问运行中的网关：各机构状态如何。\n\n\b\n示例：\n  xinqiao adapters list --json",
+    ),
+    "adapters.check": (
+        "Load every installed plugin here, start each configured agency and ask it to answer. No gateway is needed.\n\n"
+        "\b\nExample:\n  xinqiao adapters check --config config/gateway.yaml",
+        "在本进程加载全部插件，启动每个已配置的机构并请它应答。不需要网关在运行。\n\n"
+        "\b\n示例：\n  xinqiao adapters check --config config/gateway.yaml",
+    ),
+    "adapters.read": (
+        "Read files as the adapter of this kind would, and store nothing: one line an item, accepted or refused, with "
+        "reason and place. No gateway and no configuration is needed.\n\n"
+        "Exit codes: 0 all accepted, 65 something refused, 66 a file cannot be read.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao adapters read school roster.zip scores.xlsx\n"
+        "  xinqiao adapters read hospital task.json --json | jq -r 'select(.status == \"refused\") | .reason'\n"
+        "  xinqiao adapters read school --settings config/gateway.yaml 七年级.csv",
+        "按该类适配器的方式读取文件，不存储任何内容：每项一行，接收或拒收，并给出原因和位置。无需网关和配置。\n\n"
+        "退出码：0 全部接收，65 有拒收，66 有文件无法读取。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao adapters read school roster.zip scores.xlsx\n"
+        "  xinqiao adapters read hospital task.json --json | jq -r 'select(.status == \"refused\") | .reason'\n"
+        "  xinqiao adapters read school --settings config/gateway.yaml 七年级.csv",
+    ),
+    "arg.kind": ("Kind of adapter: the name of an installed plugin.", "适配器类型：已安装插件的名称。"),
+    "arg.files": ("Files as the partner sent them.", "合作方发来的原始文件。"),
+    "opt.settings": (
+        "What stands under this adapter's `settings:`, or a gateway.yaml with one such agency; by default built in.",
+        "该适配器 `settings:` 下的内容，或含一个此类机构的 gateway.yaml；默认用内置设置。",
+    ),
+    "read.no_kind": (
+        "no plugin {kind} that reads files; there is: {kinds}",
+        "没有可读取文件的插件 {kind}；现有：{kinds}",
+    ),
+    "read.agencies": (
+        "{file} configures {count} agencies of kind {kind}; give the settings of one",
+        "{file} 配置了 {count} 个 {kind} 类机构；请给出其中一个的设置",
+    ),
+    "read.unreadable": ("{file} cannot be read: {why}", "无法读取 {file}：{why}"),
+    "read.total": (
+        "{accepted} accepted ({noted} with a remark), {refused} refused, {unreadable} file(s) not readable; nothing stored",
+        "接收 {accepted} 项（{noted} 项有提示），拒收 {refused} 项，{unreadable} 个文件无法读取；未存储任何内容",
+    ),
+    "read.accepted": ("accepted", "接收"),
+    "read.refused": ("refused", "拒收"),
+    "exchange": ("The periodic settling of books between two agencies.", "两个机构之间的定期对账。"),
+    "exchange.list": (
+        "List runs, newest first.\n\n\b\nExample:\n  xinqiao exchange list --limit 12",
+        "列出各次运行，最新在前。\n\n\b\n示例：\n  xinqiao exchange list --limit 12",
+    ),
+    "exchange.run": (
+        "Run an exchange for a period now. Running it again changes nothing.\n\n"
+        "\b\nExample:\n  xinqiao exchange run school-hospital-monthly --period 2026-10",
+        "立即运行某一期的对账。重复运行不会改变任何结果。\n\n"
+        "\b\n示例：\n  xinqiao exchange run school-hospital-monthly --period 2026-10",
+    ),
+    "exchange.show": (
+        "Show the runs of one exchange in full: totals, manifest, receipt.\n\n"
+        "\b\nExample:\n  xinqiao exchange show school-hospital-monthly --period 2026-10",
+        "完整显示某个对账的运行：合计、清单、回执。\n\n"
+        "\b\n示例：\n  xinqiao exchange show school-hospital-monthly --period 2026-10",
+    ),
+    "arg.exchange": ("Id of the exchange, as in the configuration.", "对账的标识，见配置。"),
+    "opt.period": (
+        "The month or week to settle, as in 2026-10 or 2026-W41.",
+        "要结算的月或周，如 2026-10 或 2026-W41。",
+    ),
+    "opt.only_period": ("Only this month or week.", "只看这一月或周。"),
+    "deliveries": ("What the gateway is handing over; never its content.", "网关正在投递的事项；不显示内容。"),
+    "deliveries.list": (
+        "List deliveries, newest first.\n\n\b\nExample:\n  xinqiao deliveries list --dead --json",
+        "列出投递，最新在前。\n\n\b\n示例：\n  xinqiao deliveries list --dead --json",
+    ),
+    "opt.dead": ("Only those given up, which wait for a person.", "只看已放弃、等待人工处理的。"),
+    "deliveries.retry": (
+        "Put dead deliveries back in their lane, each under its old key.\n\n"
+        "\b\nExample:\n  xinqiao deliveries retry deliveries/01J9Z",
+        "将死信投递按原键放回队列。\n\n\b\n示例：\n  xinqiao deliveries retry deliveries/01J9Z",
+    ),
+    "arg.deliveries": ("Names from `deliveries list`.", "`deliveries list` 中的名称。"),
+    "opt.revise": (
+        "Give this disputed revision up and send the period again as a new one; needs --reason.",
+        "放弃这一有争议的修订，将该期作为新修订重新发送；须附 --reason。",
+    ),
+    "exchange.revise_how": (
+        "--revise REV and --reason WORD belong together; `xinqiao exchange show` tells the revision",
+        "--revise 与 --reason 须同时给出；修订号见 `xinqiao exchange show`",
+    ),
+    "exchange.open": (
+        "not reconciled yet; the gateway goes on by itself",
+        "尚未对平；网关会自行继续",
+    ),
+    "plugin.failed": ("plugin {name}: {why}", "插件 {name}：{why}"),
+    "adapters.ok": ("all agencies answer", "所有机构均已应答"),
+    "adapters.bad": ("{count} plugins or agencies do not work", "{count} 个插件或机构不可用"),
+    "status": (
+        "{deployment} {version}, policy {policy}: {holdings} open items, {overdue} overdue",
+        "{deployment} {version}，策略 {policy}：{holdings} 个未结事项，{overdue} 个逾期",
+    ),
+}

@@ -1,0 +1,208 @@
+"""Texts of the program itself: options of every command, demo, serve, config, keys, databases, journal, messages."""
+
+from collections.abc import Mapping
+from typing import Final
+
+TABLE: Final[Mapping[str, tuple[str, str]]] = {
+    "app": (
+        "XinQiao: the gateway between the agencies around a school student in trouble.\n\n"
+        "\b\nFirst steps:\n"
+        "  xinqiao demo                                        see a month in one district\n"
+        "  xinqiao keys init --config config/gateway.yaml      make keys and certificates\n"
+        "  xinqiao config check config/gateway.yaml            find every mistake at once\n"
+        "  xinqiao serve --config config/gateway.yaml          run the gateway\n\n"
+        "\b\nExit codes: 0 done, 64 usage, 65 data, 69 unavailable or already running, 70 internal,\n"
+        "75 try again, 77 not permitted, 78 configuration, 130 interrupted.",
+        "XinQiao 心桥：让困境学生周围的各机构协同的网关。\n\n"
+        "\b\n开始使用：\n"
+        "  xinqiao demo                                        演示一个区县的一个月\n"
+        "  xinqiao keys init --config config/gateway.yaml      生成密钥和证书\n"
+        "  xinqiao config check config/gateway.yaml            一次找出配置的全部错误\n"
+        "  xinqiao serve --config config/gateway.yaml          启动网关\n\n"
+        "\b\n退出码：0 完成，64 用法，65 数据，69 不可用或已在运行，70 内部错误，\n"
+        "75 稍后再试，77 无权限，78 配置，130 中断。",
+    ),
+    "opt.lang": ("Language: en or zh (or set XINQIAO_LANG).", "语言：en 或 zh（或设置 XINQIAO_LANG）。"),
+    "opt.version": ("Print the version and stop.", "显示版本后退出。"),
+    "opt.config": ("The gateway's configuration (or set XINQIAO_CONFIG).", "网关配置文件（或设置 XINQIAO_CONFIG）。"),
+    "opt.json": ("Print JSON, for scripts.", "输出 JSON，供脚本使用。"),
+    "opt.as": (
+        "Partner whose certificate is shown; by default the first operator.",
+        "以哪个伙伴的证书连接；默认第一个运维管理员。",
+    ),
+    "opt.address": (
+        "host:port of the gateway; by default from the configuration.",
+        "网关的 host:port；默认取自配置。",
+    ),
+    "opt.limit": ("At most this many rows.", "最多显示多少行。"),
+    "demo": (
+        "Play a month in one district: gateway, school, hospital, all on this machine.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao demo\n"
+        "  xinqiao demo --roster roster.zip --scores phq9.csv\n"
+        "  xinqiao demo --stay        leave the gateway up, to call it yourself",
+        "演示一个区县的一个月：网关、学校、医院都在本机运行。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao demo\n"
+        "  xinqiao demo --roster roster.zip --scores phq9.csv\n"
+        "  xinqiao demo --stay        演示后网关继续运行，供您调用",
+    ),
+    "opt.roster": ("A OneRoster 1.2 CSV package (zip) to use.", "使用的 OneRoster 1.2 CSV 包（zip）。"),
+    "opt.scores": ("A score sheet (CSV or XLSX) to use.", "使用的量表答题表（CSV 或 XLSX）。"),
+    "opt.stay": ("Leave the gateway up afterwards.", "演示后网关继续运行。"),
+    "opt.folder": ("Where the demo keeps its files.", "演示文件存放的文件夹。"),
+    "serve": (
+        "Run one gateway until SIGTERM or Ctrl-C; work under way is finished first.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao serve --config config/gateway.yaml\n"
+        "  XINQIAO_CONFIG=/etc/xinqiao/gateway.yaml xinqiao serve --log-level warning",
+        "运行一个网关，直到收到 SIGTERM 或 Ctrl-C；先完成手上的工作再停止。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao serve --config config/gateway.yaml\n"
+        "  XINQIAO_CONFIG=/etc/xinqiao/gateway.yaml xinqiao serve --log-level warning",
+    ),
+    "opt.log": ("debug, info, warning or error; to stderr.", "debug、info、warning 或 error；输出到 stderr。"),
+    "config": ("Check the configuration, or describe it to an editor.", "检查配置，或为编辑器导出其结构。"),
+    "config.check": (
+        "Find everything that is wrong with a configuration: file:line:column, key, how to mend it.\n\n"
+        "The files it names (keys, policy, instruments, triage rules) are checked too.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao config check config/gateway.yaml\n"
+        "  xinqiao config check --json config/gateway.yaml | jq '.problems[].key'\n"
+        "  xinqiao config check --no-files config/gateway.example.yaml",
+        "找出配置的全部错误：文件:行:列、键名、如何修改。\n\n"
+        "它引用的文件（密钥、共享策略、量表、分级规则）也一并检查。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao config check config/gateway.yaml\n"
+        "  xinqiao config check --json config/gateway.yaml | jq '.problems[].key'\n"
+        "  xinqiao config check --no-files config/gateway.example.yaml",
+    ),
+    "arg.file": ("The gateway.yaml to check.", "要检查的 gateway.yaml。"),
+    "opt.no_files": (
+        "Do not look at the files it names: keys may not exist yet.",
+        "不检查它引用的文件：密钥可能尚未生成。",
+    ),
+    "opt.in_repository": (
+        "Accept private files inside a git work tree: trials only.",
+        "允许私密文件位于 git 工作区：仅限试用。",
+    ),
+    "config.schema": (
+        "Print the JSON Schema of gateway.yaml, with the settings of every installed plugin.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao config schema > gateway.schema.json\n"
+        "  xinqiao config schema --district > district.schema.json",
+        "输出 gateway.yaml 的 JSON Schema，含全部已安装插件的设置。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao config schema > gateway.schema.json\n"
+        "  xinqiao config schema --district > district.schema.json",
+    ),
+    "opt.district": ("The schema of a district overlay instead.", "改为输出区县覆盖文件的结构。"),
+    "journal.sound": (
+        "journal sound: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
+        "存证日志完好：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
+    ),
+    "journal": ("The tamper-evident record of every change and disclosure.", "防篡改的存证日志。"),
+    "journal.verify": (
+        "Prove offline that the journal is whole: chain, signed checkpoints, partners' receipts.\n\n"
+        "Exit codes: 0 sound, 2 changed, 3 rows missing, 4 something unreadable.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao journal verify --config config/gateway.yaml\n"
+        "  xinqiao journal verify --database sqlite:///backup.db --keys journal.pub --receipts receipts/",
+        "离线证明日志完整：链、签名检查点、伙伴回执。\n\n"
+        "退出码：0 完好，2 被改动，3 缺行，4 不可读。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao journal verify --config config/gateway.yaml\n"
+        "  xinqiao journal verify --database sqlite:///backup.db --keys journal.pub --receipts receipts/",
+    ),
+    "opt.database": (
+        "URL of the database, or path of an SQLite file, instead of the configured one.",
+        "数据库 URL 或 SQLite 文件路径，代替配置中的数据库。",
+    ),
+    "opt.keys": ("The signer's public key, or a folder of them (*.pem).", "签名者公钥，或其文件夹（*.pem）。"),
+    "opt.receipts": ("Folder of notes that partners echoed.", "伙伴回执所在文件夹。"),
+    "reloaded": ("the rules were read again and are in force", "规则已重新读取并生效"),
+    "reload.broken": (
+        "the new rules are broken, the old ones stay; ask `xinqiao config check {file}`",
+        "新规则有误，继续沿用旧规则；请运行 `xinqiao config check {file}`",
+    ),
+    "keys": ("Keys and certificates of the deployment.", "部署的密钥与证书。"),
+    "keys.init": (
+        "Create the keys and certificates that are missing; what exists is never replaced.\n\n"
+        "\b\nExample:\n  xinqiao keys init --config config/gateway.yaml",
+        "生成缺少的密钥和证书；已有的绝不替换。\n\n\b\n示例：\n  xinqiao keys init --config config/gateway.yaml",
+    ),
+    "db": ("The two databases.", "两个数据库。"),
+    "db.upgrade": (
+        "Create both databases or bring them to this program's schema; the gateway must not be running.\n\n"
+        "\b\nExample:\n  xinqiao db upgrade --config config/gateway.yaml",
+        "创建两个数据库或升级到本程序的结构；升级时网关不得运行。\n\n"
+        "\b\n示例：\n  xinqiao db upgrade --config config/gateway.yaml",
+    ),
+    "error": ("error: {text}", "错误：{text}"),
+    "usage": ("usage: {text}\nTry: xinqiao {command}--help", "用法：{text}\n请看：xinqiao {command}--help"),
+    "internal": (
+        "internal error ({kind} at {place}); set XINQIAO_DEBUG=1 to see where, or report it",
+        "内部错误（{kind}，位于 {place}）；设置 XINQIAO_DEBUG=1 可查看位置，或报告此问题",
+    ),
+    "interrupted": ("interrupted", "已中断"),
+    "problems": ("{count} problems", "{count} 个问题"),
+    "config.ok": ("{file}: nothing wrong", "{file}：没有问题"),
+    "keys.hint": (
+        "create what is missing: xinqiao keys init --config {file}",
+        "生成缺少的文件：xinqiao keys init --config {file}",
+    ),
+    "no_config": (
+        "{file}: there is no such file; copy config/gateway.example.yaml, or name yours with --config",
+        "{file}：没有这个文件；请复制 config/gateway.example.yaml，或用 --config 指定",
+    ),
+    "ready": (
+        "ready: {deployment}/{node} on port {port}, {agencies} agencies, pid {pid}",
+        "就绪：{deployment}/{node}，端口 {port}，{agencies} 个机构，pid {pid}",
+    ),
+    "stopping": ("stopping: finishing what is in hand", "正在停止：先完成手上的工作"),
+    "stopped": ("stopped", "已停止"),
+    "not_running": (
+        "no gateway answers at {address}. Start one: xinqiao serve --config {file}",
+        "{address} 没有网关应答。请启动：xinqiao serve --config {file}",
+    ),
+    "no_operator": (
+        "no partner has the role OPERATOR; name one with --as",
+        "没有角色为 OPERATOR 的伙伴；请用 --as 指定",
+    ),
+    "no_partner": ("no partner has this id; see partners in {file}", "没有这个伙伴；见 {file} 的 partners"),
+    "no_certificate": (
+        "{file}: no certificate to connect with; run: xinqiao keys init",
+        "{file}：没有可用的证书；请运行：xinqiao keys init",
+    ),
+    "no_port": (
+        "the gateway listens on any free port (port 0); give the one it printed with --address",
+        "网关监听任意空闲端口（端口 0）；请用 --address 给出它显示的端口",
+    ),
+    "created": ("created", "已生成"),
+    "kept": ("kept", "保留"),
+    "keys.kek": ("key-encryption key", "主密钥"),
+    "keys.journal": ("journal signing key", "日志签名私钥"),
+    "keys.journal_public": ("journal public key, for auditors", "日志公钥，交给审计方"),
+    "keys.document": ("document signing key", "文书签名私钥"),
+    "keys.document_public": ("document public key, for hospitals", "文书公钥，交给医院"),
+    "keys.ca": ("certificate authority", "证书颁发机构"),
+    "keys.gateway": ("gateway certificate", "网关证书"),
+    "keys.partner": ("certificate of {name}", "{name} 的证书"),
+    "keys.no_ca": (
+        "{file} is missing: certificates come from another authority, or bring it back",
+        "缺少 {file}：证书由其他机构签发，或请恢复该文件",
+    ),
+    "keys.done": (
+        "{created} created, {kept} kept. Back up the key-encryption key apart from the databases.",
+        "生成 {created} 个，保留 {kept} 个。请将主密钥与数据库分开备份。",
+    ),
+    "db.done": ("both databases are at this program's schema", "两个数据库均为本程序的结构"),
+    "verifying": ("verifying", "验证中"),
+    "rows": ("{count} rows", "{count} 行"),
+    "nothing": ("nothing to show", "没有内容"),
+    "totals": (
+        "selected = sent + withheld + refused + failed: {selected} = {sent} + {withheld} + {refused} + {failed}",
+        "选中 = 已发 + 扣留 + 拒收 + 失败：{selected} = {sent} + {withheld} + {refused} + {failed}",
+    ),
+    "demo.missing": ("this build has no demo", "此版本不含演示"),
+}
