@@ -22,7 +22,7 @@ from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState, claim, finish, waiting
 from xinqiao.store.engine import Store
-from xinqiao.store.errors import KeyGone, SealBroken, StoreClosed
+from xinqiao.store.errors import CommitFailed, KeyGone, SealBroken, StoreClosed, StoreContended
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
@@ -138,7 +138,13 @@ class Delivery:
             rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
             return (rows[0], self._open(tx, rows[0], owner)) if rows else None
 
-        taken = self._store.run(take, crisis=crisis)
+        try:
+            taken = self._store.run(take, crisis=crisis)
+        except (StoreClosed, CommitFailed, StoreContended):
+            raise
+        except Exception as error:  # it would be claimed first again and again, and nothing behind it would ever go
+            _log.error("a delivery met %s before it left and is set aside", type(error).__name__)
+            return self._store.run(lambda tx: self._set_aside(tx, lane, owner, lease_us), crisis=crisis)
         if taken is None:
             return False
         row, request = taken
@@ -228,6 +234,19 @@ class Delivery:
         if crisis and attempt == _PERSON_AFTER:
             self._hold(tx, row, 1800)  # the machine goes on trying; a person is told as well
             self._record(tx, row, "delivery.stuck", "permit", reason)
+
+    def _set_aside(self, tx: Tx, lane: int, owner: str, lease_us: int) -> bool:
+        """What cannot even be opened waits a minute while the others go, and a person is told."""
+        rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
+        for row in rows:
+            self._settle(
+                tx, row, owner, state=int(DeliveryState.PENDING), last_reason="BROKEN",
+                not_before_us=tx.now_us + 60 * _SECOND_US,
+            )  # fmt: skip
+            self._hold(tx, row, 1800)
+            if row["attempt"] == 1:
+                self._record(tx, row, "delivery.stuck", "permit", "BROKEN")
+        return bool(rows)
 
     def _bury(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         """Give up: a dead letter held by the operator, its record back with its sender."""

@@ -12,7 +12,7 @@ from xinqiao.disclosure.students import Known
 from xinqiao.journal.append import append
 from xinqiao.referral.states import FINAL, HOLDS
 from xinqiao.store import tables
-from xinqiao.store.errors import SealBroken
+from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping
@@ -106,9 +106,13 @@ class Book:
     def chain(self, tx: ReadTx, row: RowMapping) -> list[RowMapping]:
         """The referral and those it was passed on from, newest first."""
         found = [row]
-        while origin := self.load(found[-1]).redirected_from:
-            before = self.row(tx, origin)
-            if before is None or len(found) > 100:
+        while len(found) <= 100:
+            try:
+                origin = self.load(found[-1]).redirected_from
+            except (KeyGone, SealBroken):  # what came before is lost; this one must go on all the same
+                break
+            before = self.row(tx, origin) if origin else None
+            if before is None:
                 break
             found.append(before)
         return found

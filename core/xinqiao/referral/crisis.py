@@ -41,7 +41,7 @@ class Fallback:
         if row is None or row["state"] not in (pb.REFERRAL_STATE_SENT, pb.REFERRAL_STATE_TIMED_OUT):
             return False
         chain = self._book.chain(tx, row)
-        tried = {self._book.load(each).recipient for each in chain}
+        tried = {str(each["recipient"]) for each in chain}
         for channel in self.plan.channels:
             if channel not in tried and self._redirect(tx, row, channel):
                 return True

@@ -250,7 +250,7 @@ class Referrals:
         """Hand over to another recipient under a disclosure decision of its own; the chain is kept."""
         advance(int(row["state"]), request.event, side, reason=request.reason)
         referral, tx = self.book.load(row), call.tx
-        tried = {self.book.load(each).recipient for each in self.book.chain(tx, row)}
+        tried = {str(each["recipient"]) for each in self.book.chain(tx, row)}
         recipient = request.recipient or next((each for each in referral.recipients if each not in tried), "")
         if not recipient or recipient == referral.recipient:
             raise Refusal("INVALID_ARGUMENT", "RECIPIENT", "name the next recipient; the referral's own list has none")
