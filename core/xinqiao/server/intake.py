@@ -124,7 +124,9 @@ class Intake:
         method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
         upload = Upload(self._pipeline, method, self._partner)
         name = _key("sheet", sheet.SerializeToString(deterministic=True))
-        header = screening.UploadHeader(upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on)
+        header = screening.UploadHeader(
+            upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on, coding=sheet.coding
+        )
         batch = screening.AssessmentBatch(number=1, local_ids=sheet.local_ids, answers=sheet.answers)
         try:
             self._pipeline.admit(method, self._partner)
