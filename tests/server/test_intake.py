@@ -26,6 +26,9 @@ class _Pipeline:
         self.taken: list[str] = []
         self._bad, self._down = bad, down
 
+    def prepare(self, path: str, request: Any, caller: Partner) -> Any:
+        return SimpleNamespace(submit=lambda: None, result=lambda: self.call(path, request, caller))
+
     def call(self, path: str, request: Any, caller: Partner) -> None:
         names = [student.local_id for student in request.students]
         if self._bad in names:
