@@ -109,9 +109,7 @@ class Students:
         if unprepared:
             fresh = fresh | self._fresh(partner.agency, unprepared, tx.now_us)
         self._add(tx, partner.agency, {blind: fresh[blind] for blind in new})
-        return [
-            Known(stored[blind][0] if blind in stored else fresh[blind].id, last[blind].school) for blind in blinds
-        ]
+        return [Known(stored[blind][0] if blind in stored else fresh[blind].id, last[blind].school) for blind in blinds]
 
     def check_scope(self, partner: Partner, students: Sequence[Student]) -> None:
         """Raises Refusal PERMISSION_DENIED/SCOPE."""

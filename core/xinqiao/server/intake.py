@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from xinqiao.adapters.agency import AgencyHandle
@@ -25,7 +26,7 @@ from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
-_STUDENTS = 2000
+_STUDENTS = 1000
 _DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
@@ -69,10 +70,11 @@ class Intake:
         self._handle = handle
         self._partner = partner
         self._ahead: _Students | None = None
+        self._moving: Future[None] | None = None
 
     def run_once(self, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
         """Take everything the partner has now. A partner that is down is tried at the next tick."""
-        tally, self._ahead = Tally(), None
+        tally, self._ahead, self._moving = Tally(), None, None
         try:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
@@ -231,7 +233,7 @@ class Intake:
     def _move(self, cursor: str, tally: Tally, sheet: str = "", *, wait: bool = True) -> None:
         """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands.
 
-        Without ``wait`` a bare cursor shares the commit of what comes next; should it fail, what it covers is read again.
+        Without ``wait`` a bare cursor shares the commit of what comes next, and its failure shows at the next move.
         """
         if not cursor:
             return
@@ -247,9 +249,11 @@ class Intake:
             if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
-        moving = self._pipeline.store.write(move)
+        if self._moving is not None:  # another writer may be slower with the cursor before than with this one
+            self._moving.result()
+        self._moving = self._pipeline.store.write(move)
         if wait or fresh:
-            moving.result()
+            self._moving.result()
 
     def _tell(self, kept: list[Rejected]) -> None:
         """The source learns of what is on record. Where it cannot be told, the holding still names it to a person."""
