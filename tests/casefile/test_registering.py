@@ -76,8 +76,7 @@ def test_many_students_get_the_names_that_each_would_get_alone(town: Any) -> Non
 def test_a_student_whom_another_call_registered_meanwhile_keeps_that_id_and_gets_the_later_record(town: Any) -> None:
     gateway, late = town.gate.gateway, many("race")
     partner = gateway.registry.find(SCHOOL)
-    with gateway.store.read() as reading:
-        prepared = gateway.door.students.prepare(reading, partner, late.students)
+    prepared = gateway.door.students.prepare(gateway.store.read, partner, late.students)
     town.call(SCHOOL, request(("race-3", "乙")))
     inside = town.inside_id("race-3")
     known = gateway.store.run(lambda tx: gateway.door.students.register_all(tx, partner, late.students, prepared))
@@ -90,8 +89,7 @@ def test_many_students_registered_again_make_no_new_keys(town: Any) -> None:
     first = many("again")
     town.call(SCHOOL, first)
     gateway = town.gate.gateway
-    with gateway.store.read() as reading:
-        prepared = gateway.door.students.prepare(reading, gateway.registry.find(SCHOOL), first.students)
+    prepared = gateway.door.students.prepare(gateway.store.read, gateway.registry.find(SCHOOL), first.students)
     assert prepared.fresh == {}
 
 

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import date
 
 from xinqiao.api.casefile.v1 import casefile_pb2 as pb
@@ -18,13 +17,13 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.registry import Partner
-from xinqiao.disclosure.students import Known, Prepared
+from xinqiao.disclosure.students import Known, Prepared, Read
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.errors import SealBroken
 from xinqiao.store.holdings import drop
 from xinqiao.store.sql import RowMapping, Table, func
-from xinqiao.store.tx import ReadTx, Tx
+from xinqiao.store.tx import Tx
 
 _YEAR_US = 366 * 86_400_000_000
 _WORTH = 32  # students for which preparing pays
@@ -37,7 +36,7 @@ class CaseFile:
         self,
         door: Door,
         undelivered: Callable[[Tx, str, str], None],
-        read: Callable[[], AbstractContextManager[ReadTx]],
+        read: Read,
     ) -> None:
         """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason).
 
@@ -53,11 +52,7 @@ class CaseFile:
         if len(request.students) < _WORTH or not {each.school for each in request.students} <= caller.schools:
             return None
 
-        def prepare() -> Prepared:
-            with self._read() as reading:
-                return students.prepare(reading, caller, request.students)
-
-        return prepare
+        return lambda: students.prepare(self._read, caller, request.students)
 
     @prepares("prepare_students")
     def register_students(self, request: rpc.RegisterStudentsRequest, call: Call) -> rpc.RegisterStudentsResponse:

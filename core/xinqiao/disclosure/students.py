@@ -1,6 +1,7 @@
 """Students under their many names: one random id inside, a pseudonym for each partner outside."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,10 @@ _BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.studen
 )
 
 
+Read = Callable[[], AbstractContextManager[ReadTx]]
+"""Gives a snapshot."""
+
+
 class Known(NamedTuple):
     """A student as the store knows one: internal id and school code."""
 
@@ -77,16 +82,19 @@ class Students:
         self._derived: dict[str, HMAC] = {}
         self._names: dict[tuple[str, str], str] = {}
 
-    def prepare(self, reading: ReadTx, partner: Partner, students: Sequence[Student]) -> Prepared:
+    def prepare(self, read: Read, partner: Partner, students: Sequence[Student]) -> Prepared:
         """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal.
 
-        Whoever is registered by another meanwhile leaves only a key behind that opens nothing.
+        The snapshot is given back before the long part: while one is held, SQLite's log only grows. Whoever is
+        registered by another meanwhile leaves only a key behind that opens nothing.
         """
         blinds = [self.blind(partner.agency, student.local_id) for student in students]
         last = dict(zip(blinds, students, strict=True))
-        there = {bytes(blind) for (blind,) in _asked(reading, _THERE, partner.agency, list(last))}
+        with read() as reading:
+            there = {bytes(blind) for (blind,) in _asked(reading, _THERE, partner.agency, list(last))}
+            now_us = reading.now_us
         new = {blind: student for blind, student in last.items() if blind not in there} if there else last
-        return Prepared(blinds, self._fresh(partner.agency, new, reading.now_us))
+        return Prepared(blinds, self._fresh(partner.agency, new, now_us))
 
     def register_all(
         self, tx: Tx, partner: Partner, students: Iterable[Student], prepared: Prepared | None = None
