@@ -10,6 +10,7 @@ import io
 import json
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ from xinqiao_school.synthetic_city import make_city
 ROOT = Path(__file__).resolve().parents[2]
 PARTNER = "kunshan-no1-middle"
 ROWS = 1_000
+FULL = 83_000
 HEADER = ["学号", "日期", *(f"phq{n}" for n in range(1, 10))]
 
 
@@ -64,9 +66,28 @@ def memory() -> tuple[float, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--forms", type=int, default=83_000)
+    parser.add_argument("--forms", type=int, default=FULL)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    result = take(options.forms)
+    print(json.dumps(result) if options.json else "\n".join(f"{key:22} {value}" for key, value in result.items()))
+
+
+def lines(forms: int) -> list[tuple[str, str, str, float, str, float, str, str]]:
+    """Name, figure, baseline, ratio, direction, target, unit and note, as ``run.Result`` takes them."""
+    script = [sys.executable, __file__, "--json", "--forms", str(forms)]  # a process of its own: its memory is its own
+    found = json.loads(subprocess.run(script, stdout=subprocess.PIPE, check=True).stdout)
+    if found["forms stored"] != forms or found["rejected"]:
+        raise RuntimeError(f"{found['forms stored']} of {forms} forms stored, {found['rejected']} rejected")
+    early, late = found["RSS after a fifth, MB"], found["RSS at the end, MB"]
+    return [
+        (f"a day of {forms:,} sheets, RSS growth", f"{late} MB", f"{early} MB", found["growth, MB"], "<=", 20, " MB",
+         f"{found['seconds']} s, {found['forms a second']:,} forms/s, files to tiers; baseline: after a fifth of it"),
+    ]  # fmt: skip
+
+
+def take(forms: int) -> dict[str, object]:
+    """A day in a gateway of its own."""
     with tempfile.TemporaryDirectory(prefix="xinqiao-day-") as name:
         folder = Path(name)
         inbox = folder / "inbox"
@@ -84,10 +105,9 @@ def main() -> None:
                           host=AdapterHost.load(["school"]))  # fmt: skip
         gateway.start(listen=False, tick=False, work=False)
         try:
-            result = measure(gateway, inbox, options.forms)
+            return measure(gateway, inbox, forms)
         finally:
             gateway.stop()
-    print(json.dumps(result) if options.json else "\n".join(f"{key:22} {value}" for key, value in result.items()))
 
 
 def measure(gateway: Gateway, inbox: Path, forms: int) -> dict[str, object]:

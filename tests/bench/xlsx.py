@@ -56,6 +56,27 @@ def _seconds(work: Callable[[bytes], int], data: bytes) -> float:
     return time.process_time() - begin
 
 
+def measure(data: bytes, rounds: int) -> dict[str, float]:
+    """Processor seconds of each, in turn, medians."""
+    taken: dict[str, list[float]] = {"calamine alone": [], "read_workbook": [], "to forms": []}
+    for _ in range(rounds):
+        for name, work in (("calamine alone", bare), ("read_workbook", checked), ("to forms", forms)):
+            taken[name].append(_seconds(work, data))
+    return {name: statistics.median(all_of) for name, all_of in taken.items()}
+
+
+def lines(rows: int, rounds: int) -> list[tuple[str, str, str, float, str, float, str, str]]:
+    """Name, figure, baseline, ratio, direction, target, unit and note, as ``run.Result`` takes them."""
+    found = measure(book(rows), rounds)
+    base = found["calamine alone"]
+    note = "processor time; baseline: python-calamine's bare read"
+    return [
+        (f"XLSX, {rows:,} rows, {what}", f"{found[key] * 1e3:.0f} ms", f"{base * 1e3:.0f} ms", found[key] / base, "<=",
+         3, "", note)
+        for what, key in (("checked", "read_workbook"), ("to forms", "to forms"))
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,14 +92,10 @@ def main() -> None:
         profile = cProfile.Profile()
         profile.runcall(forms, data)
         pstats.Stats(profile).sort_stats("tottime").print_stats(20)
-    taken: dict[str, list[float]] = {"calamine alone": [], "read_workbook": [], "to forms": []}
-    for _ in range(options.rounds):
-        for name, work in (("calamine alone", bare), ("read_workbook", checked), ("to forms", forms)):
-            taken[name].append(_seconds(work, data))
-    base = statistics.median(taken["calamine alone"])
+    taken = measure(data, options.rounds)
+    base = taken["calamine alone"]
     print(f"XLSX, {options.rows:,} rows x {len(HEADER)} columns, {len(data):,} bytes (CPU seconds, median)")
-    for name, all_of in taken.items():
-        middle = statistics.median(all_of)
+    for name, middle in taken.items():
         print(
             f"  {name:16} {middle:7.3f} s  {middle / base:5.2f} x"
             + ("  target <= 3" if name != "calamine alone" else "")

@@ -55,3 +55,47 @@ def test_a_refused_batch_leaves_nobody_behind(town: Any) -> None:
 def test_no_name_of_a_student_is_readable_in_the_row(town: Any) -> None:
     town.call(SCHOOL, request(("sealed-1", "秘密名字")))
     assert "秘密名字".encode() not in bytes(row(town, "sealed-1")["sealed"])
+
+
+# -- many at once: prepared before the transaction -----------------------------------------------------------------------
+
+
+def many(tag: str, count: int = 40) -> rpc.RegisterStudentsRequest:
+    return request(*((f"{tag}-{n}", "甲") for n in range(count)))
+
+
+def test_many_students_get_the_names_that_each_would_get_alone(town: Any) -> None:
+    names = town.call(SCHOOL, many("many")).names
+    students = town.gate.gateway.door.students
+    agency = town.gate.gateway.registry.find(SCHOOL).agency
+    assert list(names) == [students.name(agency, town.inside_id(f"many-{n}")) for n in range(40)]
+    with town.gate.gateway.store.read() as reading:
+        assert students.load(reading, town.inside_id("many-7"), SCHOOL).local_id == "many-7"
+
+
+def test_a_student_whom_another_call_registered_meanwhile_keeps_that_id_and_gets_the_later_record(town: Any) -> None:
+    gateway, late = town.gate.gateway, many("race")
+    partner = gateway.registry.find(SCHOOL)
+    prepared = gateway.door.students.prepare(gateway.store.read, partner, late.students)
+    town.call(SCHOOL, request(("race-3", "乙")))
+    inside = town.inside_id("race-3")
+    known = gateway.store.run(lambda tx: gateway.door.students.register_all(tx, partner, late.students, prepared))
+    assert known[3].id == inside
+    assert row(town, "race-3")["version"] == 2
+    assert [known[n].id for n in (0, 39)] == [town.inside_id("race-0"), town.inside_id("race-39")]
+
+
+def test_many_students_registered_again_make_no_new_keys(town: Any) -> None:
+    first = many("again")
+    town.call(SCHOOL, first)
+    gateway = town.gate.gateway
+    prepared = gateway.door.students.prepare(gateway.store.read, gateway.registry.find(SCHOOL), first.students)
+    assert prepared.fresh == {}
+
+
+def test_many_students_with_one_of_a_foreign_school_are_refused_and_nobody_stays(town: Any) -> None:
+    before = len(town.rows(tables.local_ids))
+    made = many("foreign")
+    made.students.add(local_id="foreign-x", school="9999999999")
+    assert town.refusal(SCHOOL, made) == "PERMISSION_DENIED/SCOPE"
+    assert len(town.rows(tables.local_ids)) == before

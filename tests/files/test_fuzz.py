@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.adapters.files import Column, Findings, open_archive, read_table
+from xinqiao.adapters.files import Column, Findings, TableLimits, delimited, open_archive, read_table
 from xinqiao.adapters.files.delimited import Encoding
 from xinqiao.adapters.files.workbook import read_workbook
 
@@ -102,6 +102,37 @@ def test_random_bytes_never_crash_a_reader(data: bytes) -> None:
 def test_odd_csv_text_never_crashes_the_reader(parts: list[str], codec: str) -> None:
     csv_in_both_codecs(("name,score\n" + "".join(parts)).encode(codec))
     csv_in_both_codecs("".join(parts).encode(codec))
+
+
+PIECES = st.sampled_from(
+    ["name,score\n", "甲,1\n", "b,2\r\n", '"c","3"\n', '"d\nd",4\n', '"e\r\ne",5\r\n', '"f', ",\n", "\n", " , \n", "g\n",
+     "h,6,7\n", "\ufffd,8\n", "\u200b,9\n", "i\r", "j\x0bj,1\n", "k\u2028k,2\n", "l" * 70 + ",3\n", '"', "m"]
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=2000)
+@given(st.lists(PIECES, max_size=40), st.sampled_from([b"", b"\xff", b"\xe4\xb8"]), st.sampled_from([32, 64, 256]))
+@example(['"a', "\n" * 31, 'b",1\n'], b"", 32)
+def test_a_file_is_read_the_same_in_blocks_and_line_by_line(parts: list[str], tail: bytes, cell_bytes: int) -> None:
+    data = b"name,score\n" + "".join(parts).encode() + tail
+    limits = TableLimits(rows=30, cell_bytes=cell_bytes, line_bytes=2 * cell_bytes)
+
+    def told() -> object:
+        findings = Findings(accept_valid_rows=True)
+        found: list[object] = []
+        try:
+            for row in read_table(
+                io.BytesIO(data), encoding="utf-8", columns=COLUMNS, name="f", extra="name", limits=limits, findings=findings
+            ):  # fmt: skip
+                found.append((row.number, row.raw(["姓名", "score"])))
+        except RecordRejected as error:
+            found.append((error.reason, error.message, str(error.place)))
+        return found, [str(each) for each in findings.rejected], [str(each) for each in findings.warnings]
+
+    in_blocks = told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "_parsed", lambda lines: [])
+        assert told() == in_blocks
 
 
 @settings(max_examples=200, deadline=2000)

@@ -26,6 +26,9 @@ class _Pipeline:
         self.taken: list[str] = []
         self._bad, self._down = bad, down
 
+    def prepare(self, path: str, request: Any, caller: Partner) -> Any:
+        return SimpleNamespace(submit=lambda: None, result=lambda: self.call(path, request, caller))
+
     def call(self, path: str, request: Any, caller: Partner) -> None:
         names = [student.local_id for student in request.students]
         if self._bad in names:
@@ -239,3 +242,63 @@ def test_a_sign_of_life_is_no_item(store: Store) -> None:
     pipeline: Any = _Pipeline(store, bad="-", down="-")
     Intake(pipeline, _read([ReadResponse(), *_students("a")]), SCHOOL).run_once()
     assert pipeline.taken == ["a"]
+
+
+def test_a_batch_is_in_line_only_when_the_one_before_is_stored_so_the_later_word_on_a_student_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xinqiao.server.intake._STUDENTS", 2)
+    told: list[str] = []
+
+    class Slow(_Pipeline):
+        def prepare(self, path: str, request: Any, caller: Partner) -> Any:
+            names = "".join(student.local_id for student in request.students)
+            told.append(f"prepare {names}")
+
+            def result() -> None:
+                told.append(f"stored {names}")
+                self.call(path, request, caller)
+
+            return SimpleNamespace(submit=lambda: told.append(f"submit {names}"), result=result)
+
+    pipeline: Any = Slow(store, bad="-", down="a")
+    intake = Intake(pipeline, _read(_students(*"abcde")), SCHOOL)
+    intake.run_once()
+    assert told == ["prepare ab", "submit ab", "prepare cd", "stored ab"]
+    told.clear()
+    assert intake.run_once().students == 5
+    assert told == ["prepare ab", "submit ab", "prepare cd", "stored ab", "submit cd", "prepare e", "stored cd",
+                    "submit e", "stored e"]  # fmt: skip
+    with store.read() as reading:
+        assert [row["value"] for row in reading.all(tables.cursors.select())] == ["5"]
+
+
+# -- an instrument that comes in two codings ------------------------------------------------------------------------------
+
+SCL_90 = 'id: SCL-90\nenabled: true\nlicence: {record: "contract 7"}\nconfirmed: {critical: by the test}\n'
+
+
+@pytest.fixture(scope="module")
+def licensed(make_town: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    overlay = tmp_path_factory.mktemp("overlay")
+    (overlay / "scl-90.yaml").write_text(SCL_90, encoding="utf-8")
+    with make_town(change=lambda settings: settings.update(instruments_overlay=str(overlay)), listen=False) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("coding", "answer"), [("0-4", 0), ("1-5", 1)])
+def test_a_sheet_hands_its_coding_on(licensed: Any, coding: str, answer: int) -> None:
+    sheet = FormSheet(
+        source=f"{coding}.csv", instrument="SCL-90", taken_on="2026-10-02", local_ids=[licensed.student()],
+        answers=bytes([answer]) * 90, coding=coding,
+    )  # fmt: skip
+    tally = _rewound(licensed, sheet)
+    assert (tally.forms, tally.rejected) == (1, [])
+
+
+def test_a_sheet_of_such_an_instrument_without_a_coding_is_refused_and_held(licensed: Any) -> None:
+    sheet = FormSheet(
+        source="none.csv", instrument="SCL-90", taken_on="2026-10-02", local_ids=[licensed.student()], answers=bytes(90)
+    )  # fmt: skip
+    tally = _rewound(licensed, sheet)
+    assert (tally.forms, [told.reason for told in tally.rejected]) == (0, ["CODING_REQUIRED"])

@@ -1,5 +1,6 @@
 """Sealing: a blob opens only where it was sealed, unaltered, with its own suite."""
 
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from xinqiao.store.errors import SealBroken
-from xinqiao.store.sealing import AES_256_GCM, SM4_GCM, Sealer, Sm4Gcm
+from xinqiao.store.sealing import AES_256_GCM, SM4_GCM, Sealer, Sm4Gcm, _hmac_sha256, seal_first
 
 _WYCHEPROOF = Path(__file__).parents[3] / "shared" / "data" / "wycheproof"
 _KEY = bytes(range(32))
@@ -94,6 +95,24 @@ def test_a_commitment_depends_on_key_writer_place_and_payload() -> None:
     }
     assert same == one.commit("w", 1, b"p")
     assert len(others | {same}) == 5
+
+
+@pytest.mark.parametrize("suite", [AES_256_GCM, SM4_GCM])
+def test_the_first_record_of_a_new_key_opens_as_any_other_and_only_in_its_place(suite: int) -> None:
+    blob = seal_first("s1", 1, suite, _KEY, "心情".encode(), table="students", record="s1")
+    assert _sealer(suite).open(blob, table="students", key="s1") == "心情".encode()
+    for sealer, place in (
+        (_sealer(suite), {"table": "students", "key": "s2"}),
+        (_sealer(suite), {"table": "signals", "key": "s1"}),
+        (_sealer(suite, "s2"), {"table": "students", "key": "s1"}),
+    ):
+        with pytest.raises(SealBroken):
+            sealer.open(blob, **place)
+
+
+@pytest.mark.parametrize("length", [16, 32, 64])
+def test_the_hand_made_hmac_is_the_standard_one(length: int) -> None:
+    assert _hmac_sha256(_KEY[:1] * length, b"label") == hmac.digest(_KEY[:1] * length, b"label", "sha256")
 
 
 def test_a_sealer_does_not_show_its_key() -> None:

@@ -2,8 +2,8 @@
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -12,9 +12,9 @@ from xinqiao.adapters.errors import PartnerUnavailable
 T = TypeVar("T")
 
 READ_AHEAD: Final = 64
-"""Items a source may be ahead of the gateway."""
+"""Items a source may be ahead of the gateway; a source that had to wait goes on when half of them are taken."""
 
-_POLL_S: Final = 0.1
+_MOMENT_S: Final = 0.0005
 
 
 class Busy(Exception):
@@ -122,12 +122,18 @@ class Workers:
 
 
 class Stream:
-    """A bounded queue between the thread that reads a source and the caller that stores what it brings."""
+    """A bounded queue between the thread that reads a source and the caller that stores what it brings.
+
+    Neither side takes a lock while the other need not be woken: a roster brings a million small items, and a deque's
+    ``append`` and ``popleft`` are atomic. A side that waits says so under the lock before it looks a last time.
+    """
 
     def __init__(self, source: Callable[[], Any]) -> None:
         self._source = source
-        self._items: queue.Queue[Box | None] = queue.Queue(READ_AHEAD)
-        self._stopped = threading.Event()
+        self._items: deque[Box | None] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._moment = threading.Event()
+        self._hungry = self._full = self._stopped = False
 
     def run(self) -> None:
         """Fill the queue until the source ends or the caller has gone."""
@@ -144,21 +150,42 @@ class Stream:
 
     def take(self, timeout_s: float) -> "Box | None":
         """The next item, or None when the source has ended or failed. Raises PartnerUnavailable when too slow."""
-        try:
-            return self._items.get(timeout=timeout_s)
-        except queue.Empty:
-            raise PartnerUnavailable(f"deadline of {timeout_s:g} s for one item passed") from None
+        if not self._items and not self._stopped:
+            # Rosters come in crowds: a moment's patience, and the two threads need not wake each other for each item.
+            self._moment.wait(_MOMENT_S)
+        if not self._items:
+            self._hungry = True
+            with self._changed:
+                came = self._changed.wait_for(lambda: self._items, timeout_s)
+            self._hungry = False
+            if not came:
+                raise PartnerUnavailable(f"deadline of {timeout_s:g} s for one item passed")
+        item = self._items.popleft()
+        if self._full and len(self._items) <= READ_AHEAD // 2:
+            self._wake()
+        return item
 
     def stop(self) -> None:
         """The caller wants no more."""
-        self._stopped.set()
+        self._stopped = True
+        self._wake()
 
     def _put(self, item: "Box | None") -> bool:
-        while not self._stopped.is_set():
-            with suppress(queue.Full):
-                self._items.put(item, timeout=_POLL_S)
-                return True
-        return False
+        if len(self._items) >= READ_AHEAD and not self._stopped:
+            self._full = True
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or len(self._items) <= READ_AHEAD // 2)
+            self._full = False
+        if self._stopped:
+            return False
+        self._items.append(item)
+        if self._hungry:
+            self._wake()
+        return True
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from xinqiao.casefile.ages import under_fourteen
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import ALL_CLASSES, mask_of
-from xinqiao.disclosure.call import Call
+from xinqiao.disclosure.call import Call, prepares
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
-from xinqiao.disclosure.students import Known
+from xinqiao.disclosure.registry import Partner
+from xinqiao.disclosure.students import Known, Prepared, Read
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.errors import SealBroken
@@ -25,21 +26,41 @@ from xinqiao.store.sql import RowMapping, Table, func
 from xinqiao.store.tx import Tx
 
 _YEAR_US = 366 * 86_400_000_000
+_WORTH = 32  # students for which preparing pays
 
 
 class CaseFile:
     """The functions behind ``CaseFileService``."""
 
-    def __init__(self, door: Door, undelivered: Callable[[Tx, str, str], None]) -> None:
-        """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason)."""
+    def __init__(
+        self,
+        door: Door,
+        undelivered: Callable[[Tx, str, str], None],
+        read: Read,
+    ) -> None:
+        """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason).
+
+        ``read`` gives a snapshot.
+        """
         self.door = door
         self._undelivered = undelivered
+        self._read = read
 
+    def prepare_students(self, request: rpc.RegisterStudentsRequest, caller: Partner) -> Callable[[], Prepared] | None:
+        """Keys and seals of a roster's new students; None for few, and for a request that will be refused anyway."""
+        students = self.door.students
+        if len(request.students) < _WORTH or not {each.school for each in request.students} <= caller.schools:
+            return None
+
+        return lambda: students.prepare(self._read, caller, request.students)
+
+    @prepares("prepare_students")
     def register_students(self, request: rpc.RegisterStudentsRequest, call: Call) -> rpc.RegisterStudentsResponse:
         """Insert or update the caller's students, all or none."""
         students = self.door.students
         _check_birth_dates(request, local_date(call.tx.now_us))
-        known = students.register_all(call.tx, call.caller, request.students)
+        prepared = call.answers if isinstance(call.answers, Prepared) else None
+        known = students.register_all(call.tx, call.caller, request.students, prepared)
         call.journal(
             "students.registered", resource=f"partners/{call.caller.agency}", reason=f"students:{len(request.students)}"
         )

@@ -1,7 +1,9 @@
 """Strict decoding: what arrives is exactly one canonical message of the contract, or it is refused with the reason."""
 
 import re
+from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import protovalidate
@@ -17,6 +19,10 @@ M = TypeVar("M", bound=Message)
 # belongs in a name or a sentence, all are used to make one text look like another.
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _DEPTH = 100
+_MANY = 8
+
+Steps = tuple[tuple[str, bool, "tuple[object, ...] | None"], ...]
+"""Fields that hold text or messages: name, repeated, and the steps inside."""
 
 
 def decode(kind: type[M], data: bytes) -> M:
@@ -102,7 +108,7 @@ def _unknown(message: Message) -> list[int]:
 
 
 @cache
-def _text_plan(descriptor: Descriptor) -> tuple[tuple[str, bool, "tuple[object, ...] | None"], ...]:
+def _text_plan(descriptor: Descriptor) -> "Steps":
     steps: list[tuple[str, bool, tuple[object, ...] | None]] = []
     for field in descriptor.fields:
         if field.type == FieldDescriptor.TYPE_STRING:
@@ -114,7 +120,17 @@ def _text_plan(descriptor: Descriptor) -> tuple[tuple[str, bool, "tuple[object, 
     return tuple(steps)
 
 
-def _check_text(message: Message, steps: tuple[tuple[str, bool, "tuple[object, ...] | None"], ...], path: str) -> None:
+@cache
+def _plain_texts(descriptor: Descriptor) -> "tuple[Callable[[Message], tuple[str, ...]] | None, Steps]":
+    """What gives the plain texts of a message at once, and the steps that are left; None for less than two texts."""
+    steps = _text_plan(descriptor)
+    names = [name for name, repeated, inner in steps if inner is None and not repeated]
+    if len(names) < 2:
+        return None, steps
+    return attrgetter(*names), tuple(step for step in steps if step[0] not in names)
+
+
+def _check_text(message: Message, steps: "Steps", path: str) -> None:
     for name, repeated, inner in steps:
         value = getattr(message, name)
         if inner is None:
@@ -128,8 +144,12 @@ def _check_text(message: Message, steps: tuple[tuple[str, bool, "tuple[object, .
                         violations=(Violation(path + name, "CHARSET", "remove the unsafe code point"),),
                     )
         elif repeated:
+            texts, rest = _plain_texts(value[0].DESCRIPTOR) if len(value) >= _MANY else (None, ())
             for index, item in enumerate(value):
-                _check_text(item, inner, f"{path}{name}[{index}].")  # type: ignore[arg-type]
+                # Of many records all texts of each together: one that is unsafe is looked for only then.
+                joined = texts is not None and "".join(texts(item)).isprintable()
+                if not joined or rest:
+                    _check_text(item, rest if joined else inner, f"{path}{name}[{index}].")  # type: ignore[arg-type]
         elif message.HasField(name):
             _check_text(value, inner, f"{path}{name}.")  # type: ignore[arg-type]
 

@@ -33,10 +33,17 @@ def asks_partners(question: str) -> Callable[[F], F]:
     """
 
     def mark(function: F) -> F:
-        function.__dict__["asks_partners"] = question
+        function.__dict__["beforehand"] = question
         return function
 
     return mark
+
+
+def prepares(work: str) -> Callable[[F], F]:
+    """As :func:`asks_partners`, for a mutation with work that needs no transaction: sealing thousands of records would
+    hold up every other command. The function must do without, should ``Call.answers`` be None.
+    """
+    return asks_partners(work)
 
 
 View = tuple[str, str, int, str, int]
@@ -51,7 +58,7 @@ class Call:
     collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
     journal rows a mutation wrote: an answer without any is not sent. ``purposes`` are the ones it was viewed under.
     ``kept`` has, per student, the reason why something was kept back.
-    ``answers`` is what partners answered before the transaction (``asks_partners``).
+    ``answers`` is what partners answered (``asks_partners``) or was prepared (``prepares``) before the transaction.
     """
 
     caller: Partner

@@ -1,9 +1,10 @@
 """Students under their many names: one random id inside, a pseudonym for each partner outside."""
 
-import secrets
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
+import numpy as np
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
@@ -12,32 +13,41 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone
+from xinqiao.store.ids import new_ids
 from xinqiao.store.keys import KeyStore
-from xinqiao.store.sql import RowMapping, bindparam, select
+from xinqiao.store.sql import Select, bindparam, select
 from xinqiao.store.tx import ReadTx, Tx
 
 _NAMES = 20_000  # pseudonyms kept in memory
 _STUDENT = select(tables.students.c.id, tables.students.c.school)
 _LOCAL, _OTHER = tables.local_ids.c, tables.pseudonyms.c
-_STORED = select(
-    _LOCAL.blind, tables.students.c.id, tables.students.c.version, tables.students.c.sealed
-).join(tables.local_ids, _LOCAL.student == tables.students.c.id)  # fmt: skip
-_CHUNK = 500
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+_LETTERS, _WEIGHTS = np.frombuffer(_ALPHABET.encode(), np.uint8), np.array([16, 8, 4, 2, 1], np.uint8)
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _BY_LOCAL_ID = _STUDENT.join(tables.local_ids, _LOCAL.student == tables.students.c.id).where(
     (_LOCAL.partner == bindparam("partner")) & (_LOCAL.blind == bindparam("key"))
 )
 _ASKED = 250  # local ids in one statement
+_NAMES_ASKED = tuple(f"k{n}" for n in range(_ASKED))
+_OURS = (_LOCAL.partner == bindparam("partner")) & _LOCAL.blind.in_([bindparam(name) for name in _NAMES_ASKED])
 _BY_LOCAL_IDS = (
     select(_LOCAL.blind, tables.students.c.id, tables.students.c.school)
     .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
-    .where((_LOCAL.partner == bindparam("partner")) & _LOCAL.blind.in_([bindparam(f"k{n}") for n in range(_ASKED)]))
+    .where(_OURS)
 )
-_NAMES_ASKED = tuple(f"k{n}" for n in range(_ASKED))
+_STORED = (
+    select(_LOCAL.blind, tables.students.c.id, tables.students.c.version, tables.students.c.sealed)
+    .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
+    .where(_OURS)
+)
+_THERE = select(_LOCAL.blind).where(_OURS)
 _BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.students.c.id).where(
     (_OTHER.partner == bindparam("partner")) & (_OTHER.pseudonym == bindparam("key"))
 )
+
+
+Read = Callable[[], AbstractContextManager[ReadTx]]
+"""Gives a snapshot."""
 
 
 class Known(NamedTuple):
@@ -45,6 +55,23 @@ class Known(NamedTuple):
 
     id: str
     school: str
+
+
+class Fresh(NamedTuple):
+    """A student who is not stored yet, ready to be: the key is durable, the record sealed."""
+
+    id: str
+    name: str
+    school: str
+    left: bool
+    sealed: bytes
+
+
+class Prepared(NamedTuple):
+    """What registering needs and may be done before its transaction: the students' blind ids, and who was new then."""
+
+    blinds: list[bytes]
+    fresh: dict[bytes, Fresh]
 
 
 class Students:
@@ -55,67 +82,84 @@ class Students:
         self._derived: dict[str, HMAC] = {}
         self._names: dict[tuple[str, str], str] = {}
 
-    def register_all(self, tx: Tx, partner: Partner, students: Iterable[Student]) -> list[Known]:
+    def prepare(self, read: Read, partner: Partner, students: Sequence[Student]) -> Prepared:
+        """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal.
+
+        The snapshot is given back before the long part: while one is held, SQLite's log only grows. Whoever is
+        registered by another meanwhile leaves only a key behind that opens nothing.
+        """
+        blinds = [self.blind(partner.agency, student.local_id) for student in students]
+        last = dict(zip(blinds, students, strict=True))
+        with read() as reading:
+            there = {bytes(blind) for (blind,) in _asked(reading, _THERE, partner.agency, list(last))}
+            now_us = reading.now_us
+        new = {blind: student for blind, student in last.items() if blind not in there} if there else last
+        return Prepared(blinds, self._fresh(partner.agency, new, now_us))
+
+    def register_all(
+        self, tx: Tx, partner: Partner, students: Iterable[Student], prepared: Prepared | None = None
+    ) -> list[Known]:
         """Insert or update students of ``partner``, in the order given; one whose record is the same is left alone.
 
-        Of a student given twice the last record counts. Raises Refusal PERMISSION_DENIED/SCOPE for a school the
-        partner does not serve.
+        Of a student given twice the last record counts. ``prepared`` is of the same students. Raises Refusal
+        PERMISSION_DENIED/SCOPE for a school the partner does not serve.
         """
         listed = list(students)
-        if any(student.school not in partner.schools for student in listed):
-            raise Refusal("PERMISSION_DENIED", "SCOPE", "a school is not one of the caller's")
-        blinds = [self.blind(partner.agency, student.local_id) for student in listed]
+        self.check_scope(partner, listed)
+        blinds, fresh = prepared or (
+            [self.blind(partner.agency, student.local_id) for student in listed], dict[bytes, Fresh]()
+        )  # fmt: skip
         last = dict(zip(blinds, listed, strict=True))
-        stored = self._stored(tx, partner, list(last))
-        known = {blind: Known(str(row["id"]), last[blind].school) for blind, row in stored.items()}
-        self._change(tx, [(row, last[blind]) for blind, row in stored.items()])
-        new = {blind: student for blind, student in last.items() if blind not in stored}
-        fresh = dict(zip(new, _fresh_ids(len(new), tx.now_us), strict=True))
-        self._add(tx, partner, [(fresh[blind], blind, student) for blind, student in new.items()])
-        known |= {blind: Known(student, new[blind].school) for blind, student in fresh.items()}
-        return [known[blind] for blind in blinds]
+        stored = {bytes(blind): rest for blind, *rest in _asked(tx, _STORED, partner.agency, list(last))}
+        self._change(tx, [(*row, last[blind]) for blind, row in stored.items()])
+        new = {blind: student for blind, student in last.items() if blind not in stored} if stored else last
+        unprepared = {blind: student for blind, student in new.items() if blind not in fresh}
+        if unprepared:
+            fresh = fresh | self._fresh(partner.agency, unprepared, tx.now_us)
+        self._add(tx, partner.agency, {blind: fresh[blind] for blind in new})
+        return [Known(stored[blind][0] if blind in stored else fresh[blind].id, last[blind].school) for blind in blinds]
 
-    def _stored(self, tx: ReadTx, partner: Partner, blinds: list[bytes]) -> dict[bytes, RowMapping]:
-        """What is stored of them, by blind id."""
-        found: dict[bytes, RowMapping] = {}
-        for start in range(0, len(blinds), _CHUNK):
-            wanted = _LOCAL.blind.in_(blinds[start : start + _CHUNK])
-            for row in tx.all(_STORED.where((_LOCAL.partner == partner.agency) & wanted)):
-                found[bytes(row["blind"])] = row
-        return found
+    def check_scope(self, partner: Partner, students: Sequence[Student]) -> None:
+        """Raises Refusal PERMISSION_DENIED/SCOPE."""
+        if not {student.school for student in students} <= partner.schools:
+            raise Refusal("PERMISSION_DENIED", "SCOPE", "a school is not one of the caller's")
 
-    def _change(self, tx: Tx, pairs: "list[tuple[RowMapping, Student]]") -> None:
-        sealers = self._keys.sealers([str(row["id"]) for row, _ in pairs])
-        for row, student in pairs:
-            identifier, record = str(row["id"]), _plain(student)
+    def _change(self, tx: Tx, found: "list[tuple[str, int, bytes, Student]]") -> None:
+        sealers = self._keys.sealers([identifier for identifier, _, _, _ in found])
+        for identifier, version, sealed, student in found:
+            record = _plain(student)
             sealer = sealers.get(identifier)
             if sealer is None:
                 raise KeyGone
-            if sealer.open(bytes(row["sealed"]), table="students", key=identifier) == record:
+            if sealer.open(bytes(sealed), table="students", key=identifier) == record:
                 continue
             tx.update(
                 tables.students, (identifier,), school=student.school, state=int(student.left), updated_us=tx.now_us,
-                version=int(row["version"]) + 1, sealed=sealer.seal(record, table="students", key=identifier),
+                version=version + 1, sealed=sealer.seal(record, table="students", key=identifier),
             )  # fmt: skip
 
-    def _add(self, tx: Tx, partner: Partner, triples: "list[tuple[str, bytes, Student]]") -> None:
+    def _fresh(self, agency: str, new: dict[bytes, Student], now_us: int) -> dict[bytes, Fresh]:
+        """Ids (one after another in every index), keys and seals."""
+        identifiers = new_ids(now_us, len(new))
         # One transaction of the key store for all of them: a key without a student is harmless, the reverse is not.
-        sealers = self._keys.create_all([identifier for identifier, _, _ in triples])
+        records = [_plain(student) for student in new.values()]
+        sealed = self._keys.seal_first("students", list(zip(identifiers, records, strict=True)))
+        names = self.names(agency, identifiers)
+        return {
+            blind: Fresh(identifier, name, student.school, student.left, record)
+            for (blind, student), identifier, name, record in zip(new.items(), identifiers, names, sealed, strict=True)
+        }
+
+    def _add(self, tx: Tx, agency: str, fresh: dict[bytes, Fresh]) -> None:
+        now = tx.now_us
         tx.insert_many(
             tables.students,
-            [
-                (identifier, student.school, "", int(student.left), tx.now_us, tx.now_us, 1,
-                 sealers[identifier].seal(_plain(student), table="students", key=identifier))
-                for identifier, _, student in triples
-            ],
-        )  # fmt: skip
-        tx.insert_many(
-            tables.local_ids, sorted((partner.agency, blind, identifier) for identifier, blind, _ in triples)
+            [(one.id, one.school, "", int(one.left), now, now, 1, one.sealed) for one in fresh.values()],
         )
-        names = ((self.name(partner.agency, identifier), identifier) for identifier, _, _ in triples)
+        tx.insert_many(tables.local_ids, sorted((agency, blind, one.id) for blind, one in fresh.items()))
         tx.insert_many(
             tables.pseudonyms,
-            sorted((partner.agency, name.removeprefix("students/"), identifier) for name, identifier in names),
+            sorted((agency, one.name.removeprefix("students/"), one.id) for one in fresh.values()),
         )
 
     def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
@@ -131,15 +175,10 @@ class Students:
     def resolve_all(self, tx: ReadTx, partner: Partner, local_ids: Sequence[str]) -> list[Known | None]:
         """The students of many local ids, None for one that :meth:`resolve` would refuse."""
         blinds = [self.blind(partner.agency, local_id) for local_id in local_ids]
-        wanted = list(dict.fromkeys(blinds))
         found: dict[bytes, Known] = {}
-        for start in range(0, len(wanted), _ASKED):
-            part = wanted[start : start + _ASKED]
-            part += part[-1:] * (_ASKED - len(part))  # always the same statement, so it is rendered once
-            keys = dict(zip(_NAMES_ASKED, part, strict=True))
-            for blind, student, school in tx.pick(_BY_LOCAL_IDS, partner=partner.agency, **keys):
-                if not partner.schools or school in partner.schools:
-                    found[bytes(blind)] = Known(student, school)
+        for blind, student, school in _asked(tx, _BY_LOCAL_IDS, partner.agency, list(dict.fromkeys(blinds))):
+            if not partner.schools or school in partner.schools:
+                found[bytes(blind)] = Known(student, school)
         return [found.get(blind) for blind in blinds]
 
     def load(self, tx: ReadTx, student: str, agency: str) -> Student:
@@ -168,6 +207,16 @@ class Students:
                 self._names.clear()
             self._names[(agency, student)] = name
         return name
+
+    def names(self, agency: str, students: Sequence[str]) -> list[str]:
+        """As :meth:`name`, of many at once."""
+        keyed = self._keyed
+        label = f"pseudonym/{agency}"
+        found = ["students/" + name for name in _base32_all(b"".join([keyed(label, student) for student in students]))]
+        if len(self._names) + len(found) > _NAMES:
+            self._names.clear()
+        self._names.update(zip([(agency, student) for student in students], found, strict=True))
+        return found
 
     def blind(self, agency: str, local_id: str) -> bytes:
         """The keyed hash under which an agency's own id is looked up; never the id itself."""
@@ -199,7 +248,19 @@ def _base32(digest: bytes) -> str:
     return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
 
 
-def _fresh_ids(count: int, now_us: int) -> list[str]:
-    """Random ids that begin with the time: those of one load lie side by side in every index."""
-    begin, chance = f"{now_us // 1000:012x}", secrets.token_hex(10 * count)
-    return [begin + chance[at : at + 20] for at in range(0, 20 * count, 20)]
+def _base32_all(digests: bytes) -> list[str]:
+    """As :func:`_base32` for many digests laid end to end: a quarter of the time."""
+    bits = np.unpackbits(np.frombuffer(digests, np.uint8).reshape(-1, 16), axis=1)
+    fives = np.pad(bits, ((0, 0), (0, 2))).reshape(-1, 5)
+    text = _LETTERS[fives @ _WEIGHTS].tobytes().decode()
+    return [text[at : at + 26] for at in range(0, len(text), 26)]
+
+
+def _asked(
+    tx: ReadTx, statement: "Select[*tuple[Any, ...]]", agency: str, blinds: list[bytes]
+) -> Iterator[Sequence[Any]]:
+    """The rows of a kept statement over ``_OURS``; always the same one, so it is rendered once."""
+    for start in range(0, len(blinds), _ASKED):
+        part = blinds[start : start + _ASKED]
+        part += part[-1:] * (_ASKED - len(part))
+        yield from tx.pick(statement, partner=agency, **dict(zip(_NAMES_ASKED, part, strict=True)))

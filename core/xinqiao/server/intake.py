@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from xinqiao.adapters.agency import AgencyHandle
@@ -17,7 +18,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
-from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.pipeline import Pipeline, Waiting
 from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
 from xinqiao.store.errors import SealBroken
@@ -25,7 +26,7 @@ from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
-_STUDENTS = 500
+_STUDENTS = 1000
 _DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
@@ -51,6 +52,16 @@ class _TryAgain(Exception):
     """What was read could not be stored for a reason that passes: the cursor must not move."""
 
 
+@dataclass(slots=True)
+class _Students:
+    """Students under way with the cursor behind the last one: prepared, or refused already."""
+
+    students: list[Student]
+    cursor: str
+    call: Waiting | None = None
+    refusal: Refusal | None = None
+
+
 class Intake:
     """Reads one agency from its stored cursor on, item by item; an item is durable before its cursor moves."""
 
@@ -58,10 +69,12 @@ class Intake:
         self._pipeline = pipeline
         self._handle = handle
         self._partner = partner
+        self._ahead: _Students | None = None
+        self._moving: Future[None] | None = None
 
     def run_once(self, progress: Callable[[Tally], None] = lambda tally: None) -> Tally:
         """Take everything the partner has now. A partner that is down is tried at the next tick."""
-        tally = Tally()
+        tally, self._ahead, self._moving = Tally(), None, None
         try:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
@@ -71,60 +84,101 @@ class Intake:
         return tally
 
     def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
-        students: list[Student] = []
-        cursor = ""
-        for item in items:
-            kind = item.WhichOneof("body")
-            if kind is None:  # a sign of life
-                continue
-            if kind == "student":
-                students.append(item.student)
-                cursor = item.cursor
-                if len(students) >= _STUDENTS:
-                    self._register(students, cursor, tally)
-                    students = []
-                continue
-            if students:
-                self._register(students, cursor, tally)
-                students = []
-            sheet = ""
-            if kind == "forms":
-                self._upload(item.forms, tally)
-                sheet = _label(item.forms.source)
-            elif kind == "referral":
-                self._update(item.referral, tally)
-            elif kind == "rejected":
-                tally.rejected.append(item.rejected)
-            self._move(item.cursor, tally, sheet)
-            progress(tally)
-        if students:
-            self._register(students, cursor, tally)
+        students = _Students([], "")
+        try:
+            for item in items:
+                kind = item.WhichOneof("body")
+                if kind == "student":
+                    students.students.append(item.student)
+                    students.cursor = item.cursor
+                    if len(students.students) >= _STUDENTS:
+                        self._register(students, tally)
+                        students = _Students([], "")
+                elif kind is not None:  # else a sign of life
+                    self._register(students, tally)
+                    students = _Students([], "")
+                    self._settle(tally)
+                    self._one(item, kind, tally)
+                    progress(tally)
+        except (PartnerUnavailable, PartnerRefused):
+            self._settle(tally)
+            raise
+        self._register(students, tally)
+        self._settle(tally)
         progress(tally)
 
-    def _register(self, students: list[Student], cursor: str, tally: Tally) -> None:
-        self._register_some(students, cursor, tally)
-        self._move(cursor, tally)  # only now: a crash among the students must not skip the rest
+    def _one(self, item: ReadResponse, kind: str, tally: Tally) -> None:
+        sheet = ""
+        if kind == "forms":
+            self._upload(item.forms, tally)
+            sheet = _label(item.forms.source)
+        elif kind == "referral":
+            self._update(item.referral, tally)
+        elif kind == "rejected":
+            tally.rejected.append(item.rejected)
+        self._move(item.cursor, tally, sheet)
 
-    def _register_some(self, students: list[Student], cursor: str, tally: Tally) -> None:
-        request = casefile.RegisterStudentsRequest(students=students)
-        # The cursor is part of the key: a correction that goes back to an earlier spelling is a new event, not a repeat.
-        request.request_id = _key("roster", cursor.encode() + request.SerializeToString(deterministic=True))
+    def _register(self, batch: "_Students", tally: Tally) -> None:
+        """Prepare a batch while the writer stores the one before, and only then put it in line behind that.
+
+        Not at once: a student of both must end as the later one says, also when the earlier batch must be tried again.
+        """
+        if not batch.students:
+            return
+        request = self._request(batch)
         try:
-            self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
-            tally.students += len(students)
+            batch.call = self._pipeline.prepare(f"{_CASEFILE}/RegisterStudents", request, self._partner)
+        except Refusal as refusal:
+            batch.refusal = refusal
+        self._settle(tally, wait=False)
+        if batch.call is not None:
+            batch.call.submit()
+        self._ahead = batch
+
+    def _settle(self, tally: Tally, *, wait: bool = True) -> None:
+        """See that the batch under way is durable, and only then move the cursor: a crash must skip nobody."""
+        batch, self._ahead = self._ahead, None
+        if batch is None:
+            return
+        try:
+            if batch.refusal is not None:
+                raise batch.refusal
+            if batch.call is not None:
+                batch.call.result()
+            tally.students += len(batch.students)
         except Refusal as refusal:
             _pass_on(refusal)
-            if len(students) > 1:
-                for student in students:  # one bad student must not keep out the others
-                    self._register_some([student], cursor, tally)
-                return
+            self._register_each(batch, refusal, tally)
+        self._move(batch.cursor, tally, wait=wait)
+
+    def _register_each(self, batch: "_Students", refusal: Refusal, tally: Tally) -> None:
+        """One bad student must not keep out the others."""
+        if len(batch.students) == 1:
             tally.rejected.append(_rejected("roster", refusal))
+            return
+        for student in batch.students:
+            try:
+                request = self._request(_Students([student], batch.cursor))
+                self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
+                tally.students += 1
+            except Refusal as own:
+                _pass_on(own)
+                tally.rejected.append(_rejected("roster", own))
+
+    @staticmethod
+    def _request(batch: "_Students") -> casefile.RegisterStudentsRequest:
+        request = casefile.RegisterStudentsRequest(students=batch.students)
+        # The cursor is part of the key: a correction that goes back to an earlier spelling is a new event, not a repeat.
+        request.request_id = _key("roster", batch.cursor.encode() + request.SerializeToString(deterministic=True))
+        return request
 
     def _upload(self, sheet: FormSheet, tally: Tally) -> None:
         method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
         upload = Upload(self._pipeline, method, self._partner)
         name = _key("sheet", sheet.SerializeToString(deterministic=True))
-        header = screening.UploadHeader(upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on)
+        header = screening.UploadHeader(
+            upload_id=name, instrument=sheet.instrument, taken_on=sheet.taken_on, coding=sheet.coding
+        )
         batch = screening.AssessmentBatch(number=1, local_ids=sheet.local_ids, answers=sheet.answers)
         response = screening.UploadAssessmentsResponse()
         try:
@@ -182,8 +236,11 @@ class Intake:
             row = reading.get(tables.cursors, self._handle.agency, "read")
         return str(row["value"]) if row is not None else ""
 
-    def _move(self, cursor: str, tally: Tally, sheet: str = "") -> None:
-        """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands."""
+    def _move(self, cursor: str, tally: Tally, sheet: str = "", *, wait: bool = True) -> None:
+        """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands.
+
+        Without ``wait`` a bare cursor shares the commit of what comes next, and its failure shows at the next move.
+        """
         if not cursor:
             return
         agency, fresh = self._handle.agency, tally.rejected[tally.recorded :]
@@ -198,7 +255,11 @@ class Intake:
             if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
-        self._pipeline.store.run(move)
+        if self._moving is not None:  # another writer may be slower with the cursor before than with this one
+            self._moving.result()
+        self._moving = self._pipeline.store.write(move)
+        if wait or fresh:
+            self._moving.result()
 
     def _tell(self, kept: list[Rejected]) -> None:
         """The source learns of what is on record. Where it cannot be told, the holding still names it to a person."""

@@ -6,7 +6,9 @@ decode -> validate -> authorize -> replay or run -> release -> journal -> encode
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any, cast
 
 from google.protobuf.message import Message
@@ -90,8 +92,8 @@ class Pipeline:
         return bool(getattr(self._functions[method.path], "outside_transaction", False))
 
     def question(self, method: Method, caller: Partner, request: Message) -> Callable[[], object] | None:
-        """What a mutation asks partners before its transaction; None where there is nothing to ask, as in a red case."""
-        name: str = getattr(self._functions[method.path], "asks_partners", "")
+        """What a mutation asks or prepares before its transaction; None where there is nothing, as in a red case."""
+        name: str = getattr(self._functions[method.path], "beforehand", "")
         return getattr(self.rooms[method.service], name)(request, caller) if name else None
 
     def mutation(
@@ -201,18 +203,62 @@ class Pipeline:
         Raises what the edge would answer, as Refusal.
         """
         method = self.methods[path]
-        try:
+        with self._on_record(method, caller):
             self.admit(method, caller)
             validate(request)
             if method.mutates and not self.outside(method):
-                data = request.SerializeToString(deterministic=True)
-                question = self.question(method, caller, request)
-                command = self.mutation(method, caller, request, data, question() if question else None)
-                answer = self.store.run(command, crisis=method.crisis)
+                answer = self.store.run(self._command(method, request, caller), crisis=method.crisis)
             else:
                 answer = self.read(method, caller, request)
+        return method.response.FromString(answer)
+
+    def prepare(self, path: str, request: Message, caller: Partner) -> "Waiting":
+        """The first half of :meth:`call` for a mutation: checked and prepared, and not yet in line for the writer.
+
+        Raises as ``call`` does.
+        """
+        method = self.methods[path]
+        with self._on_record(method, caller):
+            self.admit(method, caller)
+            validate(request)
+            return Waiting(self, self._command(method, request, caller))
+
+    def answer(self, mutation: Mutation, coming: "Future[bytes]") -> Message:
+        """The second half: wait for the commit."""
+        with self._on_record(mutation.method, mutation.caller):
+            return mutation.method.response.FromString(coming.result())
+
+    def _command(self, method: Method, request: Message, caller: Partner) -> Mutation:
+        data = request.SerializeToString(deterministic=True)
+        question = self.question(method, caller, request)
+        return self.mutation(method, caller, request, data, question() if question else None)
+
+    @contextmanager
+    def _on_record(self, method: Method, caller: Partner) -> Generator[None, None, None]:
+        try:
+            yield
         except Refusal as refusal:
             if journal := self.refused(refusal, method, caller):
                 self.store.run(journal)
             raise
-        return method.response.FromString(answer)
+
+
+class Waiting:
+    """A mutation that is ready for the writer."""
+
+    __slots__ = ("_coming", "_mutation", "_pipeline")
+
+    def __init__(self, pipeline: Pipeline, mutation: Mutation) -> None:
+        self._pipeline = pipeline
+        self._mutation = mutation
+        self._coming: Future[bytes] | None = None
+
+    def submit(self) -> None:
+        """Get in line."""
+        self._coming = self._pipeline.store.write(self._mutation, crisis=self._mutation.method.crisis)
+
+    def result(self) -> Message:
+        """The answer, once it is durable. Raises Refusal."""
+        if self._coming is None:
+            self.submit()
+        return self._pipeline.answer(self._mutation, cast("Future[bytes]", self._coming))

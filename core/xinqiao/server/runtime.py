@@ -131,7 +131,7 @@ class Gateway:
                     self.store, self.door, clocks.deadline, _terms(settings, rules.policy, district.notice_valid)
                 ),
                 "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
-                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered),
+                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered, self.store.read),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
                     settings.deployment, self.host.agencies, phones.emergency

@@ -11,6 +11,7 @@ import stat
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -22,8 +23,8 @@ from xinqiao.contract.clock import Clock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store.databases import make_engine, parse_url
 from xinqiao.store.errors import KeyGone
-from xinqiao.store.sealing import AES_256_GCM, SUITES, Sealer
-from xinqiao.store.statements import Statements
+from xinqiao.store.sealing import AES_256_GCM, SUITES, Sealer, seal_first
+from xinqiao.store.statements import Statements, sizes
 from xinqiao.store.tables import student_keys, tombstones
 
 _KEY_BYTES = 32
@@ -118,26 +119,31 @@ class KeyStore:
                     wrapped = aes_key_wrap(self._kek, os.urandom(_KEY_BYTES))
                     connection.exec_driver_sql(sql, (student, _FIRST_VERSION, self._suite, wrapped, now))
 
-    def create_all(self, students: Sequence[str]) -> dict[str, Sealer]:
-        """Keys for students who surely have none yet, durably, in one transaction; their sealers, not kept in memory.
+    def seal_first(self, table: str, records: Sequence[tuple[str, bytes]]) -> list[bytes]:
+        """The first records of students who surely have no key yet, (student, plaintext) each, sealed in ``table``
+        under the students' own ids with keys that are durable by then, made in one transaction, and not kept in memory.
 
-        For the records of a whole load: the ids must be freshly drawn, so that no key and no tombstone can be there.
+        For a whole load: the ids must be freshly drawn and ascending, so that no key and no tombstone can be there.
         """
-        if not students:
-            return {}
-        secret = os.urandom(_KEY_BYTES * len(students))
+        if not records:
+            return []
+        secret = os.urandom(_KEY_BYTES * len(records))
         keys = [secret[at : at + _KEY_BYTES] for at in range(0, len(secret), _KEY_BYTES)]
-        now = self._clock.now_us()
+        now, kek, suite = self._clock.now_us(), self._kek, self._suite
         rows = [
-            (student, _FIRST_VERSION, self._suite, aes_key_wrap(self._kek, key), now)
-            for student, key in zip(students, keys, strict=True)
+            (student, _FIRST_VERSION, suite, aes_key_wrap(kek, key), now)
+            for (student, _), key in zip(records, keys, strict=True)
         ]
         with self._database, self._engine.begin() as connection:
-            connection.exec_driver_sql(self._statements.insert(student_keys), rows)
-        return {
-            student: Sealer(student, {_FIRST_VERSION: (self._suite, key)})
-            for student, key in zip(students, keys, strict=True)
-        }
+            start = 0
+            for size in sizes(len(rows)):
+                values = tuple(chain.from_iterable(rows[start : start + size]))
+                connection.exec_driver_sql(self._statements.insert_rows(student_keys, size), values)
+                start += size
+        return [
+            seal_first(student, _FIRST_VERSION, suite, key, plaintext, table=table, record=student)
+            for (student, plaintext), key in zip(records, keys, strict=True)
+        ]
 
     def sealer(self, student: str) -> Sealer:
         """The sealer of ``student``. Raises :class:`KeyGone` when there is no key (any more)."""

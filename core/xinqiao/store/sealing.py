@@ -6,7 +6,6 @@ row, table or student no longer opens. Suite 1 is AES-256-GCM (NIST SP 800-38D),
 """
 
 import hashlib
-import hmac
 import struct
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -31,6 +30,7 @@ _NONCE = 12
 _TAG = 16
 _SHORTEST = _HEADER.size + _NONCE + _TAG
 _LENGTH = struct.Struct(">I")
+_INNER, _OUTER = bytes(at ^ 0x36 for at in range(256)), bytes(at ^ 0x5C for at in range(256))
 
 
 class Aead(Protocol):
@@ -70,7 +70,7 @@ class Sealer:
         self._suites = {version: suite for version, (suite, _) in keys.items()}
         self._version = max(keys)
         # Always the first key: a commitment in the journal must stay provable after a new key version.
-        self._committing = HMAC(keys[min(keys)][1], SHA256())
+        self._committing: bytes | HMAC = keys[min(keys)][1]
         self._prefixes: dict[tuple[str, int], bytes] = {}
         self._sealing: dict[str, tuple[Callable[[bytes, bytes, bytes], bytes], bytes, bytes]] = {}
 
@@ -107,6 +107,8 @@ class Sealer:
     def commit(self, writer: str, seq: int, payload: bytes) -> bytes:
         """A keyed commitment to ``payload`` for one journal row: unlinkable and, once the key is gone, meaningless."""
         # Not hmac.digest: it lets go of the interpreter lock each time, which costs the writer more than the hash.
+        if isinstance(self._committing, bytes):  # made when first needed: a roster's million sealers never commit
+            self._committing = HMAC(self._committing, SHA256())
         derive = self._committing.copy()
         derive.update(b"journal" + _field(writer.encode()) + seq.to_bytes(8, "big"))
         commitment = HMAC(derive.finalize(), SHA256())
@@ -126,13 +128,28 @@ class Sealer:
         return prefix
 
 
+def seal_first(
+    student: str, version: int, suite: int, key: bytes, plaintext: bytes, *, table: str, record: str
+) -> bytes:  # fmt: skip
+    """As ``Sealer(student, {version: (suite, key)}).seal``, where nothing else is sealed: a third of the time."""
+    header, nonce = _HEADER.pack(_FORMAT, suite, version), random_bytes(_NONCE)
+    about = b"xinqiao\x01" + _field(table.encode()) + _field(student.encode()) + header + record.encode()
+    return header + nonce + _aead(suite, key).encrypt(nonce, plaintext, about)
+
+
 def _aead(suite: int, key: bytes) -> Aead:
     # Own keys per suite and apart from the commitments: one key never serves two algorithms.
     if suite == AES_256_GCM:
-        return AESGCM(hmac.digest(key, b"seal aes-256-gcm", hashlib.sha256))
+        return AESGCM(_hmac_sha256(key, b"seal aes-256-gcm"))
     if suite == SM4_GCM:
-        return Sm4Gcm(hmac.digest(key, b"seal sm4-gcm", hashlib.sha256)[:16])
+        return Sm4Gcm(_hmac_sha256(key, b"seal sm4-gcm")[:16])
     raise SealBroken(f"its key has the unknown suite {suite}")
+
+
+def _hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """RFC 2104 for a key of at most 64 bytes: OpenSSL's own sets up for twice as long as the two hashes take."""
+    key = key.ljust(64, b"\0")
+    return hashlib.sha256(key.translate(_OUTER) + hashlib.sha256(key.translate(_INNER) + message).digest()).digest()
 
 
 def _field(value: bytes) -> bytes:

@@ -118,6 +118,28 @@ def test_one_wide_sheet_holds_both_instruments(make: Callable[..., School]) -> N
     assert [(f.instrument, len(f.answers)) for f in forms(school.read())] == [("PHQ-9", 9), ("GAD-7", 7)]
 
 
+@pytest.mark.parametrize(("coding", "answer", "outside"), [("0-4", "0", "5"), ("1-5", "5", "0")])
+def test_the_settings_say_which_coding_a_sheet_is_in_and_so_what_an_answer_may_be(
+    make: Callable[..., School], coding: str, answer: str, outside: str
+) -> None:
+    columns = {"columns": "scl{1..90}", "coding": coding}
+    school = make(sheets=[{"instruments": {"SCL-90": columns}}], accept_valid_rows=True)
+    header = ",".join(["学号", "日期", *(f"scl{n}" for n in range(1, 91))])
+    school.sheet(*(f"S{cell},2026-10-12," + ",".join([cell] * 90) for cell in (answer, outside)), header=header)
+    items = school.read()
+    assert [(f.instrument, f.coding, list(f.local_ids)) for f in forms(items)] == [("SCL-90", coding, [f"S{answer}"])]
+    assert [reason for reason, _ in reasons(items)] == ["DATA/ANSWER_RANGE"]
+
+
+@pytest.mark.parametrize("more", [{"coding": "1-5", "high": 4}, {"coding": "1 to 5"}, {"coding": "5-1"}])
+def test_a_coding_that_makes_no_sense_is_refused_at_the_start(
+    make: Callable[..., School], more: dict[str, Any]
+) -> None:
+    school = make(sheets=[{"instruments": {"SCL-90": {"columns": "scl{1..90}", **more}}}])
+    with pytest.raises(ValueError, match="coding|low"):
+        school.adapter()
+
+
 def test_a_blank_answer_is_not_answered(make: Callable[..., School]) -> None:
     school = make()
     school.sheet("S1,2026-10-12,0,,0,0,0,0,0,0,1")

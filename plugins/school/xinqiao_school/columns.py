@@ -26,6 +26,7 @@ class Items:
     low: int
     high: int
     codes: dict[Cell, int]
+    coding: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def plan_sheet(cells: Sequence[str], sheet: SheetSettings, settings: SchoolSetti
     missing: dict[Cell, int] = {None: NOT_ANSWERED, "": NOT_ANSWERED}
     missing.update((text.strip(), NOT_ANSWERED) for text in sheet.missing)
     instruments = tuple(
-        Items(name, tuple(items.columns), items.low, items.high, missing | _codes(items.low, items.high))
+        Items(name, tuple(items.columns), items.low, items.high, missing | _codes(items.low, items.high), items.coding)
         for name, items in sheet.instruments.items()
     ) or tuple(_recognised(cells, missing, place))
     date = _date(cells, sheet)

@@ -18,6 +18,7 @@ _SCOPES = tuple(f"{_SCOPE}{word}.readonly" for word in ("roster-core", "roster",
 _DEFAULT_PORT = {"http": 80, "https": 443}
 _PATTERN = re.compile(r"\{([0-9]{1,3})\.\.([0-9]{1,3})\}")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CODING = re.compile(r"([0-9]{1,3})-([0-9]{1,3})")
 
 
 def _calendar_day(text: str) -> str:
@@ -32,9 +33,13 @@ class _Strict(BaseModel):
 
 
 class InstrumentColumns(_Strict):
-    """Where one instrument's answers are: one column an item, in item order, and the answers' range."""
+    """Where one instrument's answers are: one column an item, in item order, and the answers' range.
+
+    ``coding`` (``1-5``, ``0-4``) is for an instrument that exists in more than one; it stands for ``low`` and ``high``.
+    """
 
     columns: list[str] = Field(min_length=1, max_length=256)
+    coding: str = Field(default="", pattern=r"^([0-9]{1,3}-[0-9]{1,3})?$")
     low: int = Field(default=0, ge=0, le=254)
     high: int = Field(default=3, ge=0, le=254)
 
@@ -43,6 +48,8 @@ class InstrumentColumns(_Strict):
     def _short_form(cls, value: object) -> object:
         """``phq{1..9}`` or a list of columns may stand for the whole mapping."""
         raw = cast("dict[str, object]", value) if isinstance(value, dict) else {"columns": value}
+        if isinstance(coding := raw.get("coding"), str) and (found := _CODING.fullmatch(coding)):
+            raw = {"low": int(found[1]), "high": int(found[2]), **raw}
         columns = raw.get("columns")
         return {**raw, "columns": expand(columns)} if isinstance(columns, str) else raw
 
@@ -50,6 +57,8 @@ class InstrumentColumns(_Strict):
     def _consistent(self) -> "InstrumentColumns":
         if self.low > self.high:
             raise ValueError("low is above high")
+        if self.coding and _CODING.fullmatch(self.coding) is not None and self.coding != f"{self.low}-{self.high}":
+            raise ValueError("coding and low, high say different things; leave low and high out")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("a column is named twice")
         return self

@@ -27,6 +27,7 @@ class _Batch:
     rows: "array[int]" = field(default_factory=lambda: array("I"))
     local_ids: list[str] = field(default_factory=list[str])
     answers: bytearray = field(default_factory=bytearray)
+    coding: str = ""
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Scores:
                     answers=bytes(batch.answers[start * width : (start + MAX_ROWS) * width]),
                     source=f"{source}#{number}",
                     rows=batch.rows[start : start + MAX_ROWS],
+                    coding=batch.coding,
                 )
 
     def in_order(self) -> Iterator[tuple[int, str]]:
@@ -58,8 +60,8 @@ class Scores:
             *(zip(batch.rows, repeat(instrument)) for (_, instrument), batch in self.batches.items())
         )
 
-    def add(self, row: int, student: str, taken_on: str, instrument: str, answers: bytes) -> None:
-        batch = self.batches.setdefault((taken_on, instrument), _Batch())
+    def add(self, row: int, student: str, taken_on: str, items: Items, answers: bytes) -> None:
+        batch = self.batches.setdefault((taken_on, items.instrument), _Batch(coding=items.coding))
         batch.rows.append(row)
         batch.local_ids.append(student)
         batch.answers += answers
@@ -133,14 +135,14 @@ class _Reader:
         if len(student) > 128:
             raise row.reject(plan.student, "DATA/CELL_TOO_LONG", "is longer than 128 characters")
         taken_on = str(plan.day) if plan.date is None else row.date(plan.date).isoformat()
-        answers = [(items.instrument, _answers(row, items)) for items in plan.instruments]
-        if self._repeats.is_repeat(row, (student, taken_on), tuple(answers)):
+        answers = [(items, _answers(row, items)) for items in plan.instruments]
+        if self._repeats.is_repeat(row, (student, taken_on), tuple(given for _, given in answers)):
             return
-        filled = [(instrument, given) for instrument, given in answers if not _NO_FORM.issuperset(given)]
+        filled = [(items, given) for items, given in answers if not _NO_FORM.issuperset(given)]
         if not filled:
             self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
-        for instrument, given in filled:
-            scores.add(row.number, student, taken_on, instrument, given)
+        for items, given in filled:
+            scores.add(row.number, student, taken_on, items, given)
 
     def _delimited_columns(self, stream: BinaryIO, encoding: Encoding) -> list[Column]:
         """The columns; a header that only makes sense in the other encoding says that the declaration is wrong."""

@@ -1,6 +1,7 @@
 """CSV files from partners: strict decoding by the declared encoding, strict quoting, bounded memory."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -94,61 +95,74 @@ class _Reader:
         self._findings = findings or Findings()
 
     def rows(self, expected: int | None) -> Iterator[Row]:
-        for number, cells, layout in self._checked(expected):
-            yield Row(number, cells, layout)
+        for number, rows, layout in self._checked(expected):
+            for at, cells in enumerate(rows, number):
+                yield Row(at, cells, layout)
 
     def cells(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        pick = None
-        for number, cells, layout in self._checked(None):
+        pick, lacking = None, False
+        for number, rows, layout in self._checked(None):
             if pick is None:
+                lacking = any(column.name not in layout.index for column in self._columns)
                 pick = itemgetter(*(layout.index.get(column.name, layout.width) for column in self._columns))
-            cells.append("")
-            yield number, pick(cells)
+            if lacking:
+                for cells in rows:
+                    cells.append("")
+            yield from zip(range(number, number + len(rows)), map(pick, rows), strict=True)
 
-    def _checked(self, expected: int | None) -> Iterator[tuple[int, list[str], Layout]]:
+    def _checked(self, expected: int | None) -> Iterator[tuple[int, list[list[str]], Layout]]:
+        """Rows that follow one another, with the number of the first."""
         layout: Layout | None = None
-        count = blank = width = 0
-        lines = self._lines
-        for number, cells in self._records():
-            if not (cells and cells[0].strip()) and is_blank(cells):
-                blank += 1
+        count = blank = 0
+        for first, rows, usual in self._blocks():
+            if usual and layout is not None and {layout.width} == set(map(len, rows)) and all(map(_begins, rows)):
+                count += len(rows)
+                yield first, rows, layout
                 continue
-            if layout is None:
-                layout = self._header(cells, number)
-                width = layout.width
-                lines.unusual = False
-                continue
-            count += 1
-            if lines.unusual or len(cells) != width:
-                lines.unusual = False
-                try:
-                    check_cells(number, cells, layout, self._limits)
-                except RecordRejected as error:
-                    if self._report is None:
-                        raise
-                    self._report.reject(error)
+            for number, cells in enumerate(rows, first):
+                if not (cells and cells[0].strip()) and is_blank(cells):
+                    blank += 1
                     continue
-            yield number, cells, layout
+                if layout is None:
+                    layout = self._header(cells, number)
+                    continue
+                count += 1
+                if not usual or len(cells) != layout.width:
+                    try:
+                        check_cells(number, cells, layout, self._limits)
+                    except RecordRejected as error:
+                        if self._report is None:
+                            raise
+                        self._report.reject(error)
+                        continue
+                yield number, [cells], layout
         if layout is None:
             raise refuse("DATA/EMPTY", "the file holds no header and no rows", self._name)
         self._finish(count, blank, expected)
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
+    def _blocks(self) -> Iterator[tuple[int, list[list[str]], bool]]:
+        """Records: their first row's number, and whether no cell needs a look. What is odd comes one by one."""
         lines, most = self._lines, self._limits.rows + 1
         reader = csv.reader(iter(lines), strict=True)
         while True:
+            rows = _parsed(lines.block())
+            if rows and lines.row + len(rows) - 1 <= most:
+                lines.drop()
+                lines.row += len(rows)
+                yield lines.row - len(rows), rows, True
+                continue
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
                 raise self._syntax(str(error)) from None
-            number = lines.row
-            lines.row, lines.in_record = number + 1, 0
+            number, usual = lines.row, not lines.unusual
+            lines.row, lines.in_record, lines.unusual = number + 1, 0, False
             # One row for the header; a blank row costs as much as a full one.
             if number > most:
                 raise refuse("DATA/TOO_MANY_ROWS", f"more than {self._limits.rows} rows; split the file", self._name)
-            yield number, cells
+            yield number, [cells], usual
 
     def _syntax(self, problem: str) -> FileRefused:
         row = self._lines.row
@@ -189,6 +203,18 @@ class _Reader:
             self._findings.warn(place, "DATA/TRUNCATED", "no line end after the last row; the upload may be cut off")
 
 
+def _begins(cells: list[str]) -> bool:
+    return bool(cells[0]) and not cells[0].isspace()
+
+
+def _parsed(lines: list[str]) -> list[list[str]]:
+    """The records of a block; none where a record does not end in it, or is no CSV: then it is read line by line."""
+    try:
+        return list(csv.reader(lines, strict=True))
+    except csv.Error:
+        return []
+
+
 class _Lines:
     """Decoded lines for ``csv.reader``, with the row number of the record being read.
 
@@ -210,10 +236,47 @@ class _Lines:
         self._limit = limits.line_bytes
         self._cell_limit = limits.cell_bytes
         self._first: bytes | None = None
+        self._ahead = io.BytesIO()
+
+    def block(self) -> list[str]:
+        """The next lines, if each is complete, short and without a character to look at; they stay until ``drop``."""
+        if self._first is None or self.encoding != "utf-8" or self._ahead.tell() < self._ahead.getbuffer().nbytes:
+            return []
+        raw = self._stream.read(self._cell_limit // 2)
+        if raw and not raw.endswith(b"\n"):
+            raw += self._stream.readline(self._limit + 1)
+        self._ahead = io.BytesIO(raw)
+        # In a block no longer than a cell may be, no cell and no line is.
+        if not raw.endswith(b"\n") or len(raw) > self._cell_limit:
+            return []
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return []
+        bare = text.replace("\n", "")
+        if "\r" in bare:
+            if text.count("\r") != text.count("\r\n"):
+                return []
+            bare = bare.replace("\r", "")
+        if not bare.isprintable() or "\ufffd" in bare or "\ufffc" in bare:
+            return []
+        return text.splitlines(keepends=True)
+
+    def drop(self) -> None:
+        """The block was taken whole."""
+        self.ended = True
+        self._ahead = io.BytesIO()
+
+    def _line(self) -> bytes:
+        """The next line, what is left of a block first; the last piece of a block may go on in the stream."""
+        raw = self._ahead.readline(self._limit + 1)
+        if raw.endswith(b"\n") or len(raw) > self._limit:
+            return raw
+        return raw + self._stream.readline(self._limit + 1 - len(raw))
 
     def __iter__(self) -> Iterator[str]:
-        readline, limit, cell_limit = self._stream.readline, self._limit, self._cell_limit
-        while raw := readline(limit + 1):
+        limit, cell_limit = self._limit, self._cell_limit
+        while raw := self._line():
             if len(raw) > cell_limit:
                 self.unusual = True
                 if len(raw) > limit:

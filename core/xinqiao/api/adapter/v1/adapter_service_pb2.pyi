@@ -302,6 +302,7 @@ class FormSheet(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    CODING_FIELD_NUMBER: _builtins.int
     instrument: _builtins.str
     """Instrument id."""
     taken_on: _builtins.str
@@ -310,6 +311,8 @@ class FormSheet(_message.Message):
     """One byte an item, row by row; 255 = not answered."""
     source: _builtins.str
     """Name of the sheet without any person's name, and SHA-256 of its bytes: makes a repeat harmless."""
+    coding: _builtins.str
+    """How the answers are coded, such as `1-5` or `0-4`, where the instrument has more than one coding; else empty."""
     @_builtins.property
     def local_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The students by the partner's own id."""
@@ -327,10 +330,11 @@ class FormSheet(_message.Message):
         answers: _builtins.bytes = ...,
         source: _builtins.str = ...,
         rows: _abc.Iterable[_builtins.int] | None = ...,
+        coding: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "instrument", b"instrument", "local_ids", b"local_ids", "rows", b"rows", "source", b"source", "taken_on", b"taken_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "coding", b"coding", "instrument", b"instrument", "local_ids", b"local_ids", "rows", b"rows", "source", b"source", "taken_on", b"taken_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,7 +33,7 @@ class RegisterStudentsRequest(_message.Message):
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     @_builtins.property
     def students(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Student]:
-        """Up to 500."""
+        """Up to 2,000."""
 
     def __init__(
         self,
