@@ -14,19 +14,19 @@ import typer
 from xinqiao import __version__
 from xinqiao.cli.commands import agencies, cases, documents, instruments, node
 from xinqiao.cli.commands.tree import group
+from xinqiao.cli.exits import (
+    BROKEN_PIPE,
+    CONFIGURATION,
+    DATA,
+    INTERNAL,
+    INTERRUPTED,
+    NOT_PERMITTED,
+    TRY_AGAIN,
+    UNAVAILABLE,
+    USAGE,
+)
 from xinqiao.cli.texts import Texts, choose
 from xinqiao.contract.errors import Refusal
-
-USAGE: Final = 64
-DATA: Final = 65
-NO_INPUT: Final = 66
-UNAVAILABLE: Final = 69
-INTERNAL: Final = 70
-TRY_AGAIN: Final = 75
-NOT_PERMITTED: Final = 77
-CONFIGURATION: Final = 78
-INTERRUPTED: Final = 130
-BROKEN_PIPE: Final = 141
 
 _BY_REASON: Final = {
     "USAGE": USAGE,

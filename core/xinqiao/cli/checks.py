@@ -8,7 +8,7 @@ from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import AdapterError
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY, AgencyState
-from xinqiao.cli.app import CONFIGURATION, UNAVAILABLE
+from xinqiao.cli.exits import CONFIGURATION, UNAVAILABLE
 from xinqiao.cli.files import load_bundle, use_password
 from xinqiao.cli.output import as_json, say, table, warn
 from xinqiao.cli.texts import Texts

@@ -8,7 +8,7 @@ from xinqiao.api.common.v1.options_pb2 import FieldClass, Purpose
 from xinqiao.api.referral.v1 import notice_pb2 as pb
 from xinqiao.api.referral.v1 import notice_service_pb2 as rpc
 from xinqiao.api.referral.v1.notice_service_pb2_grpc import NoticeServiceStub
-from xinqiao.cli.app import DATA
+from xinqiao.cli.exits import DATA
 from xinqiao.cli.files import document_public_key, load_settings
 from xinqiao.cli.output import as_json, say, table, warn
 from xinqiao.cli.remote import connect

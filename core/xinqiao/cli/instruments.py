@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from xinqiao.cli.app import CONFIGURATION, DATA
+from xinqiao.cli.exits import CONFIGURATION, DATA
 from xinqiao.cli.files import load_settings
 from xinqiao.cli.output import as_json, say, table, warn
 from xinqiao.cli.sheets import Sheet, parse_cells, read_sheet

@@ -11,7 +11,7 @@ from rich.cells import set_cell_size
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.protocols import Accepted, AdapterKind, FileItem, FileReader, Refused
-from xinqiao.cli.app import DATA, NO_INPUT
+from xinqiao.cli.exits import DATA, NO_INPUT
 from xinqiao.cli.files import load_bundle
 from xinqiao.cli.output import clean, say, warn
 from xinqiao.cli.texts import Texts

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from xinqiao.adapters.host import AdapterHost
-from xinqiao.cli.app import INTERRUPTED
+from xinqiao.cli.exits import INTERRUPTED
 from xinqiao.cli.files import load_bundle, use_password
 from xinqiao.cli.output import say, warn
 from xinqiao.cli.texts import Texts
