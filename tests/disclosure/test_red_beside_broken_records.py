@@ -100,6 +100,6 @@ def test_an_emergency_that_this_version_cannot_decode_stops_neither_the_ladder_n
         (held,) = town.rows(tables.holdings, item=name)
         assert held["holder"], name
         assert held["deadline_us"] > before[name], name
-    assert town.rows(tables.holdings, item=bad)[0]["escalations"] == 1
+    assert town.rows(tables.holdings, item=bad)[0]["step"] == "phone"
     assert town.deliver_all()
     assert len(town.rows(tables.holdings, item=bad)) == 1

@@ -336,6 +336,22 @@ def test_a_key_that_waited_when_it_was_looked_up_is_found_once_it_is_in_the_data
     assert outcomes[3] == ("ok", [("k", "v")])
 
 
+def test_a_kept_answer_ends_with_a_row_that_waits_and_with_the_failure_of_its_command(shared: Store) -> None:
+    look: Op = ("by_value", "v")
+    outcomes = _together(
+        shared,
+        [
+            ([look], None),
+            ([("insert", "meta", ("k", "v"))], None),
+            ([look], None),
+            ([("insert", "meta", ("lost", "v")), look, ("fail", ValueError("no"))], None),
+            ([look], None),
+        ],
+    )
+    here = ("ok", [[("k", "v")]])
+    assert outcomes == [("ok", [[]]), ("ok", [None]), here, ("error", "ValueError"), here]
+
+
 def test_on_a_full_disk_nobody_is_told_of_a_row_that_is_not_there(shared: Store) -> None:
     def fill(tx: Tx, name: str, size: int) -> None:
         tx.insert(t.meta, name, "x" * size)
@@ -355,7 +371,12 @@ def test_on_a_full_disk_nobody_is_told_of_a_row_that_is_not_there(shared: Store)
     pages = shared.run(lambda tx: int(tx.scalar(text("PRAGMA page_count")))) + 60
     shared.run(lambda tx: limit(tx, pages))
     # After an error the writer takes a new connection: the disk is no larger for that.
-    event.listen(shared._writing, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages}"))
+    engine: Any = vars(shared)["_writing"]
+
+    @event.listens_for(engine, "connect")
+    def small(raw: Any, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+        raw.execute(f"PRAGMA max_page_count = {pages}")
+
     futures: dict[str, Future[None]] = {}
     for number in range(120):
         name = f"row{number}"
