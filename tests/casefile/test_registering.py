@@ -2,7 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
+from xinqiao.contract.decode import validate
+from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables
 
 SCHOOL = "kunshan-no1-middle"
@@ -99,3 +103,13 @@ def test_many_students_with_one_of_a_foreign_school_are_refused_and_nobody_stays
     made.students.add(local_id="foreign-x", school="9999999999")
     assert town.refusal(SCHOOL, made) == "PERMISSION_DENIED/SCOPE"
     assert len(town.rows(tables.local_ids)) == before
+
+
+def test_one_unsafe_character_among_many_students_is_found_and_its_place_named(town: Any) -> None:
+    made = many("unsafe")
+    made.students[31].guardians.add(full_name="田\u202e一", relation="parent")
+    assert town.refusal(SCHOOL, made) == "INVALID_ARGUMENT/CHARSET"
+    made.students[31].guardians[0].full_name, made.students[7].family_name = "田一", "欧\u200b阳"
+    with pytest.raises(Refusal) as refused:
+        validate(made)
+    assert [violation.field for violation in refused.value.violations] == ["students[7].family_name"]
