@@ -1,6 +1,5 @@
 """Sealing: a blob opens only where it was sealed, unaltered, with its own suite."""
 
-import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from xinqiao.store.errors import SealBroken
-from xinqiao.store.sealing import AES_256_GCM, SM4_GCM, Sealer, Sm4Gcm, _hmac_sha256, seal_first
+from xinqiao.store.sealing import AES_256_GCM, SM4_GCM, Sealer, Sm4Gcm, seal_first
 
 _WYCHEPROOF = Path(__file__).parents[3] / "shared" / "data" / "wycheproof"
 _KEY = bytes(range(32))
@@ -108,11 +107,6 @@ def test_the_first_record_of_a_new_key_opens_as_any_other_and_only_in_its_place(
     ):
         with pytest.raises(SealBroken):
             sealer.open(blob, **place)
-
-
-@pytest.mark.parametrize("length", [16, 32, 64])
-def test_the_hand_made_hmac_is_the_standard_one(length: int) -> None:
-    assert _hmac_sha256(_KEY[:1] * length, b"label") == hmac.digest(_KEY[:1] * length, b"label", "sha256")
 
 
 def test_a_sealer_does_not_show_its_key() -> None:
