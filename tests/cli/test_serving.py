@@ -232,3 +232,12 @@ def test_a_plugin_that_the_configuration_does_not_name_is_not_imported(tmp_path:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.strip() == "[]"
     assert "not loaded: hospital, school" in shown.stderr
+
+
+def test_a_gateway_loads_what_only_some_of_its_work_needs_when_that_work_comes() -> None:
+    code = (
+        "import sys, xinqiao.cli.serving;"
+        "print([name for name in ('numpy', 'alembic', 'fpdf', 'fontTools', 'segno') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "[]"
