@@ -230,7 +230,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 def _partners(folder: Path) -> None:
     from xinqiao.cli.demo.deployment import prepare
 
-    made = prepare(folder, deployment.ROOT / "config/gateway.example.yaml", {})
+    made = prepare(folder, deployment.ROOT / "config/gateway.example.yaml", {}, "")
     (folder / "arrivals").touch()
     counter = _Counter(made.hospital.port, folder / "arrivals")
     threading.Thread(target=counter.serve_forever, daemon=True).start()

@@ -11,12 +11,12 @@ from typing import Any
 
 def _gateway(folder: Path, kinds: tuple[str, ...] = ()) -> None:
     from xinqiao.adapters.host import AdapterHost
-    from xinqiao.cli.serving import tune_collector
+    from xinqiao.cli.serving import tune_interpreter
     from xinqiao.server.runtime import Gateway
 
     gateway = Gateway(folder / "gateway.yaml", host=AdapterHost.load(kinds))
     gateway.start()
-    tune_collector()
+    tune_interpreter()
     print(gateway.port, flush=True)
     sys.stdin.read()
     gateway.stop()

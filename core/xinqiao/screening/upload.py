@@ -24,7 +24,7 @@ from xinqiao.store.ids import new_id, new_ids
 from xinqiao.store.sealing import Sealer
 from xinqiao.store.tx import ReadTx
 
-_PART = 500  # forms one command stores: some 4 ms of the writer
+_PART = 200  # forms one command stores: some 2 ms of the writer
 _SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
 _ASSESSMENT_TAG = bytes([pb.Signal.ASSESSMENT_FIELD_NUMBER << 3 | 2])
 
