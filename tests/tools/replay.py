@@ -21,6 +21,7 @@ _DAY_US = 86_400_000_000
 
 def replay(seed: int, days: int, seconds: float, folder: Path) -> tuple[Histories, int, float]:
     """Play until ``days`` are over or ``seconds`` have passed; the town, its steps and the days it lived."""
+    random.seed(seed)  # the delivery workers draw their retry waits from here
     town = Histories(folder, EXAMPLE, random.Random(seed))
     start_us, began, steps = town.clock.now_us(), time.monotonic(), 0
     while town.clock.now_us() < start_us + days * _DAY_US and time.monotonic() - began < seconds:

@@ -76,9 +76,9 @@ class _None(BaseModel):
 class Ward:
     """Every hospital's system, as unreliable as the history wants: it takes, is down, refuses, or takes and says nothing."""
 
-    def __init__(self, luck: random.Random) -> None:
-        self.luck = luck
+    def __init__(self) -> None:
         self.mood = "well"
+        self.capacity = 1
         self.received: Counter[str] = Counter()
 
     def host(self, folder: Path) -> AdapterHost:
@@ -96,7 +96,7 @@ class Ward:
                 del request, timeout_s
                 if ward.mood == "down":
                     raise PartnerUnavailable("down")
-                answer: Any = ward.luck.choice((0, 1, 1, 2, 3, 4))
+                answer: Any = ward.capacity  # drawn beforehand: hospitals are asked side by side, in no fixed order
                 return CapacityResponse(capacity=answer)
 
             def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
@@ -127,7 +127,7 @@ class Histories:
         """``database``: ``url`` and ``keys_url`` where it is not to be SQLite files in ``folder``."""
         self.luck = luck
         self.clock = ManualClock(datetime(2026, 9, 1, 0, 0, tzinfo=UTC))
-        self.ward = Ward(luck)
+        self.ward = Ward()
         self.violations: list[str] = []
         self.done: Counter[str] = Counter()
         self._files = [] if database.get("url") else [folder / name for name in _DATABASES]
@@ -182,6 +182,7 @@ class Histories:
         if not emergency or self.luck.random() < 0.5:
             tier: Any = self.luck.choice((_RED, _RED, _ORANGE, _YELLOW))
             self._call(PSYCHOLOGIST, screening.ConfirmTierRequest(name=raised.triage.name, tier=tier, note="n"))
+        self.ward.capacity = self.luck.choice((0, 1, 1, 2, 3, 4))
         order = self.luck.sample(HOSPITALS, 2)
         urgency: Any = 3 if emergency else self.luck.choice((1, 2))
         request = rpc.CreateReferralRequest(
@@ -203,7 +204,7 @@ class Histories:
 
     def event(self) -> str:
         """Something happens to a referral, by either side, mostly what can happen, at times twice, at times too late."""
-        rows = self._rows(tables.referrals)
+        rows = sorted(self._rows(tables.referrals), key=lambda row: row["created_us"])  # ids differ from run to run
         if not rows:
             return "nothing"
         open_rows = [row for row in rows if row["state"] not in FINAL] or rows
