@@ -20,11 +20,22 @@ def report(town: Any, local: str, kind: Any = scr.SIGNAL_KIND_SUICIDAL) -> Any:
     return town.call(town.PSYCH, request)
 
 
-def spoil(town: Any, table: Any, name: str) -> None:
-    town.gate.gateway.store.run(lambda tx: tx.update(table, (name.partition("/")[2],), sealed=b"altered"))
+@pytest.fixture(params=["altered", "of another version"])
+def spoil(request: pytest.FixtureRequest) -> Any:
+    """Makes a record unreadable: its seal is broken, or what it seals is nothing that this version can decode."""
+
+    def do(town: Any, table: Any, name: str) -> None:
+        identifier = name.partition("/")[2]
+        (row,) = town.rows(table, id=identifier)
+        sealer = town.gate.gateway.door.keys.sealer(row["student"])
+        foreign = sealer.seal(b"\xff", table=table.name, key=identifier)
+        sealed = foreign if request.param == "of another version" else b"altered"
+        town.gate.gateway.store.run(lambda tx: tx.update(table, (identifier,), sealed=sealed))
+
+    return do
 
 
-def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broken(fresh_town):
+def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broken(fresh_town, spoil):
     town = fresh_town
     local = town.student()
     broken = report(town, local, scr.SIGNAL_KIND_VIOLENCE).signal.name
@@ -37,7 +48,7 @@ def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broke
     assert town.rows(tables.holdings, item=broken) != [], "what nobody has decided about stays held"
 
 
-def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fresh_town):
+def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fresh_town, spoil):
     town = fresh_town
     red = report(town, town.student())
     spoil(town, tables.signals, red.signal.name)
@@ -45,7 +56,7 @@ def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fre
     assert town.rows(tables.holdings, item=red.signal.name) == []
 
 
-def test_a_red_report_is_taken_although_the_triage_of_the_earlier_one_is_broken(fresh_town):
+def test_a_red_report_is_taken_although_the_triage_of_the_earlier_one_is_broken(fresh_town, spoil):
     town = fresh_town
     local = town.student()
     first = report(town, local)
@@ -58,7 +69,7 @@ def test_a_red_report_is_taken_although_the_triage_of_the_earlier_one_is_broken(
 
 
 @pytest.mark.parametrize("urgency", [ref.URGENCY_URGENT, ref.URGENCY_EMERGENCY])
-def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, urgency):
+def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, spoil, urgency):
     town = fresh_town
     local = town.student()
     broken, sound = (town.submit(local).assessment.name for _ in range(2))
@@ -70,7 +81,7 @@ def test_a_red_referral_goes_although_one_old_form_is_broken(fresh_town, urgency
     assert [form.name for form in sent.assessments] == [sound]
 
 
-def test_a_notice_is_verified_although_its_record_is_broken(fresh_town):
+def test_a_notice_is_verified_although_its_record_is_broken(fresh_town, spoil):
     town = fresh_town
     local = town.student(guardians=[{"full_name": "欧阳敏"}])
     request = notice_rpc.IssueNoticeRequest(triage=town.confirmed(local), observed_behaviour="seen", advice="go")
@@ -82,17 +93,14 @@ def test_a_notice_is_verified_although_its_record_is_broken(fresh_town):
     assert len(town.rows(tables.holdings, item=notice.name)) == 1
 
 
-def test_an_emergency_that_this_version_cannot_decode_stops_neither_the_ladder_nor_its_lane(fresh_town):
+def test_an_unreadable_emergency_stops_neither_the_ladder_nor_its_lane(fresh_town, spoil):
     town = fresh_town
     made = [
         town.refer(town.student(), urgency=ref.URGENCY_EMERGENCY, crisis_facts="on the roof").referral.name
         for _ in range(2)
     ]
-    bad, (_, identifier) = made[0], made[0].split("/")
-    (row,) = town.rows(tables.referrals, id=identifier)
-    sealer = town.gate.gateway.door.keys.sealer(row["student"])
-    sealed = sealer.seal(b"\xff", table="referrals", key=identifier)
-    town.gate.gateway.store.run(lambda tx: tx.update(tables.referrals, (identifier,), sealed=sealed))
+    bad = made[0]
+    spoil(town, tables.referrals, bad)
     before = {name: town.rows(tables.holdings, item=name)[0]["deadline_us"] for name in made}
     town.clock.advance(timedelta(hours=2))
     town.gate.gateway.ladder.climb()

@@ -1,5 +1,6 @@
 """One erased or broken record among many: lists and cases show the others, and of it what stands outside its seal."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +27,16 @@ def erase(town: Any, local: str) -> None:
 
 
 def break_seals(town: Any, local: str) -> None:
+    put_in(town, local, lambda _table, _identifier: b"altered")
+
+
+def make_foreign(town: Any, local: str) -> None:
+    """What is sealed is nothing that this version of the program can decode."""
+    sealer = town.gate.gateway.door.keys.sealer(town.inside_id(local))
+    put_in(town, local, lambda table, identifier: sealer.seal(b"\xff", table=table, key=identifier))
+
+
+def put_in(town: Any, local: str, sealed: Callable[[str, str], bytes]) -> None:
     student = town.inside_id(local)
 
     def spoil(tx: Any) -> None:
@@ -38,12 +49,12 @@ def break_seals(town: Any, local: str) -> None:
             tables.duties,
         ):
             for row in tx.all(table.select().where(table.c.student == student)):
-                tx.update(table, (row["id"],), sealed=b"altered")
+                tx.update(table, (row["id"],), sealed=sealed(table.name, row["id"]))
 
     town.gate.gateway.store.run(spoil)
 
 
-@pytest.mark.parametrize("spoil", [erase, break_seals])
+@pytest.mark.parametrize("spoil", [erase, break_seals, make_foreign])
 def test_a_list_shows_every_record_and_of_the_unreadable_ones_their_names(fresh_town, spoil):
     town = fresh_town
     history(town)
@@ -75,10 +86,11 @@ def test_a_students_forms_are_listed_although_one_of_them_is_broken(fresh_town):
     assert {form.name: len(form.answers) for form in shown} == {made[0]: 9, made[1]: 0, made[2]: 9}
 
 
-def test_a_case_is_shown_although_its_consent_and_its_duty_are_broken(fresh_town):
+@pytest.mark.parametrize("spoil", [break_seals, make_foreign])
+def test_a_case_is_shown_although_its_consent_and_its_duty_are_broken(fresh_town, spoil):
     town = fresh_town
     local = history(town)
-    break_seals(town, local)
+    spoil(town, local)
     request = case_rpc.GetCaseRequest()
     request.student.local_id = local
     case = town.call(town.PSYCH, request).case
@@ -88,9 +100,10 @@ def test_a_case_is_shown_although_its_consent_and_its_duty_are_broken(fresh_town
     assert shown == [("notify-guardian", "life-safety", 1, True), ("tell-guardian", "", 1, True)]
 
 
-def test_a_broken_record_asked_for_by_name_says_that_it_is_broken_and_not_what_is_in_it(fresh_town):
+@pytest.mark.parametrize("spoil", [break_seals, make_foreign])
+def test_a_broken_record_asked_for_by_name_says_that_it_is_broken_and_not_what_is_in_it(fresh_town, spoil):
     town = fresh_town
     local = history(town)
-    break_seals(town, local)
+    spoil(town, local)
     name = f"referrals/{town.rows(tables.referrals)[0]['id']}"
     assert town.refusal(town.PSYCH, ref_rpc.GetReferralRequest(name=name)) == "INTERNAL/SEAL_BROKEN"

@@ -191,9 +191,8 @@ class CaseFile:
             consent.name, consent.etag, consent.state = f"consents/{row['id']}", str(row["version"]), row["state"]
             case.consents.append(consent)
         for row in self._rows(call, tables.duties, known.id):
-            sealer, sealed = self.door.keys.sealer(known.id), bytes(row["sealed"])
             try:
-                duty = pb.Duty.FromString(sealer.open(sealed, table="duties", key=str(row["id"])))
+                duty = self.door.keys.record(pb.Duty, row, table="duties")
             except SealBroken:
                 duty = pb.Duty(kind=str(row["kind"]), basis=str(row["basis"]))
             duty.name, duty.state = f"duties/{row['id']}", row["state"]
@@ -241,8 +240,7 @@ class CaseFile:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the duty is discharged already")
         student = str(row["student"])
         call.student = student
-        sealer = self.door.keys.sealer(student)
-        duty = pb.Duty.FromString(sealer.open(bytes(row["sealed"]), table="duties", key=identifier))
+        duty = self.door.keys.record(pb.Duty, row, table="duties")
         if request.told and duty.kind == "tell-guardian":
             guardians = self.door.students.load(call.tx, student, call.caller.agency).guardians
             if any(each.in_conflict and each.full_name == request.told for each in guardians):
@@ -253,7 +251,7 @@ class CaseFile:
         record = duty.SerializeToString()
         call.tx.update(
             tables.duties, (identifier,), state=int(duty.state), updated_us=call.tx.now_us,
-            version=int(row["version"]) + 1, sealed=sealer.seal(record, table="duties", key=identifier),
+            version=int(row["version"]) + 1, sealed=self.door.keys.sealer(student).seal(record, table="duties", key=identifier),
         )  # fmt: skip
         drop(call.tx, request.name)
         duty.name, duty.student = request.name, self.door.students.name(call.caller.agency, student)
@@ -273,9 +271,7 @@ class CaseFile:
         )
 
     def _open(self, row: RowMapping) -> pb.Consent:
-        identifier, student = str(row["id"]), str(row["student"])
-        sealed = bytes(row["sealed"])
-        return pb.Consent.FromString(self.door.keys.sealer(student).open(sealed, table="consents", key=identifier))
+        return self.door.keys.record(pb.Consent, row, table="consents")
 
 
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:

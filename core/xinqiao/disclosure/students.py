@@ -184,9 +184,7 @@ class Students:
         row = tx.get(tables.students, student)
         if row is None:
             raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
-        record = Student.FromString(
-            self._keys.sealer(student).open(bytes(row["sealed"]), table="students", key=student)
-        )
+        record = self._keys.sealer(student).record(Student, bytes(row["sealed"]), table="students", key=student)
         record.name = self.name(agency, student)
         return record
 

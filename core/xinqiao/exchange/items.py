@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1.exchange_pb2 import (
     ITEM_OUTCOME_FAILED,
@@ -96,11 +94,11 @@ def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: 
     if row is None:
         return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
     try:
-        referral = _open(door, row)
+        referral = door.keys.record(Referral, row, table="referrals")
         sealer = door.keys.sealer(member.student)
     except KeyGone:
         return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
-    except (SealBroken, DecodeError):
+    except SealBroken:
         return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
     mask, denials = door.permitted(
         tx, recipient=recipient, purpose=PURPOSE_RECONCILIATION, student=member.student,
@@ -141,19 +139,11 @@ def _relation(recipient: Partner, row: RowMapping) -> Relation:
     return "OWN" if recipient.agency == row["sender"] and str(row["school"]) in recipient.schools else "NONE"
 
 
-def _open(door: Door, row: RowMapping) -> Referral:
-    sealer = door.keys.sealer(str(row["student"]))
-    return Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=str(row["id"])))
-
-
 def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:
     if int(row["updated_us"]) < period.to_us:
         return True
-    try:
-        history = _open(door, row).history
-    except (KeyGone, SealBroken, DecodeError):
-        return True
-    return any(period.from_us <= change.time_us < period.to_us for change in history)
+    referral = door.keys.readable(Referral, row, table="referrals")
+    return referral is None or any(period.from_us <= each.time_us < period.to_us for each in referral.history)
 
 
 def _as_of(referral: Referral, period: Span) -> None:

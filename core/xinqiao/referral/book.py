@@ -1,8 +1,9 @@
 """The referrals as stored: sealed records, the chain of redirects, and the one holder and deadline of each open one."""
 
 from collections.abc import Callable
+from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
@@ -34,14 +35,8 @@ class Book:
 
     def load(self, row: RowMapping) -> pb.Referral:
         """The record of a row, without the student's name, which depends on who reads. Raises KeyGone or SealBroken."""
-        identifier, student = str(row["id"]), str(row["student"])
-        sealer = self.door.keys.sealer(student)
-        record = sealer.open(bytes(row["sealed"]), table="referrals", key=identifier)
-        try:
-            referral = pb.Referral.FromString(record)
-        except DecodeError:  # written by another version of this program: as good as broken
-            raise SealBroken("it is no referral that this version can read") from None
-        referral.name, referral.etag = f"referrals/{identifier}", str(row["version"])
+        referral = self.door.keys.record(pb.Referral, row, table="referrals")
+        referral.name, referral.etag = f"referrals/{row['id']}", str(row["version"])
         return referral
 
     def row(self, tx: ReadTx, name: str) -> RowMapping | None:
@@ -127,10 +122,16 @@ class Book:
         )  # fmt: skip
 
     def _seal(self, identifier: str, student: str, referral: pb.Referral) -> bytes:
-        stored = pb.Referral()
-        stored.CopyFrom(referral)
-        stored.name = stored.etag = stored.student = ""
-        return self.door.keys.sealer(student).seal(stored.SerializeToString(), table="referrals", key=identifier)
+        return self.door.keys.sealer(student).seal(stored(referral), table="referrals", key=identifier)
+
+
+def stored(record: Message) -> bytes:
+    """A record as it is sealed: without the name, version and student, which stand in its row."""
+    kept: Any = type(record)()
+    kept.MergeFrom(record)
+    kept.name = kept.etag = kept.student = ""
+    sealed: bytes = kept.SerializeToString()
+    return sealed
 
 
 def known_of(row: RowMapping) -> Known:

@@ -23,6 +23,7 @@ from xinqiao.disclosure.records import check_version, newest, own_row
 from xinqiao.documents.short_form import ShortForm, number, sign, verify
 from xinqiao.documents.template import Catalogue
 from xinqiao.journal.append import append
+from xinqiao.referral.book import stored
 from xinqiao.referral.guardians import addressee, by_name, conflict
 from xinqiao.referral.printing import Printing, notice_content
 from xinqiao.store import tables
@@ -352,17 +353,12 @@ class Notices:
         return notice
 
     def _load(self, row: RowMapping) -> pb.Notice:
-        identifier, student = str(row["id"]), str(row["student"])
-        sealed = self.door.keys.sealer(student).open(bytes(row["sealed"]), table="notices", key=identifier)
-        notice = pb.Notice.FromString(sealed)
-        notice.name, notice.etag = f"notices/{identifier}", str(row["version"])
+        notice = self.door.keys.record(pb.Notice, row, table="notices")
+        notice.name, notice.etag = f"notices/{row['id']}", str(row["version"])
         return notice
 
     def _seal(self, identifier: str, student: str, notice: pb.Notice) -> bytes:
-        stored = pb.Notice()
-        stored.CopyFrom(notice)
-        stored.name = stored.etag = stored.student = ""
-        return self.door.keys.sealer(student).seal(stored.SerializeToString(), table="notices", key=identifier)
+        return self.door.keys.sealer(student).seal(stored(notice), table="notices", key=identifier)
 
     def _hold(self, tx: Tx, identifier: str, student: str, school: str, notice: pb.Notice) -> None:
         step = HOLDS.get(notice.state)

@@ -110,8 +110,7 @@ class Printing:
         student, recipient = str(row["student"]), self.door.registry.find(str(row["recipient"]))
         if recipient is None:
             raise Refusal("NOT_FOUND", "RECIPIENT", "the recipient is no longer a partner")
-        sealer = self.door.keys.sealer(student)
-        referral = ref.Referral.FromString(sealer.open(bytes(row["sealed"]), table="referrals", key=str(row["id"])))
+        referral = self.door.keys.record(ref.Referral, row, table="referrals")
         referral.name = request.subject
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, student, call.caller.agency), referral=referral,

@@ -14,6 +14,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, denial
 from xinqiao.disclosure.records import check_version, newest, own_row
 from xinqiao.disclosure.registry import Partner
+from xinqiao.referral.book import stored
 from xinqiao.referral.return_to_school import (
     FINAL,
     STEPS,
@@ -265,17 +266,12 @@ class Returns:
         return asked
 
     def _load(self, row: RowMapping) -> pb.Return:
-        identifier, student = str(row["id"]), str(row["student"])
-        sealed = self.door.keys.sealer(student).open(bytes(row["sealed"]), table="returns", key=identifier)
-        plan = pb.Return.FromString(sealed)
-        plan.name, plan.etag = f"returns/{identifier}", str(row["version"])
+        plan = self.door.keys.record(pb.Return, row, table="returns")
+        plan.name, plan.etag = f"returns/{row['id']}", str(row["version"])
         return plan
 
     def _seal(self, identifier: str, student: str, plan: pb.Return) -> bytes:
-        stored = pb.Return()
-        stored.CopyFrom(plan)
-        stored.name = stored.etag = stored.student = ""
-        return self.door.keys.sealer(student).seal(stored.SerializeToString(), table="returns", key=identifier)
+        return self.door.keys.sealer(student).seal(stored(plan), table="returns", key=identifier)
 
 
 def _need(request: rpc.AdvanceReturnRequest) -> None:

@@ -21,7 +21,6 @@ from xinqiao.screening.scoring import Score, score
 from xinqiao.screening.signals import Deadline, Signals
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
-from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import ColumnElement, RowMapping
@@ -135,15 +134,14 @@ class Screening:
         if request.tier < row["proposed"] and not request.note.strip():
             raise Refusal("FAILED_PRECONDITION", "NOTE_REQUIRED", "to go below the proposed tier, say why in note")
         student, version = str(row["student"]), int(row["version"]) + 1
-        sealer = self.door.keys.sealer(student)
-        triage = pb.Triage.FromString(sealer.open(bytes(row["sealed"]), table="triages", key=identifier))
+        triage = self.door.keys.record(pb.Triage, row, table="triages")
         triage.confirmed, triage.state = request.tier, pb.TRIAGE_STATE_CONFIRMED
         triage.confirmed_by, triage.note = call.caller.id, request.note
         record = triage.SerializeToString()
         call.tx.update(
             tables.triages, (identifier,), confirmed=int(request.tier), state=int(triage.state),
             updated_us=call.tx.now_us, version=version,
-            sealed=sealer.seal(record, table="triages", key=identifier),
+            sealed=self.door.keys.sealer(student).seal(record, table="triages", key=identifier),
         )  # fmt: skip
         if request.tier >= types.TIER_ORANGE:
             # A confirmed serious case stays held until it is referred: nobody may confirm red and go home.
@@ -178,7 +176,7 @@ class Screening:
         )
         for row in rows:
             # A broken one is known by its name alone; it must not keep the word from the others.
-            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
+            signal = self.door.keys.readable(pb.Signal, row, table="signals") or pb.Signal()
             if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment)):
                 continue
             call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
@@ -207,7 +205,7 @@ class Screening:
         rows, following = newest(call, tables.triages, request, wanted)
         triages: list[pb.Triage] = []
         for row in rows:
-            triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
+            triage = self.door.keys.readable(pb.Triage, row, table="triages") or pb.Triage()
             triage.name, triage.etag = f"triages/{row['id']}", str(row["version"])
             triage.state, triage.proposed, triage.confirmed = row["state"], row["proposed"], row["confirmed"]
             triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed or triage.proposed))
@@ -226,24 +224,13 @@ class Screening:
         return found
 
     def _assessment(self, call: Call, row: RowMapping, *, listed: bool = False) -> pb.Assessment:
-        read = self._open_or_nothing if listed else self._open
-        record = pb.Assessment.FromString(read(row, "assessments"))
+        read = self.door.keys.readable if listed else self.door.keys.record
+        record = read(pb.Assessment, row, table="assessments") or pb.Assessment()
         record.name = f"assessments/{row['id']}"
         student = str(row["student"])
         record.student = self.door.students.name(call.caller.agency, student)
         call.view(record, student=student)
         return record
-
-    def _open_or_nothing(self, row: RowMapping, table: str) -> bytes:
-        """Among several one erased or broken record must not hide the others: it shows its plain columns only."""
-        try:
-            return self._open(row, table)
-        except (KeyGone, SealBroken):
-            return b""
-
-    def _open(self, row: RowMapping, table: str) -> bytes:
-        student, key, sealed = str(row["student"]), str(row["id"]), bytes(row["sealed"])
-        return self.door.keys.sealer(student).open(sealed, table=table, key=key)
 
 
 def check_date(taken_on: str, now_us: int) -> None:

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
-
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.instruments import NOT_ANSWERED, InstrumentLibrary
@@ -93,9 +91,8 @@ def shadow(
                 found.unread["erased"] += 1
                 continue
             try:
-                sealed = sealer.open(bytes(row["sealed"]), table="assessments", key=str(row["id"]))
-                form = pb.Assessment.FromString(sealed)
-            except (SealBroken, DecodeError):
+                form = sealer.record(pb.Assessment, bytes(row["sealed"]), table="assessments", key=str(row["id"]))
+            except SealBroken:
                 found.unread["broken"] += 1
                 continue
             now = _proposed(known, library, pack, form)

@@ -15,7 +15,6 @@ from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
-from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping, bindparam
@@ -87,13 +86,12 @@ class Signals:
         if row["state"] != pb.SIGNAL_STATE_OPEN:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the signal is taken already")
         student, version, tier = str(row["student"]), int(row["version"]) + 1, int(row["tier"])
-        sealer = self._door.keys.sealer(student)
-        signal = pb.Signal.FromString(sealer.open(bytes(row["sealed"]), table="signals", key=identifier))
+        signal = self._door.keys.record(pb.Signal, row, table="signals")
         signal.state = pb.SIGNAL_STATE_ACKNOWLEDGED
         record = signal.SerializeToString()
         call.tx.update(
             tables.signals, (identifier,), state=int(signal.state), updated_us=call.tx.now_us, version=version,
-            sealed=sealer.seal(record, table="signals", key=identifier),
+            sealed=self._door.keys.sealer(student).seal(record, table="signals", key=identifier),
         )  # fmt: skip
         hold(
             call.tx, request.name, kind="signal", school=str(row["school"]), holder=call.caller.id,
@@ -116,7 +114,7 @@ class Signals:
         related = self._related(call.reading, rows)
         signals: list[pb.Signal] = []
         for row in rows:
-            signal = pb.Signal.FromString(self._open_or_nothing(row, "signals"))
+            signal = self._door.keys.readable(pb.Signal, row, table="signals") or pb.Signal()
             signal.state = row["state"]
             self._name(call, signal, row, int(row["version"]))
             signal.related.extend(related[str(row["id"])])
@@ -143,7 +141,7 @@ class Signals:
             return self._new_triage(tx, known, signal)
         identifier, version = str(row["id"]), int(row["version"]) + 1
         sealer = self._door.keys.sealer(known.id)
-        triage = pb.Triage.FromString(self._open_or_nothing(row, "triages"))
+        triage = self._door.keys.record(pb.Triage, row, table="triages")
         if not triage.signals:
             triage.signals.append(f"signals/{pending[0]['id']}")
         triage.signals.append(signal.name)
@@ -168,9 +166,9 @@ class Signals:
             .order_by(t.created_us, t.id)
         )
         # A broken one cannot take another report in; it stays held by itself.
-        found = [row for row in found if self._open_or_nothing(row, "triages")]
+        found = [row for row in found if self._door.keys.readable(pb.Triage, row, table="triages") is not None]
         for waiting in pending:
-            record = pb.Signal.FromString(self._open_or_nothing(waiting, "signals"))
+            record = self._door.keys.readable(pb.Signal, waiting, table="signals") or pb.Signal()
             subjects = {f"signals/{waiting['id']}", record.assessment} - {""}
             for row in found:
                 if f"triages/{row['id']}" == record.triage or str(row["subject"]) in subjects:
@@ -281,14 +279,6 @@ class Signals:
         signal.student = self._door.students.name(call.caller.agency, str(row["student"]))
         if not signal.trust:
             signal.trust = self.policy.trust(int(row["source"])).id
-
-    def _open_or_nothing(self, row: RowMapping, table: str) -> bytes:
-        """One erased or broken record must not hide all the others: it shows its plain columns only."""
-        student, key = str(row["student"]), str(row["id"])
-        try:
-            return self._door.keys.sealer(student).open(bytes(row["sealed"]), table=table, key=key)
-        except (KeyGone, SealBroken):
-            return b""
 
 
 def _check_occurred(occurred_us: int, now_us: int) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, RowMapping, delete, select
 
 from xinqiao.contract.clock import Clock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store.databases import make_engine, parse_url
-from xinqiao.store.errors import KeyGone
-from xinqiao.store.sealing import AES_256_GCM, SUITES, Sealer, seal_first
+from xinqiao.store.errors import KeyGone, SealBroken
+from xinqiao.store.sealing import AES_256_GCM, SUITES, M, Sealer, seal_first
 from xinqiao.store.statements import Statements, sizes
 from xinqiao.store.tables import student_keys, tombstones
 
@@ -171,6 +171,17 @@ class KeyStore:
                 self._keep(loaded)
             found.update(loaded)
         return found
+
+    def record(self, kind: type[M], row: RowMapping, *, table: str) -> M:
+        """What a row of ``table`` seals for its student. Raises KeyGone or SealBroken."""
+        return self.sealer(str(row["student"])).record(kind, bytes(row["sealed"]), table=table, key=str(row["id"]))
+
+    def readable(self, kind: type[M], row: RowMapping, *, table: str) -> M | None:
+        """As :meth:`record`; None where it is erased or broken, for one such record must not hide or block the others."""
+        try:
+            return self.record(kind, row, table=table)
+        except (KeyGone, SealBroken):
+            return None
 
     def shred(self, student: str) -> None:
         """Destroy the student's keys for ever; harmless when repeated."""
