@@ -205,6 +205,18 @@ def test_a_drill_that_a_crash_interrupted_is_ended_after_the_restart(two_hospita
     assert town.rows(tables.holdings) == []
 
 
+def test_a_drill_whose_referral_nobody_can_read_any_more_ends_all_the_same(two_hospitals):
+    town = two_hospitals
+    drill = start(town)
+    (row,) = town.rows(tables.referrals)
+    town.gate.gateway.store.run(lambda tx: tx.update(tables.referrals, (row["id"],), sealed=b"altered"))
+    town.clock.advance(timedelta(hours=3))
+    assert end_due(town) == 1
+    assert show(town, drill).state == rpc.DRILL_STATE_MISSED
+    assert town.rows(tables.holdings) == []
+    assert end_due(town) == 0
+
+
 def test_what_a_hospital_says_of_a_drill_that_is_over_changes_nothing_and_blames_nobody(two_hospitals):
     town = two_hospitals
     drill = start(town)

@@ -21,7 +21,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
-from xinqiao.referral.book import Book, change
+from xinqiao.referral.book import Book
 from xinqiao.referral.crisis import Plan
 from xinqiao.referral.post import Post
 from xinqiao.referral.states import FINAL
@@ -205,12 +205,10 @@ class Drills:
         for each in tx.all(tables.referrals.select().where(tables.referrals.c.student == student)):
             if each["state"] in FINAL:
                 continue
-            referral = self._book.load(each)
-            change(
-                referral, pb.REFERRAL_EVENT_CANCEL, pb.REFERRAL_STATE_CANCELLED, ACTOR, tx.now_us, f"{MARK} 结束 over"
-            )
-            self._book.store(tx, each, referral)
-            self._post.tell_other_side(tx, each, "sender", referral, ACTOR)
+            cancel, cancelled = pb.REFERRAL_EVENT_CANCEL, pb.REFERRAL_STATE_CANCELLED
+            referral = self._book.move(tx, each, cancel, cancelled, ACTOR, f"{MARK} 结束 over")
+            if referral is not None:
+                self._post.tell_other_side(tx, each, "sender", referral, ACTOR)
             self._book.journal(tx, each, pb.REFERRAL_EVENT_CANCEL, "DRILL_OVER")
         # The referrals stay, cancelled, for what the hospital may still say of them; of the rest nothing is left.
         tx.execute(delete(tables.holdings).where(tables.holdings.c.student == student))

@@ -293,16 +293,9 @@ class Referrals:
 
     def _move(self, tx: Tx, row: RowMapping, event: int, state: int, actor: str, reason: str) -> bool:
         """Put a referral in its next state; False when nobody can read it any more, and it moved all the same."""
-        readable = True
-        try:
-            referral = self.book.load(row)
-            change(referral, event, state, actor, tx.now_us, reason)
-            self.book.store(tx, row, referral)
-        except (KeyGone, SealBroken):
-            readable = False
-            self.book.move_unread(tx, row, state)
+        moved = self.book.move(tx, row, event, state, actor, reason)
         self.book.journal(tx, row, event, reason)
-        return readable
+        return moved is not None
 
     # -- holdings and drills ----------------------------------------------------------------------------------------
 
