@@ -48,6 +48,30 @@ def test_a_red_tier_is_confirmed_although_another_signal_of_the_student_is_broke
     assert town.rows(tables.holdings, item=broken) != [], "what nobody has decided about stays held"
 
 
+def test_a_broken_triage_is_confirmed_by_its_plain_columns_and_answers_its_reports(fresh_town, spoil):
+    town = fresh_town
+    local = town.student()
+    first, second = report(town, local), report(town, local)
+    assert first.triage.name == second.triage.name
+    spoil(town, tables.triages, first.triage.name)
+    town.call(town.PSYCH, rpc.ConfirmTierRequest(name=first.triage.name, tier=types.TIER_RED))
+    (held,) = town.rows(tables.holdings, item=first.triage.name)
+    assert (held["step"], held["tier"]) == ("refer", types.TIER_RED)
+    for each in (first, second):
+        assert town.rows(tables.holdings, item=each.signal.name) == []
+
+
+def test_a_broken_signal_is_acknowledged(fresh_town, spoil):
+    town = fresh_town
+    red = report(town, town.student())
+    spoil(town, tables.signals, red.signal.name)
+    taken = town.call(town.PSYCH, rpc.AcknowledgeSignalRequest(name=red.signal.name)).signal
+    assert (taken.state, taken.kind, taken.tier) == (
+        scr.SIGNAL_STATE_ACKNOWLEDGED, scr.SIGNAL_KIND_SUICIDAL, types.TIER_RED,
+    )  # fmt: skip
+    assert town.rows(tables.holdings, item=red.signal.name)[0]["holder"] == town.PSYCH
+
+
 def test_a_broken_signal_is_answered_by_the_tier_of_the_triage_that_names_it(fresh_town, spoil):
     town = fresh_town
     red = report(town, town.student())

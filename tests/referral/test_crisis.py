@@ -8,6 +8,7 @@ from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.gateway.v1.gateway_service_pb2 import GetStatusRequest
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
+from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.fields import present
 from xinqiao.store import tables
 
@@ -198,3 +199,18 @@ def test_an_emergency_that_cannot_be_read_any_more_is_escalated_and_stops_nobody
     after(town, 21)
     assert held(town, broken)[0]["escalations"] == 1
     assert successor(town, good)
+
+
+def test_a_tier_confirmed_after_the_emergency_left_is_not_held_for_ever(two_hospitals):
+    town = two_hospitals
+    report = scr.ReportSignalRequest(source=2, kind=1, facts="facts")
+    local = town.student()
+    report.student.local_id = local
+    triage = town.call(town.PSYCH, report).triage.name
+    made = emergency(town, local, triage=triage)
+    assert held(town, triage)[0]["step"] == "confirm"
+    town.deliver_all()
+    town.call(town.PSYCH, scr.ConfirmTierRequest(name=triage, tier=4, note="note"))
+    town.advance(town.HOSPITAL, made.name, pb.REFERRAL_EVENT_ACCEPT)
+    assert held(town, triage) == []
+    assert len(held(town, made.name)) == 1

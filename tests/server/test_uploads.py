@@ -188,6 +188,32 @@ def test_a_batch_broken_between_its_parts_goes_on_there_and_stores_no_row_twice(
     assert len(wire.journal(kind="assessments.uploaded", resource=f"uploads/{wire.SCHOOL}.{upload}/1.0")) == 1
 
 
+@pytest.mark.parametrize("change", ["a pupil left", "a pupil came"])
+def test_whoever_comes_or_goes_before_the_repeat_nobody_is_told_of_a_red_form_that_is_not_stored(
+    wire, upload, monkeypatch, change
+):
+    monkeypatch.setattr(upload_module, "_PART", 2)
+    store, locals_ = wire.gate.gateway.store, [wire.student() for _ in range(6)]
+    students = [wire.inside_id(local) for local in locals_]
+
+    def move(school):
+        store.run(lambda tx: tx.update(tables.students, (students[0],), school=school))
+
+    message = batch(1, locals_, [bytes([0] * 8 + [3])] * 6)
+    if change == "a pupil came":
+        move("3205830002")
+    store.run(parts_of(wire, upload, message)[0])  # and here the stream breaks
+    move("3205830002" if change == "a pupil left" else "3205830001")
+    answer = stream(wire, header(upload), message)[1]
+    told = [student for student, verdict in zip(students, answer.verdicts, strict=True) if verdict == CRITICAL]
+    assert len(answer.verdicts) == 6
+    assert set(told) >= set(students[1:])
+    for student in students:
+        stored = wire.rows(tables.assessments, student=student)
+        assert len(stored) == len(wire.rows(tables.signals, student=student)) == (student in told)
+    assert answer.rows_stored == len(told)
+
+
 def test_a_batch_broken_between_its_parts_cannot_go_on_with_other_content(wire, pupils, upload, monkeypatch):
     monkeypatch.setattr(upload_module, "_PART", 2)
     wire.gate.gateway.store.run(parts_of(wire, upload, batch(1, pupils, [bytes(9)] * 6))[0])

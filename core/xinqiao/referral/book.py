@@ -94,6 +94,11 @@ class Book:
     def hold(self, tx: Tx, known: Known, referral: pb.Referral) -> None:
         """Exactly one holder and deadline while the referral is open, none once it is final."""
         tier = int(referral.tier)
+        if referral.triage and referral.state not in (pb.REFERRAL_STATE_DRAFT, pb.REFERRAL_STATE_CANCELLED):
+            # On its way: nobody owes a referral any more, also where the tier was confirmed only after an emergency left.
+            owed = tx.get(tables.holdings, referral.triage)
+            if owed is not None and owed["step"] == "refer":
+                drop(tx, referral.triage)
         if referral.state in FINAL:
             drop(tx, referral.name)
             if referral.state == pb.REFERRAL_STATE_CANCELLED and tier >= types.TIER_ORANGE:

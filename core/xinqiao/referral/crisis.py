@@ -10,7 +10,7 @@ from xinqiao.referral.book import Book, change, known_of
 from xinqiao.referral.post import Post
 from xinqiao.store import tables
 from xinqiao.store.sql import RowMapping
-from xinqiao.store.tx import Tx
+from xinqiao.store.tx import ReadTx, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,18 @@ class Fallback:
         self._book = book
         self._post = post
         self.plan = plan
+
+    def cite(self, tx: ReadTx, student: str, referral: pb.Referral, recipient: str) -> None:
+        """Before each sending: cite the district's law for an emergency that nobody was asked about.
+
+        Privacy fails closed, the crisis lane does not. What the gateway cited it takes back where somebody has said no
+        (or yes) to this recipient since; what a person cited stands.
+        """
+        if referral.basis and not referral.basis_by_gateway:
+            return
+        emergency, known = referral.urgency == pb.URGENCY_EMERGENCY, self.plan.basis in self._book.door.bases
+        referral.basis_by_gateway = emergency and known and self._post.unasked(tx, student, recipient)
+        referral.basis = self.plan.basis if referral.basis_by_gateway else ""
 
     def unconfirmed(self, tx: Tx, item: str) -> bool:
         """The clock of step ``receive`` ran out, or the hospital's system refused: go on, in this transaction.
@@ -54,8 +66,7 @@ class Fallback:
 
     def _redirect(self, tx: Tx, row: RowMapping, channel: str) -> bool:
         referral = self._book.load(row)
-        if not referral.basis and self._post.unasked(tx, str(row["student"]), channel):
-            referral.basis = self.plan.basis
+        self.cite(tx, str(row["student"]), referral, channel)
         try:
             with tx.savepoint():
                 passed_on = pass_on(tx, self._book, self._post, row, referral, channel, "gateway", "NOT_CONFIRMED")
@@ -100,7 +111,8 @@ def pass_on(
     fresh = pb.Referral(
         sender=before.sender, recipient=recipient, state=pb.REFERRAL_STATE_SENT, tier=before.tier,
         urgency=before.urgency, reason=before.reason, crisis_facts=before.crisis_facts, location=before.location,
-        triage=before.triage, basis=before.basis, create_time_us=tx.now_us, note=before.note,
+        triage=before.triage, basis=before.basis, basis_by_gateway=before.basis_by_gateway,
+        create_time_us=tx.now_us, note=before.note,
         redirected_from=f"referrals/{row['id']}", recipients=[each for each in before.recipients if each != recipient],
     )  # fmt: skip
     change(fresh, pb.REFERRAL_EVENT_SEND, pb.REFERRAL_STATE_SENT, actor, tx.now_us, reason)

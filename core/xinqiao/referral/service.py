@@ -25,7 +25,6 @@ from xinqiao.referral.states import FINAL, Side, advance
 from xinqiao.store import tables
 from xinqiao.store.drills import is_drill
 from xinqiao.store.errors import KeyGone, SealBroken
-from xinqiao.store.holdings import drop
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
 
@@ -75,7 +74,7 @@ class Referrals:
         named = self._capacity.candidates(request)
         for each in named:
             self.post.recipient(each)
-        tier, confirmed = self._tier(call, known, request)
+        tier = self._tier(call, known, request)
         self._check_facts(request)
         call.student = known.id
         answers = cast("Answers", call.answers or {})
@@ -90,11 +89,12 @@ class Referrals:
             crisis_facts=request.crisis_facts,
             location=request.location,
             triage=request.triage,
-            basis=request.basis or self._crisis_basis(tx, known.id, request.urgency, choice.recipient),
+            basis=request.basis,
             create_time_us=tx.now_us,
             note=request.note,
             recipients=choice.others,
         )
+        self.fallback.cite(tx, known.id, referral, choice.recipient)
         if not request.draft:
             change(referral, pb.REFERRAL_EVENT_SEND, pb.REFERRAL_STATE_SENT, call.caller.id, tx.now_us)
         record = self.book.insert(tx, known, referral)
@@ -102,22 +102,22 @@ class Referrals:
         response.asked.extend(rpc.CapacityAnswer(recipient=k, answer=said(v)) for k, v in answers.items())
         if not request.draft:
             response.withheld.extend(self.post.send(tx, known, referral, call.caller.id).withheld)
-            response.duty = self._after_sending(call, known, referral, confirmed)
+            response.duty = self._after_sending(call, known, referral)
         response.referral.student = self.door.students.name(call.caller.agency, known.id)
         call.view(response, student=known.id)
         kind = "referral.drafted" if request.draft else "referral.created"
         call.journal(kind, resource=referral.name, student=known.id, basis=referral.basis, payload=record)
         return response
 
-    def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> tuple[int, bool]:
-        """The tier and whether a person confirmed it; in an emergency a proposed one will do, for red never waits."""
+    def _tier(self, call: Call, known: Known, request: rpc.CreateReferralRequest) -> int:
+        """The tier that a person confirmed; in an emergency a proposed one will do, for red never waits."""
         row = own_row(call, tables.triages, request.triage.removeprefix("triages/"), "TRIAGE", "")
         if row["student"] != known.id:
             raise Refusal("NOT_FOUND", "TRIAGE", "no such triage for this student")
         if row["state"] == TRIAGE_STATE_CONFIRMED:
-            return int(row["confirmed"]), True
+            return int(row["confirmed"])
         if request.urgency == pb.URGENCY_EMERGENCY:
-            return max(int(row["proposed"]), types.TIER_RED), False
+            return max(int(row["proposed"]), types.TIER_RED)
         raise Refusal("FAILED_PRECONDITION", "TIER_NOT_CONFIRMED", "a person must confirm the tier first (ConfirmTier)")
 
     def _check_facts(self, request: rpc.CreateReferralRequest) -> None:
@@ -126,17 +126,8 @@ class Referrals:
         if owed and not request.crisis_facts.strip():
             raise Refusal("INVALID_ARGUMENT", "FACTS_REQUIRED", "an emergency or a legal basis needs crisis_facts")
 
-    def _crisis_basis(self, tx: Tx, student: str, urgency: int, recipient: str) -> str:
-        """Privacy fails closed, the crisis lane does not: an emergency nobody was asked about goes under the law."""
-        if urgency != pb.URGENCY_EMERGENCY or not self.post.unasked(tx, student, recipient):
-            return ""
-        basis = self.fallback.plan.basis
-        return basis if basis in self.door.bases else ""
-
-    def _after_sending(self, call: Call, known: Known, referral: pb.Referral, confirmed: bool) -> str:
-        """What a first sending settles and opens; the duty to notify, if there is one."""
-        if confirmed:  # an unconfirmed triage still waits for its person, crisis or not
-            drop(call.tx, referral.triage)
+    def _after_sending(self, call: Call, known: Known, referral: pb.Referral) -> str:
+        """The duties that a sending opens; that to notify, if there is one."""
         if referral.urgency == pb.URGENCY_EMERGENCY:
             tell_guardian(
                 call.tx, self.door, student=known.id, school=known.school, triage=referral.triage,
@@ -227,6 +218,8 @@ class Referrals:
             target = before_hold(referral)
         if target == pb.REFERRAL_STATE_DECLINED and not is_drill(call.tx, str(row["student"])):
             referral.reason_code = self._refusals.code(int(referral.tier), request.reason_code, request.reason)
+        if request.event == pb.REFERRAL_EVENT_SEND:
+            self.fallback.cite(call.tx, str(row["student"]), referral, referral.recipient)
         change(referral, request.event, target, call.caller.id, call.tx.now_us, request.reason)
         if request.appointment_us:
             referral.appointment_us = request.appointment_us
@@ -239,10 +232,8 @@ class Referrals:
         """Send a draft for the first time, or once more what was declined or never answered."""
         known = known_of(row)
         self.post.send(call.tx, known, referral, call.caller.id)
-        if row["state"] == pb.REFERRAL_STATE_DRAFT:
-            triage = call.tx.get(tables.triages, referral.triage.removeprefix("triages/"))
-            confirmed = triage is not None and triage["state"] == TRIAGE_STATE_CONFIRMED
-            self._after_sending(call, known, referral, confirmed)
+        if row["state"] == pb.REFERRAL_STATE_DRAFT or referral.basis != self.book.load(row).basis:
+            self._after_sending(call, known, referral)
 
     def _redirect(
         self, call: Call, row: RowMapping, side: Side, request: rpc.AdvanceReferralRequest
@@ -255,8 +246,7 @@ class Referrals:
         if not recipient or recipient == referral.recipient:
             raise Refusal("INVALID_ARGUMENT", "RECIPIENT", "name the next recipient; the referral's own list has none")
         self.post.recipient(recipient)
-        if not referral.basis:
-            referral.basis = self._crisis_basis(tx, str(row["student"]), referral.urgency, recipient)
+        self.fallback.cite(tx, str(row["student"]), referral, recipient)
         passed_on = pass_on(tx, self.book, self.post, row, referral, recipient, call.caller.id, request.reason)
         if passed_on.basis:
             open_duty(

@@ -134,7 +134,9 @@ class Screening:
         if request.tier < row["proposed"] and not request.note.strip():
             raise Refusal("FAILED_PRECONDITION", "NOTE_REQUIRED", "to go below the proposed tier, say why in note")
         student, version = str(row["student"]), int(row["version"]) + 1
-        triage = self.door.keys.record(pb.Triage, row, table="triages")
+        # A broken one is decided about by its plain columns: nothing else could ever end its clock.
+        triage = self.door.keys.readable(pb.Triage, row, table="triages") or pb.Triage()
+        triage.subject, triage.proposed = str(row["subject"]), row["proposed"]
         triage.confirmed, triage.state = request.tier, pb.TRIAGE_STATE_CONFIRMED
         triage.confirmed_by, triage.note = call.caller.id, request.note
         record = triage.SerializeToString()
@@ -158,7 +160,7 @@ class Screening:
                 holder=call.caller.id, deadline_us=self.deadline(types.TIER_RED, "guardian", call.tx.now_us),
                 tier=types.TIER_RED,
             )  # fmt: skip
-        self._resolve_signals(call, student, {triage.subject, *triage.signals})
+        self._resolve_signals(call, student, {request.name, triage.subject, *triage.signals})
         triage.name, triage.etag = request.name, str(version)
         triage.level_zh, triage.level_en = self.pack.words(int(triage.confirmed))
         triage.student = self.door.students.name(call.caller.agency, student)
@@ -177,7 +179,7 @@ class Screening:
         for row in rows:
             # A broken one is known by its name alone; it must not keep the word from the others.
             signal = self.door.keys.readable(pb.Signal, row, table="signals") or pb.Signal()
-            if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment)):
+            if subjects.isdisjoint((f"signals/{row['id']}", signal.assessment, signal.triage)):
                 continue
             call.tx.update(tables.signals, (row["id"],), state=int(pb.SIGNAL_STATE_RESOLVED), updated_us=call.tx.now_us)
             drop(call.tx, f"signals/{row['id']}")

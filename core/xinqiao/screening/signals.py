@@ -86,7 +86,10 @@ class Signals:
         if row["state"] != pb.SIGNAL_STATE_OPEN:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the signal is taken already")
         student, version, tier = str(row["student"]), int(row["version"]) + 1, int(row["tier"])
-        signal = self._door.keys.record(pb.Signal, row, table="signals")
+        # A broken one needs its person all the more.
+        signal = self._door.keys.readable(pb.Signal, row, table="signals") or pb.Signal()
+        signal.source = pb.SignalSource.ValueType(int(row["source"]))
+        signal.kind = pb.SignalKind.ValueType(int(row["kind"]))
         signal.state = pb.SIGNAL_STATE_ACKNOWLEDGED
         record = signal.SerializeToString()
         call.tx.update(
