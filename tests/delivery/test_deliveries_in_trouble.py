@@ -1,5 +1,6 @@
 """Deliveries that cannot be read, do not arrive, or are finished twice: none blocks a lane, none lies with nobody."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -119,6 +120,38 @@ def test_a_referral_that_broke_under_way_does_not_keep_its_receipt_from_being_wr
     assert DeliveryState(delivery(town, name)["state"]) == DeliveryState.DELIVERED
     assert len(town.recorder.seen) == 1
     assert holders(town, name) == [town.HOSPITAL]
+
+
+def test_only_the_delivery_that_failed_is_set_aside_although_two_workers_met_it(fresh_town, monkeypatch):
+    town = fresh_town
+    _, broken = red(town)
+    _, sound = red(town)
+    desk, met = town.gate.gateway.delivery, threading.Barrier(2)
+    run, opened = desk._store.run, desk._open
+
+    def fail(tx: Any, row: Any, owner: str) -> Any:
+        if row["item"] == broken:
+            raise KeyError("a bug")
+        return opened(tx, row, owner)
+
+    def together(command: Callable[[Any], Any], *, crisis: bool = False) -> Any:
+        try:
+            return run(command, crisis=crisis)
+        except KeyError:
+            met.wait(10)
+            raise
+
+    monkeypatch.setattr(desk, "_open", fail)
+    monkeypatch.setattr(desk._store, "run", together)
+    workers = [threading.Thread(target=desk.deliver_one, args=(2, f"worker-{n}")) for n in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(10)
+    assert delivery(town, broken)["last_reason"] == "BROKEN"
+    assert (delivery(town, sound)["attempt"], delivery(town, sound)["last_reason"]) == (0, "")
+    assert town.deliver(2)
+    assert DeliveryState(delivery(town, sound)["state"]) == DeliveryState.DELIVERED
 
 
 # -- red --------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from xinqiao.store.engine import Store, open_store
 from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed
 from xinqiao.store.sql import IntegrityError, func, select, text, update
 from xinqiao.store.tx import Tx
-from xinqiao.store.writer import SqliteWriter
+from xinqiao.store.writer import Job, SqliteWriter
 
 
 def _put(key: str) -> Callable[[Tx], None]:
@@ -143,6 +143,60 @@ def test_a_crisis_command_overtakes_routine_ones_that_were_taken_with_others_alr
         future.result(10)
     assert order == ["first", "crisis", *(f"routine {n}" for n in range(5))]
     assert crisis[0].done()
+    store.close()
+
+
+def test_crisis_commands_taken_with_a_routine_one_are_not_put_behind_one_that_comes_later(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(*sqlite_urls, keyring_dir, clock)
+    order: list[str] = []
+    waiting: list[Future[None]] = []
+    taken = store._queue.take_waiting
+
+    def first(_tx: Tx) -> None:
+        order.append("routine")
+        waiting.append(store.write(partial(_note, order, "crisis 4"), crisis=True))
+
+    def take_waiting(limit: int, *, crisis_only: bool) -> list[Job]:
+        jobs = taken(limit, crisis_only=crisis_only)
+        if jobs and jobs[0].command is first:  # they come between the first take and the second
+            waiting.extend(store.write(partial(_note, order, f"crisis {n}"), crisis=True) for n in (1, 2, 3))
+        return jobs
+
+    monkeypatch.setattr(store._queue, "take_waiting", take_waiting)
+    store.write(first).result(10)
+    for future in waiting:
+        future.result(10)
+    assert order == ["routine", "crisis 1", "crisis 2", "crisis 3", "crisis 4"]
+    store.close()
+
+
+def test_after_refused_rows_a_crisis_command_does_not_wait_for_every_routine_one_to_run_alone(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
+) -> None:
+    store = open_store(*sqlite_urls, keyring_dir, clock)
+    store.run(_put("taken"))
+    tries: list[int] = []
+    red: list[Future[None]] = []
+    done_before: list[int] = []
+
+    def first(tx: Tx) -> None:
+        tries.append(1)
+        tx.insert(t.meta, "first", "v")
+        if len(tries) == 2:  # alone now
+            red.append(store.write(lambda _tx: done_before.append(sum(each.done() for each in routine)), crisis=True))
+
+    gate = _blocker(store)
+    routine = [store.write(first), *(store.write(_put(f"r{n}")) for n in range(50)), store.write(_put("taken"))]
+    gate.set()
+    for future in routine[:-1]:
+        future.result(10)
+    with pytest.raises(IntegrityError):
+        routine[-1].result(10)
+    red[0].result(10)
+    assert done_before[0] <= 1
+    assert len(_keys(store)) == 52
     store.close()
 
 

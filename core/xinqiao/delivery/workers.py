@@ -133,9 +133,12 @@ class Delivery:
         """Claim, send and settle one delivery; False when nothing was due."""
         crisis = lane == LANE_CRISIS
         lease_us = self._pace.lease_s * _SECOND_US
+        claimed = ""
 
         def take(tx: Tx) -> tuple[RowMapping, DeliverRequest | None] | None:
+            nonlocal claimed
             rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
+            claimed = str(rows[0]["id"]) if rows else ""
             return (rows[0], self._open(tx, rows[0], owner)) if rows else None
 
         try:
@@ -143,8 +146,10 @@ class Delivery:
         except (StoreClosed, CommitFailed, StoreContended):
             raise
         except Exception as error:  # it would be claimed first again and again, and nothing behind it would ever go
+            if not claimed:
+                raise
             _log.error("a delivery met %s before it left and is set aside", type(error).__name__)
-            return self._store.run(lambda tx: self._set_aside(tx, lane, owner, lease_us), crisis=crisis)
+            return self._store.run(lambda tx: self._set_aside(tx, claimed, lane, owner, lease_us), crisis=crisis)
         if taken is None:
             return False
         row, request = taken
@@ -235,9 +240,9 @@ class Delivery:
             self._hold(tx, row, 1800)  # the machine goes on trying; a person is told as well
             self._record(tx, row, "delivery.stuck", "permit", reason)
 
-    def _set_aside(self, tx: Tx, lane: int, owner: str, lease_us: int) -> bool:
+    def _set_aside(self, tx: Tx, delivery: str, lane: int, owner: str, lease_us: int) -> bool:
         """What cannot even be opened waits a minute while the others go, and a person is told."""
-        rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us)
+        rows = claim(tx, lanes=[lane], recipients=None, owner=owner, limit=1, lease_us=lease_us, delivery=delivery)
         for row in rows:
             self._settle(
                 tx, row, owner, state=int(DeliveryState.PENDING), last_reason="BROKEN",
@@ -246,7 +251,7 @@ class Delivery:
             self._hold(tx, row, 1800)
             if row["attempt"] == 1:
                 self._record(tx, row, "delivery.stuck", "permit", "BROKEN")
-        return bool(rows)
+        return True
 
     def _bury(self, tx: Tx, row: RowMapping, owner: str, reason: str) -> None:
         """Give up: a dead letter held by the operator, its record back with its sender."""

@@ -135,11 +135,12 @@ class Edge(grpc.GenericRpcHandler):
             question, answers = self._pipeline.question(method, caller, request), None
             if question is not None:
                 asked = loop.run_in_executor(self._readers["question"], question)
-                done, _ = await asyncio.wait({asked}, timeout=min(timeout, _QUESTION_S))
-                # Behind too many questions that hang none is waited for: not known counts as a place.
-                answers = asked.result() if done else None
-                if not done:
-                    asked.cancel()
+                try:
+                    done, _ = await asyncio.wait({asked}, timeout=min(timeout, _QUESTION_S))
+                    # Behind too many questions that hang none is waited for: not known counts as a place.
+                    answers = asked.result() if done else None
+                finally:
+                    asked.cancel()  # also of a caller who left: asyncio would log what it raises, text and all
             mutation = self._pipeline.mutation(method, caller, request, data, answers)
             answer = self._write(mutation, method.crisis, mutation.probe)
             # The command cannot be taken back; only the waiting for it ends. A timer of the loop is all it takes.

@@ -85,14 +85,20 @@ class Reloading:
             self.store.run(lambda tx: self._broken(tx, broken))
             return False
 
-        def put(tx: Tx) -> None:  # in the writer's turn, so that no change is made half by the old and half by the new
+        def use() -> None:
             self.door.policy, self.door.bases = rules.policy, rules.bases
             self.screening.library, self.screening.pack = rules.library, rules.pack
             self.signals.policy = rules.signals
             self.clocks.use(rules.district)
             self.ladder.roles = roles
+
+        def put(tx: Tx) -> None:
             drop(tx, self._item)
-            self._record(tx, "config.reloaded", "permit", f"triage:{rules.pack.id}@{rules.pack.version}")
+            pack = rules.pack
+            self._record(tx, "config.reloaded", "permit", f"triage:{pack.id}@{pack.version}", rules.policy)
+            # Between two commits of the writer, so that no change is made half by the old and half by the new; and
+            # never without its row.
+            tx.after_commit(use)
 
         self.store.run(put)
         return True
@@ -110,10 +116,10 @@ class Reloading:
             tx, self._item, kind="config", school="", holder=self.operator, deadline_us=tx.now_us + _DAY_US,
             step="mend",
         )  # fmt: skip
-        self._record(tx, "config.refused", "deny", reason)
+        self._record(tx, "config.refused", "deny", reason, self.door.policy)
 
-    def _record(self, tx: Tx, kind: str, decision: str, reason: str) -> None:
+    def _record(self, tx: Tx, kind: str, decision: str, reason: str, policy: Policy) -> None:
         append(
             tx, kind=kind, decision=decision, actor=self.operator, resource=self._item, reason=reason,
-            policy_version=self.door.policy.version,
+            policy_version=policy.version,
         )  # fmt: skip

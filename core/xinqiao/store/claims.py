@@ -24,11 +24,19 @@ _OPEN = (DeliveryState.PENDING, DeliveryState.RUNNING)
 
 
 def claim(
-    tx: Tx, *, lanes: Sequence[int], recipients: Sequence[str] | None, owner: str, limit: int, lease_us: int
+    tx: Tx,
+    *,
+    lanes: Sequence[int],
+    recipients: Sequence[str] | None,
+    owner: str,
+    limit: int,
+    lease_us: int,
+    delivery: str | None = None,
 ) -> list[RowMapping]:
     """Take up to ``limit`` due deliveries for ``owner`` until ``tx.now_us + lease_us``, and count the attempt.
 
-    Earlier ``lanes`` go first, then what is due longest. ``recipients`` restricts whom they are for; None means all.
+    Earlier ``lanes`` go first, then what is due longest. ``recipients`` restricts whom they are for; None means all;
+    ``delivery`` asks for that one only.
     Due is a PENDING row whose time has come, or a RUNNING one whose lease has run out. A row waits while an older one
     of the same student and recipient is open, so that a recipient reads a student's events in their order.
     """
@@ -45,6 +53,8 @@ def claim(
     )
     if recipients is not None:
         picked = picked.where(table.c.recipient.in_(recipients))
+    if delivery is not None:
+        picked = picked.where(table.c.id == delivery)
     # A common table expression: PostgreSQL may run a plain sub-select again and exceed the limit.
     batch = picked.cte("picked").prefix_with("MATERIALIZED")
     rows = tx.all(

@@ -95,7 +95,7 @@ class CommandQueue:
         taken = _pop(self._crisis, limit)
         return taken if taken or crisis_only else _pop(self._routine, limit)
 
-    def put_back(self, jobs: list[Job]) -> None:
+    def put_back(self, jobs: Sequence[Job]) -> None:
         """Let routine jobs that were taken wait again, before all others: a crisis job goes first."""
         self._routine.extendleft(reversed(jobs))
 
@@ -279,7 +279,7 @@ class SqliteWriter(Writer):
             for place, job in enumerate(jobs, 1):
                 self._run_one(connection, batch, job)
                 crisis = crisis or job.crisis
-                if not crisis and place < len(jobs) and self._queue.crisis_waits:
+                if not crisis and place < len(jobs) and not jobs[place].crisis and self._queue.crisis_waits:
                     self._queue.put_back(jobs[place:])
                     del taken[place - len(jobs) :]
                     break
@@ -307,19 +307,26 @@ class SqliteWriter(Writer):
         _refuse_lost(batch)
 
     def _run_alone(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
-        """After rows were refused: each command again in a transaction of its own, to find whose they were."""
+        """After rows were refused: each command again in a transaction of its own, to find whose they were.
+
+        Crisis commands first; where there is one, or one comes meanwhile, routine ones wait for the next batch.
+        """
         batch.alone = True
-        left = deque(taken)
+        left = deque(sorted(taken, key=lambda job: not job.crisis))
         for job in taken:
             job.result, job.error, job.callbacks = None, None, ()
+        taken.clear()
+        crisis = left[0].crisis
         try:
-            while left:
+            while left and (left[0].crisis or not (crisis or self._queue.crisis_waits)):
                 transaction = connection.begin()
                 self._run_one(connection, batch, left[0])
                 transaction.commit()
                 batch.forget()
-                left.popleft()
+                taken.append(left.popleft())
+            self._queue.put_back(left)
         except BaseException as cause:  # what was confirmed before it stays confirmed
+            taken += left
             self._give_up(left, cause)
         finally:
             batch.alone = False
