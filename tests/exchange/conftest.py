@@ -15,6 +15,7 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.referral.v1 import referral_pb2 as referral_pb
 from xinqiao.config.settings import Exchange
 from xinqiao.contract.clock import BEIJING, ManualClock, to_us
+from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import load_policy
 from xinqiao.disclosure.registry import Partner, Registry
@@ -137,7 +138,7 @@ class Books:
         """A fresh process over the same store."""
         return Exchanges(
             store or self.store, self.door, {EXCHANGE: self.definition}, GATEWAY_KEY, "kunshan", self.desk,
-            {agency: public_key_pem(key) for agency, key in self.desk.keys.items()},
+            {agency: public_key_pem(key) for agency, key in self.desk.keys.items()}, WorkCalendar(),
         )  # fmt: skip
 
     def run(self) -> list[pb.ExchangeRun]:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from xinqiao.contract.clock import from_us, to_us
 from xinqiao.contract.errors import Refusal
-from xinqiao.exchange.periods import current_period, due_at, finished, length_of, previous_period, shift, span
+from xinqiao.contract.workdays import WorkCalendar, days
+from xinqiao.exchange import periods
+from xinqiao.exchange.periods import Window, current_period, finished, length_of, previous_period, shift, span
 
 CST = timezone(timedelta(hours=8))  # on purpose not the zone data that the code under test uses
 WEEKS = st.dates(date(2000, 1, 3), date(2098, 12, 28)).map(lambda day: day.strftime("%G-W%V"))
@@ -19,6 +21,10 @@ MONTHS = st.builds(lambda year, month: f"{year:04}-{month:02}", st.integers(2000
 
 def schedule(day: Any, *, working: bool = False, at: str = "02:00", days: int = 10) -> Any:
     return SimpleNamespace(run=SimpleNamespace(day=day, working=working, at=at), close_after_days=days)
+
+
+def due_at(scheduled: Any, period: str, calendar: WorkCalendar | None = None) -> Window:
+    return periods.due_at(scheduled, period, calendar or WorkCalendar())
 
 
 def beijing(us: int) -> datetime:
@@ -148,9 +154,23 @@ def test_a_week_after_which_the_first_working_day_is_a_thursday_is_run_then() ->
     assert beijing(due_at(schedule(1, working=True), "2026-W40").start_us).date() == date(2026, 10, 8)
 
 
-def test_a_week_whose_next_week_has_no_working_day_is_run_on_its_last_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("xinqiao.exchange.periods.is_workday", lambda day: False)
-    assert beijing(due_at(schedule(1, working=True), "2026-W40").start_us).date() == date(2026, 10, 11)
+def test_a_week_whose_next_week_has_no_working_day_is_run_on_its_last_day() -> None:
+    closed = WorkCalendar(overrides=dict.fromkeys(days(date(2026, 10, 5), date(2026, 10, 11)), False))
+    assert beijing(due_at(schedule(1, working=True), "2026-W40", closed).start_us).date() == date(2026, 10, 11)
+
+
+def test_the_districts_own_holidays_and_make_up_days_count() -> None:
+    calendar = WorkCalendar(overrides={date(2026, 10, 8): False, date(2027, 1, 2): True})
+    assert beijing(due_at(schedule(1, working=True), "2026-09", calendar).start_us).date() == date(2026, 10, 9)
+    assert beijing(due_at(schedule(1, working=True), "2026-12", calendar).start_us).date() == date(2027, 1, 1)
+    assert beijing(due_at(schedule(2, working=True), "2026-12", calendar).start_us).date() == date(2027, 1, 2)
+
+
+def test_one_unknown_day_does_not_make_a_working_day_of_a_known_holiday() -> None:
+    """The week after 2026-W52 reaches into 2027; a holiday that is known in it stays one."""
+    calendar = WorkCalendar(overrides={date(2026, 12, 28): False})
+    window = due_at(schedule(1, working=True), "2026-W52", calendar)
+    assert (beijing(window.start_us).date(), window.guessed) == (date(2026, 12, 29), True)
 
 
 def test_the_eighth_day_of_a_week_does_not_exist() -> None:

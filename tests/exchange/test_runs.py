@@ -13,6 +13,7 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import methods
+from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
@@ -445,4 +446,4 @@ def test_the_rpc_runs_outside_a_transaction_and_answers_the_runs(books: Books) -
 def test_an_exchange_that_cannot_work_is_refused_at_start(books: Books) -> None:
     stray = definition().model_copy(update={"parties": (SCHOOL, "nobody")})
     with pytest.raises(Refusal, match="EXCHANGE_PARTY"):
-        Exchanges(books.store, books.door, {"w": stray}, GATEWAY_KEY, "kunshan", books.desk, {})
+        Exchanges(books.store, books.door, {"w": stray}, GATEWAY_KEY, "kunshan", books.desk, {}, WorkCalendar())

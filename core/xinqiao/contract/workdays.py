@@ -38,13 +38,6 @@ class Window(NamedTuple):
     last: date
 
 
-class SchoolWeek(NamedTuple):
-    """A teaching week: week 1 is the week, Monday to Sunday, in which the term begins."""
-
-    term: Term
-    number: int
-
-
 class WorkCalendar:
     """Answers for one district. A pure value: no clock, no file.
 
@@ -104,10 +97,6 @@ class WorkCalendar:
             following += _DAY
         return following
 
-    def workday_from(self, day: date) -> date:
-        """``day`` itself when it is a working day, else the next one."""
-        return day if self.is_workday(day) else self.next_workday(day)
-
     def add_working_time(self, start_us: int, duration: timedelta) -> int:
         """When ``duration`` of working time has passed since ``start_us``, microseconds since 1970 UTC.
 
@@ -130,10 +119,6 @@ class WorkCalendar:
                 left -= closes - begin
             day += _DAY
 
-    def is_guessed_between(self, start_us: int, end_us: int) -> bool:
-        """Whether a span of working time rests on a guessed day."""
-        return any(self.is_guessed(day) for day in days(local_date(start_us), local_date(end_us)))
-
     def term(self, day: date) -> Term | None:
         """The school term this day lies in, or None in the holidays."""
         return next((term for term in self.terms if term.first <= day <= term.last), None)
@@ -141,13 +126,6 @@ class WorkCalendar:
     def is_school_day(self, day: date) -> bool:
         """Whether schools teach: a working day within a term. Without any terms configured, a working day."""
         return self.is_workday(day) and (not self.terms or self.term(day) is not None)
-
-    def school_week(self, day: date) -> SchoolWeek | None:
-        """The teaching week of this day, or None in the holidays."""
-        term = self.term(day)
-        if term is None:
-            return None
-        return SchoolWeek(term, (monday(day) - monday(term.first)).days // 7 + 1)
 
     def in_window(self, day: date) -> tuple[str, ...]:
         """Ids of the intensified windows this day lies in, in configured order, each once."""

@@ -1,20 +1,17 @@
 """Months and weeks in Beijing time, and when the exchange of a finished one starts and closes."""
 
-import logging
 import re
 from calendar import monthrange
 from datetime import date, datetime, time, timedelta
 from typing import Final, Literal, NamedTuple, Protocol
 
-from chinese_calendar import is_workday  # type: ignore[import-untyped,unused-ignore]
-
 from xinqiao.contract.clock import BEIJING, from_us, to_us
 from xinqiao.contract.errors import Refusal
+from xinqiao.contract.workdays import WorkCalendar
 
 Length = Literal["month", "week"]
 _PERIOD: Final = re.compile(r"(20[0-9]{2})-(?:(0[1-9]|1[0-2])|W([0-5][0-9]))", re.ASCII)
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
-_log = logging.getLogger(__name__)
 
 
 class RunAt(Protocol):
@@ -47,7 +44,7 @@ class Span(NamedTuple):
 class Window(NamedTuple):
     """When a period is run and when it closes, microseconds since 1970 UTC.
 
-    ``guessed`` tells that the calendar has no holidays for the year, so working days are taken as Monday to Friday.
+    ``guessed`` tells that the calendar does not know every day of it, so unknown ones go by Monday to Friday.
     """
 
     start_us: int
@@ -97,11 +94,10 @@ def shift(period: str, by: int) -> str:
     return name
 
 
-def due_at(schedule: Schedule, period: str) -> Window:
+def due_at(schedule: Schedule, period: str, calendar: WorkCalendar) -> Window:
     """When ``period`` is run, in the month or week that follows it, and when it closes.
 
-    The n-th (working) day of it; where there are fewer (working) days it is run on the last one. Reports, in
-    ``guessed`` and once a call in the log, a year for which the calendar knows no holidays.
+    The n-th (working) day of it by the district's ``calendar``; where there are fewer it is run on the last one.
     Raises Refusal INVALID_ARGUMENT/PERIOD or INVALID_ARGUMENT/SCHEDULE.
     """
     length, index = _index(period)
@@ -109,7 +105,8 @@ def due_at(schedule: Schedule, period: str) -> Window:
     guessed = False
     days = [first + timedelta(days=offset) for offset in range(7 if length == "week" else _month_days(first))]
     if schedule.run.working:
-        working, guessed = working_days(days)
+        guessed = any(calendar.is_guessed(each) for each in days)
+        working = [each for each in days if calendar.is_workday(each)]
         days = working or days[-1:]  # a week of the National Day holiday may have none
     wanted, most = schedule.run.day, 7 if length == "week" else 28
     if wanted != "last" and not 1 <= wanted <= most:
@@ -120,20 +117,6 @@ def due_at(schedule: Schedule, period: str) -> Window:
         raise Refusal("INVALID_ARGUMENT", "SCHEDULE", 'a run\'s time is Beijing time such as "02:00"')
     start = datetime.combine(day, time(int(hour[1]), int(hour[2])), BEIJING)
     return Window(to_us(start), to_us(start + timedelta(days=schedule.close_after_days)), guessed)
-
-
-def close_at(schedule: Schedule, period: str) -> int:
-    """When an unanswered ``period`` closes, microseconds since 1970 UTC."""
-    return due_at(schedule, period).close_us
-
-
-def working_days(days: list[date]) -> tuple[list[date], bool]:
-    """The working days among ``days`` (make-up Saturdays count, holidays do not), and whether they were guessed."""
-    try:
-        return [day for day in days if is_workday(day)], False
-    except NotImplementedError:  # how chinesecalendar says that the State Council's notice is not in it yet
-        _log.warning("no holidays known for %d: Monday to Friday count as working days", days[-1].year)
-        return [day for day in days if day.weekday() < 5], True
 
 
 def _index(period: str) -> tuple[Length, int]:

@@ -12,6 +12,7 @@ from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRe
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
+from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
@@ -47,7 +48,7 @@ class Driver:
 
     def __init__(
         self, store: Store, door: Door, definition: Definition, signing_key: Ed25519PrivateKey, deployment: str,
-        sender: Sender, receipt_keys: Mapping[str, bytes], key: Key, actor: str,
+        sender: Sender, receipt_keys: Mapping[str, bytes], calendar: WorkCalendar, key: Key, actor: str,
     ) -> None:  # fmt: skip
         self._store = store
         self._door = door
@@ -56,6 +57,7 @@ class Driver:
         self._deployment = deployment
         self._sender = sender
         self._receipt_keys = receipt_keys
+        self._calendar = calendar
         self._key = key
         self._actor = actor
         self._owner = secrets.token_hex(8)
@@ -105,7 +107,7 @@ class Driver:
 
     def _plan(self, tx: Tx, key: Key) -> RowMapping:
         """Make the run's row; the unique key decides who plans, so a second one finds it there."""
-        window = due_at(self._definition.schedule, key.period)
+        window = due_at(self._definition.schedule, key.period, self._calendar)
         late = tx.now_us >= window.close_us
         days = self._definition.schedule.close_after_days
         deadline = tx.now_us + days * runs.DAY_US if late else window.close_us

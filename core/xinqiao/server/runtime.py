@@ -120,6 +120,7 @@ class Gateway:
                 for name, partner in settings.partners.items()
                 if partner.receipt_key is not None and Path(partner.receipt_key).exists()
             },
+            self.bundle.calendar,
         )
         self.pipeline = Pipeline(
             self.store,

@@ -30,7 +30,7 @@ from xinqiao.store.tables import student_keys, tombstones
 _KEY_BYTES = 32
 _CHUNK = 500
 _FIRST_VERSION = 1
-# With PostgreSQL another gateway may shred a student: a key is trusted from memory no longer than this.
+# Another gateway, or the one beside a read-only store, may shred a student: a key is trusted from memory no longer than this.
 _SHARED_TRUST_S = 5.0
 
 
@@ -61,7 +61,8 @@ class KeyStore:
         self._capacity = capacity
         self._engine = make_engine(parse_url(keys_url, "key"), "reader" if read_only else "keys", readers=1)
         self._statements = Statements(self._engine.dialect)
-        self._trust_s = math.inf if self._engine.dialect.name == "sqlite" else _SHARED_TRUST_S
+        alone = self._engine.dialect.name == "sqlite" and not read_only
+        self._trust_s = math.inf if alone else _SHARED_TRUST_S
         self._database = threading.Lock()
         self._memory = threading.Lock()
         self._cache: OrderedDict[str, tuple[Sealer, float]] = OrderedDict()
