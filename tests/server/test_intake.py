@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.contract.errors import Refusal
@@ -302,3 +303,23 @@ def test_a_sheet_of_such_an_instrument_without_a_coding_is_refused_and_held(lice
     )  # fmt: skip
     tally = _rewound(licensed, sheet)
     assert (tally.forms, [told.reason for told in tally.rejected]) == (0, ["CODING_REQUIRED"])
+
+
+def test_the_students_before_a_failure_are_registered(store: Store) -> None:
+    pipeline: Any = _Pipeline(store)
+
+    def read(cursor: str) -> Iterator[ReadResponse]:
+        yield from _students("a", "b")[int(cursor or 0) :]
+        raise PartnerUnavailable("one file of the inbox cannot be read")
+
+    tally = Intake(pipeline, SimpleNamespace(agency="school", read=read, report=lambda kept: None), SCHOOL).run_once()
+    assert (pipeline.taken, tally.students) == (["a", "b"], 2)
+
+
+def test_what_was_not_taken_before_there_is_any_cursor_is_on_record_and_held(store: Store) -> None:
+    item = ReadResponse(rejected=Rejected(reason="DATA/STATUS", message="not a status", source="Task/1"))
+    Intake(cast("Any", _Pipeline(store)), _read([item]), SCHOOL).run_once()
+    assert len(_holders(store)) == 1
+    with store.read() as reading:
+        assert [row["reason"] for row in reading.all(tables.journal.select())] == ["DATA/STATUS:1"]
+        assert reading.all(tables.cursors.select()) == []

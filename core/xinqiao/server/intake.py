@@ -101,6 +101,7 @@ class Intake:
                     self._one(item, kind, tally)
                     progress(tally)
         except (PartnerUnavailable, PartnerRefused):
+            self._register(students, tally)  # what came before the failure is whole
             self._settle(tally)
             raise
         self._register(students, tally)
@@ -241,7 +242,7 @@ class Intake:
 
         Without ``wait`` a bare cursor shares the commit of what comes next, and its failure shows at the next move.
         """
-        if not cursor:
+        if not cursor and len(tally.rejected) == tally.recorded:
             return
         agency, fresh = self._handle.agency, tally.rejected[tally.recorded :]
         tally.recorded = len(tally.rejected)
@@ -252,7 +253,7 @@ class Intake:
                 self._keep_rejected(tx, fresh)
             elif sheet and sheet not in tally.unclean:
                 drop(tx, _item(agency, sheet))
-            if not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
+            if cursor and not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
         if self._moving is not None:  # another writer may be slower with the cursor before than with this one

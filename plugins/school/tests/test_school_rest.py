@@ -1,20 +1,25 @@
 """Rosters over OneRoster REST: real HTTP against a platform that pages, forgets tokens, stumbles and changes."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.transport import HttpTransport
+from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.config.secret import Secret
+from xinqiao.contract.clock import SystemClock
 from xinqiao_school import SchoolAdapter, SchoolSettings, xinqiao_adapters
+from xinqiao_school.rest import Pages
 from xinqiao_school.rest_simulator import SECRET, RestPlatform, synthetic_collections
+from xinqiao_school.settings import RestSettings
 
 
 @pytest.fixture
@@ -213,3 +218,45 @@ def test_the_platform_is_left_alone_between_two_looks(
     asked = len(platform.requests)
     list(adapter.read(cursor))
     assert len(platform.requests) == asked
+
+
+@pytest.mark.parametrize("trouble", ["down", "refused"])
+def test_the_sheets_of_the_inbox_are_read_although_the_roster_cannot_be(
+    make: Callable[..., SchoolAdapter],
+    platform: RestPlatform,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    adapter = make()
+    cursor = list(adapter.read(""))[-1].cursor
+    items = ",".join(f"phq{n}" for n in range(1, 10))
+    (tmp_path / "in" / "phq.csv").write_text(f"student_id,taken_on,{items}\nSYN-00001,2026-10-12,{','.join('3' * 9)}\n")
+    if trouble == "down":
+        platform.stop()
+    else:
+        adapter = make()
+        monkeypatch.setenv("SYN_SECRET", "wrong-secret")
+    read: list[ReadResponse] = []
+    with pytest.raises(PartnerUnavailable if trouble == "down" else PartnerRefused):
+        for item in adapter.read(cursor):
+            read.append(item)
+    assert sum(item.HasField("forms") for item in read) == 1
+
+
+def test_a_platform_that_caps_its_pages_and_counts_nothing_is_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYN_SECRET", SECRET)
+    users = [{"sourcedId": f"u{n}"} for n in range(250)]
+
+    class Capped:
+        def request(self, method: str, url: str, **_: Any) -> HttpResponse:
+            if method == "POST":
+                return HttpResponse(200, {}, b'{"access_token": "t", "expires_in": 300}')
+            at = int(parse_qs(urlsplit(url).query)["offset"][0])
+            return HttpResponse(200, {}, json.dumps({"users": users[at : at + 100]}).encode())
+
+    rest = RestSettings(
+        base_url="https://a/x", token_url="https://a/t", client_id="c", client_secret=Secret("env", "SYN_SECRET")
+    )
+    pages = Pages(rest, cast("HttpTransport", Capped()), SystemClock(), lambda seconds: None)
+    assert sum(len(page) for page in pages.collection("users", "")) == 250

@@ -388,3 +388,52 @@ def test_real_rosters_are_read_and_their_defects_named(tmp_path: Path, capsys: p
                 print(f"\n    {reason:16} {place}", end="")
     assert {name: count for name, count, _ in table} == {"Test_full_data_set.zip": 3, "oneroster_test_data.zip": 1}
     assert ("DATA/REFERENCE", "Test_full_data_set.zip/orgs.csv: row 2, column parentSourcedId") in table[0][2]
+
+
+def test_a_delta_that_takes_a_student_out_of_two_classes_leaves_none(make: Callable[..., School]) -> None:
+    """Which of the two was looked at hung on the hash seed: so it is tried with many students."""
+    school = make()
+    ids = [f"S{n}" for n in range(40)]
+    head = "sourcedId,status,classSourcedId,userSourcedId,role,primary\n"
+    school.roster(
+        classes_csv=ROSTER["classes.csv"].rstrip("\n") + "\nC9,active,数学,,scheduled,O1\n",
+        users_csv="sourcedId,status,givenName,familyName\n" + "".join(f"{s},active,名,姓\n" for s in ids),
+        roles_csv="sourcedId,status,userSourcedId,role\n" + "".join(f"R{s},active,{s},student\n" for s in ids),
+        enrollments_csv=head
+        + "".join(f"A{s},active,C1,{s},student,true\nB{s},active,C9,{s},student,false\n" for s in ids),
+        demographics_csv=None,
+    )
+    cursor = school.read()[-1].cursor
+    gone = head + "".join(f"A{s},tobedeleted,C1,{s},student,\nB{s},tobedeleted,C9,{s},student,\n" for s in ids)
+    delta = {"manifest.csv": "propertyName,value\nfile.enrollments,delta\n", "enrollments.csv": gone}
+    school.drop("delta.zip", make_zip({name: text.encode() for name, text in delta.items()}))
+    assert {s.class_title for s in students(school.read(cursor))} == {""}
+
+
+@pytest.mark.parametrize(("user", "given"), [("S1", '"田\n一"'), ('"S,1"', "田一")])
+def test_a_delta_finds_the_row_of_a_student_whatever_is_quoted_in_it(
+    make: Callable[..., School], user: str, given: str
+) -> None:
+    school = make()
+    school.roster(
+        users_csv=f"sourcedId,status,givenName,familyName\n{user},active,{given},姓\nS2,active,二,姓\n",
+        roles_csv=f"sourcedId,status,userSourcedId,role\nR1,active,{user},student\nR2,active,S2,student\n",
+        enrollments_csv="sourcedId,status,classSourcedId,userSourcedId,role,primary\n"
+        f"E1,active,C1,{user},student,true\nE2,active,C1,S2,student,true\n",
+        demographics_csv=None,
+    )
+    cursor = school.read()[-1].cursor
+    classes = ROSTER["classes.csv"].replace("七年级1班", "七年级3班")
+    delta = {"manifest.csv": "propertyName,value\nfile.classes,delta\n", "classes.csv": classes}
+    school.drop("delta.zip", make_zip({name: text.encode() for name, text in delta.items()}))
+    items = school.read(cursor)
+    assert rejected(items) == []
+    assert [s.class_title for s in students(items)] == ["七年级3班"] * 2
+
+
+def test_an_id_with_white_space_around_it_is_the_same_student_in_every_file(make: Callable[..., School]) -> None:
+    school = make()
+    users = "sourcedId,status,givenName,familyName\nS1\u3000,active,田一,姓\n"
+    roles = "sourcedId,status,userSourcedId,role\nR1,active,S1\u3000,student\n"
+    school.roster(users_csv=users, roles_csv=roles, enrollments_csv=None)
+    assert [s.local_id for s in students(school.read())] == ["S1"]

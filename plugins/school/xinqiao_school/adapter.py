@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
-from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
@@ -87,7 +87,11 @@ class SchoolAdapter:
         position = Cursor.parse(cursor)
         ledger = Ledger(self._state)
         begun = ledger.rewind(position)
-        yield from self._pull(ledger)
+        failed: PartnerUnavailable | PartnerRefused | None = None
+        try:
+            yield from self._pull(ledger)
+        except (PartnerUnavailable, PartnerRefused) as error:
+            failed = error  # told at the end: a sheet in the inbox may hold a red form
         first = begun[0].name if begun else ""
         files = inbox.scan(self._settings.inbox, first)
         if self._puller is not None:
@@ -105,6 +109,8 @@ class SchoolAdapter:
                 unreadable.append(f"{file.label} ({error.strerror})")
         if unreadable:
             raise PartnerUnavailable(f"{len(unreadable)} inbox file(s) cannot be read, the first: {unreadable[0]}")
+        if failed is not None:
+            raise failed
 
     def _pull(self, ledger: Ledger) -> Iterator[ReadResponse]:
         """With ``source: rest``: lay down what the platform has as a package of our own, and drop outdated ones."""
@@ -244,12 +250,17 @@ class SchoolAdapter:
 
     def _before(self, ledger: Ledger) -> State:
         """What the last bulk package and the deltas after it have said; the ledger alone says which those are."""
-        state = State()
-        for number, entry in enumerate(ledger.entries, start=1):
-            if entry.roster and entry.outcome == "taken":
-                newer = self._recall(number)
-                if newer is not None:
-                    state = state.over(newer) if entry.delta else newer
+        state, deltas = State(), list[State]()
+        for number in range(len(ledger.entries), 0, -1):
+            entry = ledger.entries[number - 1]
+            found = self._recall(number) if entry.roster and entry.outcome == "taken" else None
+            if found is not None and not entry.delta:
+                state = found
+                break
+            if found is not None:
+                deltas.append(found)
+        for each in reversed(deltas):
+            state = state.over(each)
         return state
 
     def _recall(self, number: int) -> State | None:

@@ -74,7 +74,7 @@ class Joins:
         name = COLUMNS[standard][0]
         for number, cells in self._package.cells(standard, findings):
             key = cells[0]
-            if not key or len(key) > 128 or key[0] == " " or key[-1] == " ":
+            if not key or len(key) > 128 or key[0].isspace() or key[-1].isspace():
                 key = key.strip()
                 if not key or len(key) > 128:
                     reason = "DATA/CELL_TOO_LONG" if key else "DATA/MISSING"

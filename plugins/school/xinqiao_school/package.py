@@ -1,7 +1,6 @@
 """One OneRoster CSV package: its members whatever their case, their columns whatever their spelling, read as streams."""
 
 import difflib
-import io
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -95,29 +94,9 @@ class Package:
             )  # fmt: skip
 
     def users(self, wanted: set[bytes]) -> Iterator[tuple[str, ...]]:
-        """The rows of users.csv whose ids have these marks, without parsing the others."""
-        name = self._members.get("users")
-        if name is None:
-            return
-        found = io.BytesIO()
-        with self._archive.open(name) as stream:
-            header = stream.readline()
-            found.write(header)
-            first = header.decode("utf-8", "replace").lstrip("\ufeff").partition(",")[0].strip().strip('"')
-            for line in stream:
-                if mark(line.partition(b",")[0].decode("utf-8", "replace").strip('" ')) in wanted:
-                    found.write(line)
-        if first != "sourcedId":
-            rows = self.cells("users", Findings(accept_valid_rows=True))
-            yield from (cells for _, cells in rows if mark(cells[0].strip()) in wanted)
-            return
-        columns = self._columns("users", header_cells(io.BytesIO(header), "utf-8"))
-        found.seek(0)
-        for _, cells in read_cells(
-            found, encoding="utf-8", columns=columns, name=self.label, extra="ignore", limits=_TABLE,
-            findings=Findings(accept_valid_rows=True),
-        ):  # fmt: skip
-            yield cells
+        """The rows of users.csv whose ids have these marks."""
+        rows = self.cells("users", Findings(accept_valid_rows=True))
+        yield from (cells for _, cells in rows if mark(cells[0].strip()) in wanted)
 
     def verify_unread(self) -> None:
         """Prove the checksums of the files that are not read to their end anyway. Raises FileRefused."""

@@ -250,9 +250,9 @@ class Roster:
     def _changed(self, told: NDArray[Any]) -> NDArray[Any]:
         """The people of before, with what this delta's other files say; ``told`` is one row a person."""
         people = self._before.people.copy()
-        gone = {int.from_bytes(digest, "little"): room for digest, room in self._joins.emptied}
-        at = positions(people, np.fromiter(gone, np.uint64, len(gone)))
-        for place, room in zip(at.tolist(), gone.values(), strict=True):
+        gone = list(self._joins.emptied)
+        at = positions(people, marks_of(b"".join(digest for digest, _ in gone)))
+        for place, (_, room) in zip(at.tolist(), gone, strict=True):
             if place >= 0 and people["room"][place] == room:
                 people["room"][place], people["rank"][place] = -1, NO_RANK
         # The newer word counts: of equal classes the one told now, and a student who is told to have left has left.
