@@ -417,3 +417,23 @@ def test_closing_the_host_closes_every_adapter_even_when_its_slots_hang(world: W
     assert world.partners["b"].closed
     with pytest.raises(PartnerUnavailable, match="stopping"):
         b.check()
+
+
+def test_what_was_pushed_is_handed_on_while_the_breaker_is_open_and_does_not_close_it(world: World) -> None:
+    [handle] = world.start("a", breaker_failures=1, breaker_reset_s=600.0)
+    partner: Any = world.partners["a"]
+    partner.on_read = partner.fail = _down
+    with pytest.raises(PartnerUnavailable):
+        list(handle.read(""))
+    asked: list[str] = []
+    partner.pushed = lambda cursor: iter([adapter.ReadResponse(cursor="p1", referral=adapter.ReferralUpdate())])
+    partner.on_read = asked.append
+    items = handle.read("")
+    assert next(items).cursor == "p1"
+    with pytest.raises(PartnerUnavailable):
+        next(items)
+    assert asked == []
+
+
+def _down(*_: object) -> Any:
+    raise PartnerUnavailable("down")

@@ -7,6 +7,7 @@ import pytest
 
 from xinqiao.adapters import spool
 from xinqiao.adapters.spool import Spool, SpoolFull
+from xinqiao.store.sealing import Sealer
 
 
 def test_what_was_put_is_there_after_a_restart_in_the_order_it_came(tmp_path: Path) -> None:
@@ -128,3 +129,53 @@ def test_others_on_the_machine_cannot_read_it(tmp_path: Path) -> None:
     inbox.put("2", b"x")
     modes = {path.stat().st_mode & 0o077 for path in [tmp_path / "inbox", *(tmp_path / "inbox").iterdir()]}
     assert modes == {0}
+
+
+def test_a_disk_that_takes_a_part_of_what_was_done_loses_no_later_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox = Spool(tmp_path)
+    inbox.put("first", b"1")
+    cursor, write = inbox.mark(1), os.write
+    room = [100]
+
+    def full(descriptor: int, data: bytes) -> int:
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, bytes(data)[: room[0]])
+        room[0] -= written
+        return written
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            inbox.settle(cursor)
+    again = Spool(tmp_path)
+    assert again.put("red", b"declined") == "new"
+    again.settle(cursor)
+    assert [item.data for item in again.pending()] == [b"declined"]
+    again.settle(again.mark(again.pending()[-1].number))
+    assert Spool(tmp_path).put("first", b"other") == "other"
+
+
+def test_damage_to_what_is_remembered_does_not_close_the_inbox(tmp_path: Path) -> None:
+    inbox = Spool(tmp_path)
+    inbox.put("1", b"x")
+    inbox.settle(inbox.mark(1))
+    (tmp_path / "seen").write_text("000000000001 torn" + (tmp_path / "seen").read_text())
+    assert Spool(tmp_path).put("2", b"y") == "new"
+
+
+def test_what_is_pending_is_sealed_and_bound_to_its_place(tmp_path: Path) -> None:
+    seal = Sealer("", {1: (1, bytes(range(32)))})
+    inbox = Spool(tmp_path, seal=seal)
+    inbox.put("1", "重度抑郁".encode())
+    inbox.put("2", "中度焦虑".encode())
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert "重度抑郁".encode() not in on_disk
+    again = Spool(tmp_path, seal=seal)
+    assert [item.data.decode() for item in again.each()] == ["重度抑郁", "中度焦虑"]
+    assert (again.put("1", "重度抑郁".encode()), again.put("1", b"z")) == ("same", "other")
+    first, second = sorted(tmp_path.glob("*.item"))
+    first.write_bytes(second.read_bytes())
+    assert [item.data for item in Spool(tmp_path, seal=seal).pending()] == [b"", "中度焦虑".encode()]

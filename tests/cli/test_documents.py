@@ -84,6 +84,8 @@ def test_a_form_is_printed_from_a_running_gateway_into_a_file_of_its_owners(make
             "days": 30,
         }
         address = f"127.0.0.1:{town.gate.gateway.port}"
+        out.touch(mode=0o644)
+        out.chmod(0o644)  # what stood there before does not say who may read it now
         ending = render(
             Texts("en"),
             town.gate.config,

@@ -5,8 +5,10 @@ import re
 import secrets
 import threading
 import traceback
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel
@@ -24,6 +26,7 @@ from xinqiao.adapters.protocols import (
     Adapter,
     CapacityAware,
     Exchanger,
+    Inbox,
     Listener,
     Recipient,
     Reporter,
@@ -231,8 +234,16 @@ class AgencyHandle:
             raise _cannot(self.agency, "read")
         if self._deaf:
             self.listen()
+        if isinstance(adapter, Inbox):
+            with closing(self._look(partial(adapter.pushed, cursor), _NO_TICKET)) as inbox:
+                for item in inbox:
+                    cursor = item.cursor or cursor
+                    yield item
         ticket = _NO_TICKET if isinstance(adapter, SpoolOnly) else self._admit(crisis=False)
-        stream = Stream(lambda: adapter.read(cursor))
+        yield from self._look(partial(adapter.read, cursor), ticket)
+
+    def _look(self, source: Callable[[], Iterator[ReadResponse]], ticket: int) -> Generator[ReadResponse, None, None]:
+        stream = Stream(source)
         job = self._start(stream.run, ticket, crisis=False)
         failure: AdapterError | None = None
         try:
@@ -382,7 +393,8 @@ class AgencyHandle:
         raise _refused(self.agency, "WRONG_TYPE", f"{action} returned something else than the interface says")
 
     def _succeeded(self, ticket: int) -> None:
-        self._refused = ""
+        if ticket != _NO_TICKET:  # what was pushed does not take back what the partner refused
+            self._refused = ""
         self._breaker.answered(ticket)
 
     def _judged(self, action: Action, error: BaseException, ticket: int) -> AdapterError:

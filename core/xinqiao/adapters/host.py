@@ -26,6 +26,7 @@ from xinqiao.adapters.protocols import (
     Source,
 )
 from xinqiao.adapters.sockets import SocketTransport
+from xinqiao.adapters.spool import Seal
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
 from xinqiao.config.problems import ConfigError, render_key
@@ -126,10 +127,12 @@ class AdapterHost:
         folder: Path,
         clock: Clock | None = None,
         listen: bool = False,
+        seal: Callable[[str], Seal] | None = None,
     ) -> Mapping[str, AgencyHandle]:
         """Make the adapter of each agency; ``folder`` gets one private folder an agency.
 
         With ``listen`` those that can be pushed to open their listeners: the gateway does, a command beside it must not.
+        ``seal`` makes what seals an agency's inbox.
 
         Never raises for one agency: it is FAILED and its ``message`` says why, the others start. Call it once.
         Raises AdapterConfigError when a key is not its spec's id.
@@ -140,7 +143,7 @@ class AdapterHost:
             handle = AgencyHandle(spec, self.manifests.get(spec.kind), clock or SystemClock())
             self._agencies[key] = handle
             if handle.state != AGENCY_STATE_DISABLED:
-                self._start_one(handle, spec, deployment, folder / key)
+                self._start_one(handle, spec, deployment, folder / key, seal and seal(key))
                 if listen:
                     handle.listen()
         return self._agencies
@@ -150,9 +153,11 @@ class AdapterHost:
         for handle in self._agencies.values():
             handle.close(_CLOSE_S)
 
-    def _start_one(self, handle: AgencyHandle, spec: AgencySpec, deployment: str, folder: Path) -> None:
+    def _start_one(
+        self, handle: AgencyHandle, spec: AgencySpec, deployment: str, folder: Path, seal: Seal | None
+    ) -> None:
         try:
-            handle.started(handle.run_with_deadline(lambda: self._create(spec, deployment, folder)))
+            handle.started(handle.run_with_deadline(lambda: self._create(spec, deployment, folder, seal)))
         except AdapterError as e:
             handle.failed(e.message)
         except (Exception, SystemExit) as e:
@@ -161,7 +166,7 @@ class AdapterHost:
         if handle.message:
             _LOG.error("agency %s did not start: %s", spec.agency, handle.message)
 
-    def _create(self, spec: AgencySpec, deployment: str, folder: Path) -> Adapter:
+    def _create(self, spec: AgencySpec, deployment: str, folder: Path, seal: Seal | None) -> Adapter:
         kind = self.kinds.get(spec.kind)
         if kind is None:
             why = self.failures.get(spec.kind, "no such plugin is installed and listed")
@@ -172,7 +177,8 @@ class AdapterHost:
         if listening.allowed and "listen" not in self.manifests[spec.kind].capabilities:
             raise AdapterConfigError(f"plugin {spec.kind} would listen, its manifest does not declare it")
         _make_folder(folder)
-        context = AgencyContext(spec.agency, dict(spec.names), deployment, transport, folder, listening, sockets)
+        names = dict(spec.names)
+        context = AgencyContext(spec.agency, names, deployment, transport, folder, listening, sockets, seal)
         adapter = kind.create(settings, context)
         for action, role in _ROLES:
             if action in self.manifests[spec.kind].capabilities and not isinstance(adapter, role):

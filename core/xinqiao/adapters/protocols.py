@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.sockets import SocketTransport
+from xinqiao.adapters.spool import Seal, Spool
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     CapacityRequest,
@@ -37,6 +38,11 @@ class AgencyContext:
     folder: Path
     listening: Listening = field(default_factory=lambda: Listening(()))
     sockets: SocketTransport = field(default_factory=SocketTransport)
+    seal: Seal | None = field(default=None, repr=False)
+
+    def spool(self, name: str) -> Spool:
+        """The inbox ``name`` in this agency's folder, sealed."""
+        return Spool(self.folder / name, seal=self.seal)
 
 
 class Adapter(Protocol):
@@ -114,6 +120,15 @@ class SpoolOnly(Protocol):
     """
 
     reads_spool_only: bool
+
+
+@runtime_checkable
+class Inbox(Protocol):
+    """A Source that also has what was pushed to it; a look takes that first, then asks the partner with ``read``."""
+
+    def pushed(self, cursor: str) -> Iterator[ReadResponse]:
+        """As ``Source.read``, of what was pushed; asks nobody, as ``SpoolOnly``."""
+        ...
 
 
 @runtime_checkable

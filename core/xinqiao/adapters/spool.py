@@ -1,8 +1,8 @@
 """A durable inbox in a folder: what a partner pushes is on disk before it is acknowledged, and handed on from there.
 
 An item lies in one file until the core has it; afterwards only the hashes of its key and content are remembered, so
-that a repeat is known and other content under a known key is noticed. What is pending is not sealed: the folder is the
-adapter's private one, and an item stays in it for seconds while the gateway runs.
+that a repeat is known and other content under a known key is noticed. What is pending is sealed where the gateway gives
+a ``Seal``, under a key of this agency's and bound to the item's file name.
 """
 
 import hashlib
@@ -13,7 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
+
+from xinqiao.adapters import durable
+from xinqiao.contract.errors import Refusal
 
 Verdict = Literal["new", "same", "other"]
 
@@ -24,8 +27,16 @@ REMEMBERED: Final = 200_000
 
 _FILE = re.compile(r"(?P<number>[0-9]{12})-(?P<key>[0-9a-f]{64})\.item", re.ASCII)
 _MARK = re.compile(r"(?P<spool>[0-9a-f]{8}):(?P<number>[0-9]{1,12})", re.ASCII)
+_LINE = re.compile(r"[0-9]{1,12} [0-9a-f]{64} [0-9a-f]{64}\n", re.ASCII)
 _SEEN = "seen"
 _NAME = "name"
+
+
+class Seal(Protocol):
+    """What the store's ``Sealer`` offers: authenticated encryption bound to a place; ``open`` raises Refusal."""
+
+    def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes: ...
+    def open(self, blob: bytes, *, table: str, key: str) -> bytes: ...
 
 
 class SpoolFull(Exception):
@@ -34,7 +45,10 @@ class SpoolFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something pushed and not yet handed on. ``key`` is the SHA-256 of the key it was put under."""
+    """Something pushed and not yet handed on. ``key`` is the SHA-256 of the key it was put under.
+
+    ``data`` is empty where the file was changed or its key is lost: hand that on too, as something to ask for again.
+    """
 
     number: int
     key: str
@@ -48,16 +62,15 @@ class Spool:
     items, so only a cursor that comes back may remove them. What is handed to an iterator is not yet stored.
     """
 
-    def __init__(self, folder: Path, *, sync: Callable[[int], None] | None = None) -> None:
+    def __init__(self, folder: Path, *, seal: Seal | None = None, sync: Callable[[int], None] | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
+        self._seal = seal
         self._sync = sync or os.fsync
         self._lock = threading.Lock()
         self._known: dict[str, str] = {}
         self._files: dict[int, tuple[str, int]] = {}
         self._number = 0
-        self.arrived: Final = threading.Event()
-        """Set by every new item; who waits for items clears it."""
         self.name: Final = self._own_name()
         self._load()
 
@@ -75,23 +88,23 @@ class Spool:
             if len(self._files) >= MAX_PENDING or self._bytes() + len(data) > MAX_PENDING_BYTES:
                 raise SpoolFull
             number = self._number + 1
-            path = self._folder / f"{number:012d}-{hashed}.item"
+            path = self._path(number, hashed)
+            sealed = data if self._seal is None else self._seal.seal(data, table="spool", key=path.name)
             try:
-                self._write(path, data)
+                durable.replace(path, sealed, self._sync)
             except OSError:
                 path.unlink(missing_ok=True)
                 raise
             self._number = number
             self._known[hashed] = content
             self._files[number] = (hashed, len(data))
-        self.arrived.set()
         return "new"
 
     def pending(self) -> list[Item]:
         """What was put and is not done, oldest first."""
         with self._lock:
             wanted = sorted(self._files.items())
-            return [Item(number, key, self._path(number, key).read_bytes()) for number, (key, _) in wanted]
+            return [Item(number, key, self._read(self._path(number, key))) for number, (key, _) in wanted]
 
     def each(self) -> Iterator[Item]:
         """As ``pending``, but one in memory at a time; what is done meanwhile is left out."""
@@ -99,7 +112,7 @@ class Spool:
             wanted = [(number, key) for number, (key, _) in sorted(self._files.items())]
         for number, key in wanted:
             try:
-                data = self._path(number, key).read_bytes()
+                data = self._read(self._path(number, key))
             except FileNotFoundError:
                 continue
             yield Item(number, key, data)
@@ -125,64 +138,45 @@ class Spool:
         if not numbers:
             return
         lines = "".join(f"{n} {self._files[n][0]} {self._known[self._files[n][0]]}\n" for n in sorted(numbers))
-        descriptor = os.open(self._folder / _SEEN, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, lines.encode())
-            self._sync(descriptor)
-        finally:
-            os.close(descriptor)
+        durable.append(self._folder / _SEEN, lines.encode(), self._sync)
         for number in numbers:
             key, _ = self._files.pop(number)
             self._path(number, key).unlink(missing_ok=True)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        """First the content, then the name, each on disk: a torn item can never be found under its name."""
-        temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            self._sync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            self._sync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def _own_name(self) -> str:
         path = self._folder / _NAME
         if not path.exists():
-            self._write(path, secrets.token_hex(4).encode())
+            durable.replace(path, secrets.token_hex(4).encode(), self._sync)
         return path.read_text("ascii")
 
     def _load(self) -> None:
         seen = self._folder / _SEEN
-        # A line torn by a crash is that of an item whose file is still there.
+        # A line torn by a crash is that of an item whose file is still there; no damage here may close the inbox.
         lines = seen.read_text("ascii").splitlines(keepends=True) if seen.exists() else []
-        whole = [line for line in lines if line.endswith("\n")]
+        whole = [line for line in lines if _LINE.fullmatch(line)]
         kept = whole[-REMEMBERED:]
         for line in kept:
             number, key, content = line.split()
             self._known[key] = content
             self._number = max(self._number, int(number))
         if len(kept) != len(lines):
-            self._write(seen, "".join(kept).encode())
+            durable.replace(seen, "".join(kept).encode(), self._sync)
         for path in sorted(self._folder.iterdir()):
             found = _FILE.fullmatch(path.name)
             if found is not None:
-                data = path.read_bytes()
+                data = self._read(path)
                 self._known[found["key"]] = _sha256(data)
                 self._files[int(found["number"])] = (found["key"], len(data))
                 self._number = max(self._number, int(found["number"]))
             elif path.suffix == ".new":
                 path.unlink()
+
+    def _read(self, path: Path) -> bytes:
+        blob = path.read_bytes()
+        try:
+            return blob if self._seal is None else self._seal.open(blob, table="spool", key=path.name)
+        except Refusal:
+            return b""
 
     def _path(self, number: int, key: str) -> Path:
         return self._folder / f"{number:012d}-{key}.item"

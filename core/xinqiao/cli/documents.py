@@ -61,6 +61,7 @@ def render(
     with connect(texts, config, partner, address) as remote:
         answer = remote.call(NoticeServiceStub(remote.channel).RenderDocument, request)
     with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)  # a file that stood there keeps its mode otherwise
         file.write(answer.pdf)
     withheld = [item.field for item in answer.withheld]
     if json:

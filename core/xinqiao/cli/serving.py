@@ -61,6 +61,7 @@ def tune_interpreter() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
     sys.setswitchinterval(0.001)
 
 

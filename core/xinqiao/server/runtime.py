@@ -195,7 +195,7 @@ class Gateway:
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
-            listen=listen,
+            listen=listen, seal=lambda agency: self.store.keys.sealer_for(f"spool/{agency}"),
         )  # fmt: skip
         if listen:
             self._listen(settings)

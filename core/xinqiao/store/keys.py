@@ -104,6 +104,10 @@ class KeyStore:
         """Seals records that belong to no student; it cannot be shredded."""
         return self._system
 
+    def sealer_for(self, use: str) -> Sealer:
+        """Seals what lies outside of the store, with a key for this use alone; it cannot be shredded."""
+        return Sealer("", {_FIRST_VERSION: (self._suite, self.derive(use))})
+
     def ensure(self, students: Sequence[str]) -> None:
         """Create the missing keys, durably, in one transaction. Raises :class:`KeyGone` for a shredded student."""
         with self._memory:

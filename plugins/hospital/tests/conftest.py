@@ -1,7 +1,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from plugins.hospital.tests.door import Door
 
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
@@ -102,3 +104,25 @@ def package() -> ReferralPackage:
 @pytest.fixture
 def request_(package: ReferralPackage) -> DeliverRequest:
     return DeliverRequest(request_id="delivery-0001", attempt=1, referral=package)
+
+
+@pytest.fixture
+def open_door(hospital: HospitalSimulator, tmp_path: Path) -> Iterator[Callable[..., Door]]:
+    made: list[Door] = []
+
+    def make(**more: Any) -> Door:
+        made.append(Door(hospital, tmp_path / "gateway", **more))
+        return made[-1]
+
+    yield make
+    for door in made:
+        door.adapter.close()
+
+
+@pytest.fixture
+def door(open_door: Callable[..., Door], request_: DeliverRequest) -> Door:
+    """The referral was delivered: the hospital has it as Task/1."""
+    door = open_door()
+    door.adapter.deliver(request_, 5)
+    door.read()
+    return door

@@ -95,8 +95,8 @@ def test_what_can_pass_is_tried_again_before_a_record_is_given_up(
     refused = {"status": "422", "outcome": {}}
     answer = {"entry": [{"response": {"status": "201"}}, {"response": refused}, {"response": {"status": "503 Busy"}}]}
     sent = [{"resource": {"resourceType": "Patient"}}, {"resource": {"resourceType": "Task"}}, {"resource": {}}]
-    assert isinstance(transaction_error(answer, sent, None), PartnerUnavailable)
-    assert isinstance(transaction_error({"entry": answer["entry"][:1]}, sent, None), PartnerRefused)
+    assert isinstance(transaction_error(answer, sent), PartnerUnavailable)
+    assert isinstance(transaction_error({"entry": answer["entry"][:1]}, sent), PartnerRefused)
 
 
 def test_a_hospital_down_for_days_is_asked_until_it_is_back(

@@ -3,119 +3,17 @@
 import json
 import os
 import socket
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plugins.hospital.tests.door import TOKEN, Door, task
 
 from xinqiao.adapters import spool as spooling
-from xinqiao.adapters.listening import Listening
-from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.transport import HttpTransport
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse
-from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
-from xinqiao.config import Secret
 from xinqiao_hospital import codes, receiver
-from xinqiao_hospital.adapter import HospitalAdapter
 from xinqiao_hospital.faults import FaultScript
-from xinqiao_hospital.pushing import Answer, Gateway
-from xinqiao_hospital.settings import HospitalSettings, hosts, listens
-from xinqiao_hospital.simulator import HospitalSimulator
 
-TOKEN = "a-token-agreed-with-the-hospital"
 MODIFIER = {"modifierExtension": [{"url": "urn:x", "valueBoolean": True}]}
-
-
-class Door:
-    """A gateway's side of one hospital with its receiver open, and what it has read so far."""
-
-    def __init__(self, simulator: HospitalSimulator, folder: Path, **more: Any) -> None:
-        secret = folder / "token"
-        folder.mkdir(exist_ok=True)
-        secret.touch(mode=0o600)
-        secret.write_text(TOKEN)
-        door = {"listen": "127.0.0.1:0", "token": Secret("file", str(secret)), **more}
-        self.settings = HospitalSettings.model_validate({**simulator.start(), "receiver": door})
-        self.simulator, self.folder = simulator, folder
-        self.cursor = ""
-        self.open()
-
-    def open(self) -> None:
-        http, listening = HttpTransport(hosts(self.settings)), Listening(listens(self.settings))
-        context = AgencyContext("city-hospital", {}, "test", http, self.folder, listening)
-        self.adapter = HospitalAdapter(self.settings, context)
-        self.adapter.listen()
-        assert self.adapter.address is not None
-        self.gateway = Gateway(f"http://127.0.0.1:{self.adapter.address[1]}/fhir", TOKEN)
-
-    def reopen(self) -> None:
-        """As after a crash: nothing is told to the old one beyond giving its port back."""
-        self.adapter.close()
-        self.open()
-
-    def put(self, task: dict[str, Any], **headers: str) -> Answer:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.gateway.send("PUT", f"/Task/{task['id']}", json.dumps(task).encode(), headers=sent)
-
-    def read(self) -> list[ReadResponse]:
-        """One look, every item stored."""
-        found = list(self.adapter.read(self.cursor))
-        self.cursor = found[-1].cursor if found else self.cursor
-        return found
-
-    def pushed(self) -> list[str]:
-        """Events of one look at the spool only: the hospital itself is down."""
-        self.simulator.inject(FaultScript("down", times=0))
-        found: list[str] = []
-        try:
-            for item in self.adapter.read(self.cursor):
-                self.cursor = item.cursor
-                found.append(ReferralEvent.Name(item.referral.event).removeprefix("REFERRAL_EVENT_"))
-        except Exception as e:
-            assert type(e).__name__ == "PartnerUnavailable"
-        self.simulator.clear_faults()
-        return found
-
-    def waiting(self) -> int:
-        return len([p for p in (self.folder / "inbox").iterdir() if p.suffix == ".item"])
-
-
-@pytest.fixture
-def open_door(hospital: HospitalSimulator, tmp_path: Path) -> Iterator[Callable[..., Door]]:
-    made: list[Door] = []
-
-    def make(**more: Any) -> Door:
-        made.append(Door(hospital, tmp_path / "gateway", **more))
-        return made[-1]
-
-    yield make
-    for door in made:
-        door.adapter.close()
-
-
-@pytest.fixture
-def door(open_door: Callable[..., Door], request_: DeliverRequest) -> Door:
-    """The referral was delivered: the hospital has it as Task/1."""
-    door = open_door()
-    door.adapter.deliver(request_, 5)
-    door.read()
-    return door
-
-
-def task(**more: Any) -> dict[str, Any]:
-    """The hospital's Task, accepted, as it would push it."""
-    return {
-        "resourceType": "Task",
-        "id": "1",
-        "meta": {"versionId": "2", "lastUpdated": "2026-10-06T01:00:00Z"},
-        "identifier": [{"system": codes.REFERRAL, "value": "referrals/r1"}],
-        "status": "accepted",
-        "businessStatus": codes.business_status("3.0"),
-        "intent": "order",
-        **more,
-    }
 
 
 # -- taken ---------------------------------------------------------------------------------------------------------------
@@ -297,7 +195,7 @@ def test_content_name_and_facts_are_synced_before_the_answer_leaves(
         send(handler, reply)
 
     monkeypatch.setattr(door.adapter._spool, "_sync", synced)
-    monkeypatch.setattr("xinqiao_hospital.register.os.fsync", synced)
+    monkeypatch.setattr("xinqiao.adapters.durable.os.fsync", synced)
     monkeypatch.setattr(receiver._Handler, "_send", sent)
     assert door.put(task()).status == 201
     assert [event for event in events if event != "folder"] == [".new", ".jsonl", "answer 201"]
@@ -435,104 +333,3 @@ def test_fifty_thousand_entries_are_too_many(door: Door) -> None:
     body = b'{"resourceType":"Bundle","type":"transaction","entry":[' + b",".join([entry] * 50_000) + b"]}"
     answer = door.gateway.send("POST", "", body)
     assert (answer.status, answer.reasons, answer.places) == (413, ["DATA/TOO_LARGE"], ["Bundle.entry"])
-
-
-# -- the socket ----------------------------------------------------------------------------------------------------------
-
-
-def raw(door: Door, data: bytes, wait_s: float = 5.0) -> bytes:
-    assert door.adapter.address is not None
-    with socket.create_connection(door.adapter.address, timeout=wait_s) as connection:
-        connection.sendall(data)
-        parts: list[bytes] = []
-        while part := connection.recv(65536):
-            parts.append(part)
-        return b"".join(parts)
-
-
-@pytest.mark.parametrize(
-    ("head", "status"),
-    [
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 99999999\r\nContent-Type: application/fhir+json\r\n", 413),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n", 400),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: -2\r\n", 400),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", 411),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Encoding: gzip\r\n", 415),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/fhir+xml\r\n", 415),
-        ("PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n", 415),
-        (
-            "PUT /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\n"
-            "Content-Type: application/fhir+json; fhirVersion=5.0\r\n",
-            415,
-        ),
-        ("GET /fhir/ServiceRequest/1 HTTP/1.1\r\n", 405),
-        ("GET /fhir/Task/1 HTTP/1.1\r\n", 405),
-        ("DELETE /fhir/Task/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/fhir+json\r\n", 404),
-        ("PUT /fhir/Patient/1 HTTP/1.1\r\nContent-Length: 2\r\nContent-Type: application/fhir+json\r\n", 404),
-        ("GET /fhir/metadata HTTP/1.1\r\n", 200),
-        ("NONSENSE /fhir HTTP/1.1\r\n", 501),
-    ],
-)
-def test_http_that_is_not_offered_is_answered_in_fhir(door: Door, head: str, status: int) -> None:
-    answer = raw(door, f"{head}Authorization: Bearer {TOKEN}\r\n\r\n{{}}".encode())
-    first, _, body = answer.partition(b"\r\n\r\n")
-    assert f" {status} ".encode() in first.splitlines()[0]
-    assert json.loads(body)["resourceType"] in ("OperationOutcome", "CapabilityStatement")
-    assert door.waiting() == 0
-
-
-@pytest.mark.parametrize("shown", [None, "wrong", TOKEN + "x", ""])
-def test_who_does_not_show_the_token_is_refused_and_nothing_is_read(door: Door, shown: str | None) -> None:
-    answer = Gateway(door.gateway.base_url, shown).send("PUT", "/Task/1", json.dumps(task()).encode())
-    assert (answer.status, answer.reasons) == (401, ["PARTNER/UNAUTHORIZED"])
-    assert door.waiting() == 0
-
-
-def test_a_slow_sender_is_cut_off_and_others_are_served_meanwhile(
-    open_door: Callable[..., Door], request_: DeliverRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(receiver.Receiver.__init__, "__kwdefaults__", {
-        **receiver.Receiver.__init__.__kwdefaults__, "request_s": 0.8,
-    })  # fmt: skip
-    door = open_door()
-    door.adapter.deliver(request_, 5)
-    assert door.adapter.address is not None
-    started = time.monotonic()
-    with socket.create_connection(door.adapter.address, timeout=10) as slow:
-        slow.sendall(b"PUT /fhir/Task/1 HTTP/1.1\r\n")
-        assert door.put(task()).status == 201
-        with pytest.raises(OSError):
-            while time.monotonic() - started < 8:
-                slow.sendall(b"X")
-                time.sleep(0.05)
-    assert time.monotonic() - started < 5
-
-
-def test_more_connections_than_allowed_are_told_to_come_back(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "MAX_CONNECTIONS", 2)
-    assert door.adapter.address is not None
-    held = [socket.create_connection(door.adapter.address, timeout=5) for _ in range(2)]
-    time.sleep(0.5)
-    assert b" 503 " in raw(door, b"GET /fhir/metadata HTTP/1.1\r\n\r\n").splitlines()[0]
-    for connection in held:
-        connection.close()
-    time.sleep(0.5)
-    assert door.put(task()).status == 201
-
-
-def test_nothing_is_opened_before_the_gateway_says_listen(hospital: HospitalSimulator, tmp_path: Path) -> None:
-    (tmp_path / "token").touch(mode=0o600)
-    (tmp_path / "token").write_text(TOKEN)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        door = {"listen": listen, "token": Secret("file", str(tmp_path / "token"))}
-        settings = HospitalSettings.model_validate({**hospital.start(), "receiver": door})
-        context = AgencyContext("h", {}, "test", HttpTransport(hosts(settings)), tmp_path, Listening(listens(settings)))
-        assert HospitalAdapter(settings, context).check() == "FHIR 4.0.1"
-
-
-def test_it_says_nothing_on_the_terminal(door: Door, capfd: pytest.CaptureFixture[str]) -> None:
-    door.put(task())
-    door.put(task(status="banana"))
-    raw(door, b"\x16\x03\x01 not http at all\r\n\r\n")
-    assert capfd.readouterr() == ("", "")

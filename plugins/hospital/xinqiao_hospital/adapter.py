@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from xinqiao.adapters.errors import AdapterConfigError, AdapterError, PartnerRefused, RecordRejected
+from xinqiao.adapters.errors import AdapterConfigError, PartnerRefused, RecordRejected
 from xinqiao.adapters.listening import server_context
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.spool import Spool
@@ -62,7 +62,7 @@ class HospitalAdapter:
         self._subscriber: Subscriber | None = None
         self._receiver: Receiver | None = None
         if (door := settings.receiver) is not None:
-            self._spool = Spool(context.folder / "inbox")
+            self._spool = context.spool("inbox")
             if door.subscribe:
                 notify = f"{door.public_url}/notify"
                 poll_s = float(door.subscribed_poll_seconds)
@@ -131,23 +131,25 @@ class HospitalAdapter:
         self._register.note_sent(replace(sent, task=task.removeprefix("Task/")))
         return DeliverResponse(receipt=task)
 
+    def pushed(self, cursor: str) -> Iterator[ReadResponse]:
+        """What was pushed since ``cursor``."""
+        return pushed(self._spool, *split(cursor)) if self._spool is not None else iter(())
+
     def read(self, cursor: str) -> Iterator[ReadResponse]:
-        """What became of this gateway's Tasks since ``cursor``: first what was pushed, then what is found by asking."""
+        """What became of this gateway's Tasks since ``cursor``, found by asking."""
         feed, marks = split(cursor)
-        if self._spool is not None:
-            for item in pushed(self._spool, feed, marks):
-                marks = split(item.cursor)[1]
-                yield item
         if self._subscriber is not None and not self._subscriber.due():
             return
+        whole = False
         try:
             for item in self._feed.read(feed):
                 item.cursor = joined(item.cursor, marks)
                 yield item
-        except AdapterError:
-            if self._subscriber is not None:
+            whole = True
+        finally:
+            # Also when the caller left half way, because it could not store an item: the notice stands.
+            if not whole and self._subscriber is not None:
                 self._subscriber.failed()
-            raise
 
     def exchange(self, package: Package, request_id: str, timeout_s: float) -> SignedReceipt | None:
         """Post the package; None while the hospital has only taken note of it (202)."""
@@ -238,7 +240,7 @@ def _created_task(answer: Json, sent: Sequence[Json]) -> str:
     """``Task/{id}`` of a transaction-response; empty where the server does not name it."""
     if answer.get("resourceType") != "Bundle" or answer.get("type") != "transaction-response":
         raise PartnerRefused("DATA/PROFILE", "the answer to a transaction must be a transaction-response Bundle")
-    wrong = transaction_error(answer, sent, None)
+    wrong = transaction_error(answer, sent)
     if wrong is not None:
         raise wrong
     last = as_object(as_object(as_list(answer.get("entry"))[-1]).get("response"))

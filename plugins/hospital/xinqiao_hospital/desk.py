@@ -193,6 +193,8 @@ class Desk:
         verdict.fresh = True
         if head is not None and _older(theirs, head.theirs):
             verdict.late = True  # The core is told and decides; what is newest here stays so.
+            # Spooled without what stood before it, so a repeat of what came in time is other content under that key.
+            verdict.key += "#late"
             return
         status, business = as_text(one.task.get("status")), business_code(one.task)
         verdict.head = Head(one.id, number, theirs, digest, status, business, referral_name(one.task))

@@ -61,7 +61,7 @@ def error_of(status: int, outcome: Json, place: str = "") -> AdapterError:
     return RecordRejected(reason, message, _within(place, _place(issues)))
 
 
-def transaction_error(answer: Json, sent: Sequence[Json], wait_s: float | None) -> AdapterError | None:
+def transaction_error(answer: Json, sent: Sequence[Json]) -> AdapterError | None:
     """What a transaction-response says against the entries sent; None where each was carried out.
 
     Each entry is judged by its own status and outcome, and what can pass is tried again before anything is given up.
@@ -77,7 +77,7 @@ def transaction_error(answer: Json, sent: Sequence[Json], wait_s: float | None) 
         if not status:
             return PartnerRefused("DATA/PROFILE", "an entry of the transaction-response has no HTTP status")
         if later(status):
-            found.append(PartnerUnavailable(f"the hospital answered {status} for {place}; tried again later", wait_s))
+            found.append(PartnerUnavailable(f"the hospital answered {status} for {place}; tried again later"))
         elif status in (401, 403):
             found.append(PartnerRefused("PARTNER/UNAUTHORIZED", f"the hospital does not let this gateway write {kind}"))
         else:

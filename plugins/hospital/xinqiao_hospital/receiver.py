@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from xinqiao.adapters.agency import broken
 from xinqiao_hospital.client import FHIR_JSON
 from xinqiao_hospital.desk import Desk, Reply, refused
 from xinqiao_hospital.r4 import Fault
@@ -93,7 +94,13 @@ class Receiver:
             if full:
                 _turn_away(connection, tell=self._tls is None)
                 continue
-            threading.Thread(target=self._serve, args=(connection, address), name="hospital-push", daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=(connection, address), name="hospital-push", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # Out of threads: turn this one away, and go on listening.
+                with self._lock:
+                    del self._open[connection]
+                _turn_away(connection, tell=self._tls is None)
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
         stream: socket.socket = connection
@@ -136,6 +143,8 @@ def _turn_away(connection: socket.socket, *, tell: bool) -> None:
 
 def _linger(stream: socket.socket) -> None:
     """Read what the client still sends: closing on unread bytes would take the answer back from it."""
+    # First our end: a client that reads up to it would wait, and hold one of the few connections, for all of that time.
+    stream.shutdown(socket.SHUT_WR)
     end = time.monotonic() + 1.0
     while (left := end - time.monotonic()) > 0:
         stream.settimeout(left)
@@ -187,7 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             raise
         except Exception as e:  # A fault of ours: say so without a word of the request, and take nothing.
-            reply = refused(500, Fault("GATEWAY/BROKEN", "exception", f"the gateway met {type(e).__name__}", ""))
+            reference = broken("hospital receiver", "push", e)
+            why = f"the gateway is at fault; its log says more at {reference}"
+            reply = refused(500, Fault("GATEWAY/BROKEN", "exception", why, ""))
         self._send(reply)
 
     def _authorized(self) -> Reply | None:

@@ -4,11 +4,11 @@ A referral is noted before it is sent, because a hospital may push before its an
 synced: a power cut may lose it, then pushes about that referral are refused and polling brings the news instead.
 """
 
-import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from xinqiao.adapters import durable
 from xinqiao_hospital.wire import Json, JsonRefused, as_object, as_text, dump, parse
 
 _SPARE_LINES = 10_000
@@ -71,13 +71,7 @@ class Register:
 
     def _append(self, line: Json, *, sync: bool) -> None:
         with self._lock:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                os.write(descriptor, dump(line) + b"\n")
-                if sync:
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.append(self._path, dump(line) + b"\n", None if sync else lambda descriptor: None)
 
     def _load(self) -> None:
         data = self._path.read_bytes() if self._path.exists() else b""
@@ -99,10 +93,4 @@ class Register:
     def _rewrite(self) -> None:
         facts: list[Json] = [{"sent": asdict(sent)} for sent in self._sent.values()]
         facts += [{"heads": [asdict(head)]} for head in self._heads.values()]
-        temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(dump(fact) + b"\n" for fact in facts)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        durable.replace(self._path, b"".join(dump(fact) + b"\n" for fact in facts))

@@ -1,5 +1,6 @@
 """The program itself: demo, serve, config, journal, keys, db."""
 
+import gc
 from pathlib import Path
 from typing import Annotated
 
@@ -34,9 +35,13 @@ def add_running(app: typer.Typer, texts: Texts) -> None:
         config: Annotated[Path, config] = DEFAULT,
         log_level: Annotated[str, typer.Option(help=texts("opt.log"))] = "info",
     ) -> int:
-        from xinqiao.cli import serving
+        gc.disable()  # a start makes next to no garbage; serving turns it on again once all is loaded
+        try:
+            from xinqiao.cli import serving
 
-        return serving.serve(texts, config, log_level)
+            return serving.serve(texts, config, log_level)
+        finally:
+            gc.enable()
 
 
 def add_files(app: typer.Typer, texts: Texts) -> None:

@@ -54,7 +54,7 @@ def prepare(folder: Path, example: Path, settings: dict[str, Any], files: str) -
     told = folder / "files"
     if (folder / "ended").exists() or (told.exists() and told.read_text(encoding="utf-8") != files):
         shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a real roster may be played, and forms are printed
     told.write_text(files, encoding="utf-8")
     host = AdapterHost.load(["school", "hospital"])
     missing = {"school", "hospital"} - set(host.kinds)

@@ -205,5 +205,4 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "selected = sent + withheld + refused + failed: {selected} = {sent} + {withheld} + {refused} + {failed}",
         "选中 = 已发 + 扣留 + 拒收 + 失败：{selected} = {sent} + {withheld} + {refused} + {failed}",
     ),
-    "demo.missing": ("this build has no demo", "此版本不含演示"),
 }

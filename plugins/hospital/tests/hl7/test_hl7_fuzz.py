@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.contract.clock import SystemClock
@@ -72,7 +74,8 @@ def judge(receiver: Receiver, raw: bytes) -> None:
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Receiver:
     folder: Path = tmp_path_factory.mktemp("fuzz")
-    made = Receiver(Hl7Settings(host="127.0.0.1", port=9), folder, SystemClock())
+    context = AgencyContext("h", {}, "test", HttpTransport([]), folder)
+    made = Receiver(Hl7Settings(host="127.0.0.1", port=9), context, SystemClock())
     made.spool._sync = lambda descriptor: None  # thousands of messages a second, none of which must survive
     return made
 

@@ -48,7 +48,7 @@ class Hl7Hospital:
             client_context(settings.tls_authority, settings.tls_certificate, settings.tls_key) if settings.tls else None
         )
         self._client = MllpClient(settings, context.sockets, tls)
-        self.receiver = Receiver(settings, context.folder, clock or SystemClock())
+        self.receiver = Receiver(settings, context, clock or SystemClock())
         self._listener: Listener | None = None
 
     def check(self) -> str:

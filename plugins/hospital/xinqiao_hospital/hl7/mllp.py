@@ -1,22 +1,19 @@
 """MLLP on plain sockets: 0x0B, message, 0x1C 0x0D. Nothing of a frame is kept beyond the limit, nobody is waited for."""
 
 import ipaddress
-import logging
 import math
 import selectors
 import socket
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from xinqiao.adapters.agency import broken
 from xinqiao_hospital.hl7.refused import Hl7Refused
-
-_LOG = logging.getLogger("xinqiao.hospital")
 
 START: Final = b"\x0b"
 END: Final = b"\x1c\r"
@@ -160,13 +157,19 @@ class Listener:
                 try:
                     connection, address = self._listening.accept()
                 except OSError:
+                    self._stopping.wait(_TICK_S)  # Out of descriptors, perhaps: the selector would not wait
                     continue
                 if not self._welcome(str(address[0])) or not self._slots.acquire(blocking=False):
                     connection.close()
                     continue
                 thread = threading.Thread(target=self._serve, args=(connection,), name="mllp-peer", daemon=True)
                 self._threads.add(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:  # Out of threads: turn this one away, and go on listening
+                    self._threads.discard(thread)
+                    self._slots.release()
+                    connection.close()
 
     def _welcome(self, text: str) -> bool:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -179,8 +182,7 @@ class Listener:
         except OSError:
             pass  # The peer hung up, or its TLS is not ours: there is nobody left to answer
         except Exception as e:  # A fault of ours: its text may hold what the peer sent, and others go on
-            frame = traceback.extract_tb(e.__traceback__)[-1]
-            _LOG.error("mllp: %s at %s:%s", type(e).__name__, frame.filename, frame.lineno)
+            broken("mllp listener", "answer", e)
         finally:
             connection.close()
             self._slots.release()

@@ -1,10 +1,11 @@
 """A small durable memory: pairs of hashes in one file, each line on disk before ``note`` returns."""
 
 import hashlib
-import os
 import re
 import threading
 from pathlib import Path
+
+from xinqiao.adapters import durable
 
 _LINE = re.compile(r"([0-9a-f]{32}) ([0-9a-f]{32})\n", re.ASCII)
 
@@ -28,12 +29,7 @@ class Notebook:
         with self._lock:
             if self._known.get(pair[0]) == pair[1]:
                 return
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                os.write(descriptor, f"{pair[0]} {pair[1]}\n".encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            durable.append(self._path, f"{pair[0]} {pair[1]}\n".encode())
             self._known[pair[0]] = pair[1]
 
     def knows(self, key: str) -> bool:

@@ -4,10 +4,10 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from xinqiao.adapters.spool import Item, Spool, SpoolFull
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.spool import Item, SpoolFull
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.contract.clock import BEIJING, Clock, from_us
 from xinqiao_hospital.hl7.ack import Party, acknowledgment, header
@@ -31,10 +31,11 @@ _CONTROL = re.compile(r"[!-~]{1,199}", re.ASCII)
 class Receiver:
     """Takes messages of one hospital into its spool. Safe from several threads."""
 
-    def __init__(self, settings: Hl7Settings, folder: Path, clock: Clock) -> None:
+    def __init__(self, settings: Hl7Settings, context: AgencyContext, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self.spool = Spool(folder / "hl7-inbox")
+        folder = context.folder
+        self.spool = context.spool("hl7-inbox")
         self.sent = Notebook(folder / "hl7-referrals")
         """Which student each referral sent is about, so that an answer about another student is noticed."""
         self._corrected = Notebook(folder / "hl7-corrected")

@@ -1,11 +1,11 @@
 """What a hospital that speaks HL7 v2 is configured with."""
 
 import ipaddress
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from xinqiao.config.fields import ConfigPath
 from xinqiao_hospital.hl7.ack import Party
 from xinqiao_hospital.hl7.charset import GB_18030, UTF_8
 from xinqiao_hospital.hl7.mllp import Limits
@@ -32,9 +32,9 @@ class Hl7Settings(BaseModel):
     listen: str = Field(default="", description="Where this gateway listens, as in 127.0.0.1:2575; empty for nowhere")
     peers: tuple[str, ...] = Field(default=(), description="Addresses or networks that may connect; empty for loopback")
     tls: bool = Field(default=False, description="TLS to the hospital and on the listener")
-    tls_authority: Path | None = Field(default=None, description="PEM of who signs the hospital's certificates")
-    tls_certificate: Path | None = Field(default=None, description="PEM of this gateway's certificate")
-    tls_key: Path | None = Field(default=None, description="PEM of its key")
+    tls_authority: ConfigPath | None = Field(default=None, description="PEM of who signs the hospital's certificates")
+    tls_certificate: ConfigPath | None = Field(default=None, description="PEM of this gateway's certificate")
+    tls_key: ConfigPath | None = Field(default=None, description="PEM of its key")
     connect_seconds: float = Field(default=10.0, gt=0, le=60, description="Longest wait for a connection")
     answer_seconds: float = Field(default=30.0, gt=0, le=300, description="Longest wait for an acknowledgment")
     frame_seconds: float = Field(default=10.0, gt=0, le=60, description="Longest time for one whole message to arrive")

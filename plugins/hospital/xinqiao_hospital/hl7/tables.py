@@ -41,10 +41,6 @@ class Tables:
     relations: dict[str, str]
     tiers: dict[str, str]
 
-    def of_event(self, event: int) -> Status:
-        """The word for an event."""
-        return next(status for status in self.status.values() if status.event == event)
-
 
 @cache
 def tables() -> Tables:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
@@ -61,7 +61,7 @@ def news(message: Message, status_codes: Mapping[str, str], result_codes: Mappin
     assumed = [place for segment, number in _TIMED if (place := _assumed(message, segment, number))]
     student = _student(message)
     found = _rri(message, student, status_codes) if message.kind == "RRI" else _oru(message, student, result_codes)
-    return News(found.student, found.referral, found.update, found.why, found.report, found.corrects, tuple(assumed))
+    return replace(found, assumed=tuple(assumed))
 
 
 _TIMED: Final = (("MSH", 7), ("RF1", 7), ("RF1", 9), ("OBR", 7), ("OBR", 22))
