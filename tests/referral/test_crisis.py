@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.gateway.v1.gateway_service_pb2 import GetStatusRequest
 from xinqiao.api.referral.v1 import referral_pb2 as pb
@@ -86,6 +87,18 @@ def test_when_the_first_hospital_does_not_confirm_the_second_is_told_under_a_dec
 def test_a_refusal_by_the_first_hospitals_system_moves_on_at_once(two_hospitals):
     town = two_hospitals
     town.recorder.refusing = True
+    first = emergency(town).name
+    assert town.deliver(2)
+    assert held(town, successor(town, first))[0]["holder"] == SECOND
+
+
+@pytest.mark.parametrize("word", ["WITHDRAWN", "DISPUTED", "REFUSED", "SHREDDED"])
+def test_a_partners_word_for_its_refusal_is_never_taken_for_a_familys_no(two_hospitals, word):
+    def refuse(request):
+        raise PartnerRefused(word, "no")
+
+    town = two_hospitals
+    town.recorder.before = refuse
     first = emergency(town).name
     assert town.deliver(2)
     assert held(town, successor(town, first))[0]["holder"] == SECOND

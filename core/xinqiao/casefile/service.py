@@ -35,10 +35,10 @@ class CaseFile:
     def __init__(
         self,
         door: Door,
-        undelivered: Callable[[Tx, str, str], None],
+        undelivered: Callable[[Tx, str, str, bool], None],
         read: Read,
     ) -> None:
-        """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason).
+        """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason, True).
 
         ``read`` gives a snapshot.
         """
@@ -160,7 +160,7 @@ class CaseFile:
             )  # fmt: skip
             drop(call.tx, f"deliveries/{delivery['id']}")
             if delivery["kind"] == "referral":
-                self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN")
+                self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN", True)
         cancelled = len(queued)
         consent = self._open(row)
         consent.name, consent.etag = request.name, str(int(row["version"]) + 1)

@@ -29,8 +29,8 @@ from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.delivery")
 Delivered = Callable[[Tx, RowMapping, str], None]
-Undelivered = Callable[[Tx, str, str], None]
-"""(transaction, item, reason)"""
+Undelivered = Callable[[Tx, str, str, bool], None]
+"""(transaction, item, reason, whether the door stopped it: only then is the reason the gateway's own word)"""
 _SECOND_US = 1_000_000
 _PERSON_AFTER = 3  # tries of a red delivery until a person is told
 
@@ -206,7 +206,7 @@ class Delivery:
         self._settle(tx, row, owner, state=int(DeliveryState.CANCELLED), last_reason=reason, payload=None)
         drop(tx, f"deliveries/{row['id']}")  # a person may have been told of it already
         self._record(tx, row, "delivery.cancelled", "deny", reason)
-        self._take_back(tx, row, reason)
+        self._take_back(tx, row, reason, stopped=True)
 
     def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
         if not self._settle(
@@ -257,13 +257,13 @@ class Delivery:
         """Give up: a dead letter held by the operator, its record back with its sender."""
         if self._settle(tx, row, owner, state=int(DeliveryState.DEAD), last_reason=reason):
             self._hold(tx, row, 1800 if row["lane"] == LANE_CRISIS else 86_400)
-            self._take_back(tx, row, reason)
+            self._take_back(tx, row, reason, stopped=False)
             self._record(tx, row, "delivery.dead", "permit", reason)
 
-    def _take_back(self, tx: Tx, row: RowMapping, reason: str) -> None:
+    def _take_back(self, tx: Tx, row: RowMapping, reason: str, *, stopped: bool) -> None:
         """Only the referral itself: an update that is lost says nothing about whether the referral arrived."""
         if row["kind"] == "referral":
-            self._undelivered(tx, str(row["item"]), reason)
+            self._undelivered(tx, str(row["item"]), reason, stopped)
 
     def _hold(self, tx: Tx, row: RowMapping, wait_s: int) -> None:
         item = tx.get(tables.holdings, str(row["item"]))

@@ -265,16 +265,17 @@ class Referrals:
             return
         self._move(tx, row, pb.REFERRAL_EVENT_RECEIVE, pb.REFERRAL_STATE_RECEIVED, str(delivery["recipient"]), "")
 
-    def undelivered(self, tx: Tx, item: str, reason: str) -> None:
+    def undelivered(self, tx: Tx, item: str, reason: str, stopped: bool) -> None:
         """The recipient never got it: back to the sender, who can send it again, elsewhere, or withdraw it.
 
-        An emergency does not wait for that: the next channel is told at once, unless somebody has said no.
+        An emergency does not wait for that: the next channel is told at once, unless somebody has said no, which only
+        the door can know (``stopped``): a partner's adapter may give its refusal any name.
         """
         row = self.book.row(tx, item)
         if row is None or row["state"] != pb.REFERRAL_STATE_SENT:
             return
         readable = self._move(tx, row, pb.REFERRAL_EVENT_TIME_OUT, pb.REFERRAL_STATE_TIMED_OUT, "gateway", reason)
-        if row["lane"] != CRISIS or reason in _PERSON_DECIDES:
+        if row["lane"] != CRISIS or (stopped and reason in _PERSON_DECIDES):
             return
         if readable:
             self.fallback.unconfirmed(tx, item)
