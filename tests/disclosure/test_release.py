@@ -201,6 +201,26 @@ def test_the_school_learns_the_advice_and_never_the_diagnosis(town):
         assert word not in str(updates)
 
 
+def test_a_corrected_outcome_reaches_the_school_and_the_former_one_stays_with_the_hospital(town):
+    name, _ = answered(town)
+    seen = len(town.recorder.seen)
+    better = {"school_advice": "rest for a week", "diagnosis": "CANARY-DIAGNOSIS"}
+    for _ in range(2):  # the hospital's system says it twice
+        town.call(town.HOSPITAL, ref_rpc.ReportOutcomeRequest(name=name, outcome=better))
+    town.deliver_all()
+    (update,) = [r.referral_update for a, r in town.recorder.seen[seen:] if a == town.SCHOOL]
+    shown = town.call(town.PSYCH, ref_rpc.GetReferralRequest(name=name)).referral
+    for each in (update, shown):
+        assert each.outcome.school_advice == "rest for a week"
+        assert "CANARY-" not in str(each.outcome)
+        assert not each.earlier_outcomes
+    (former,) = town.call(town.HOSPITAL, ref_rpc.GetReferralRequest(name=name)).referral.earlier_outcomes
+    assert former.school_advice == "CANARY-ADVICE"
+    town.advance(town.PSYCH, name, ref.REFERRAL_EVENT_CLOSE)
+    late = ref_rpc.ReportOutcomeRequest(name=name, outcome=OUTCOME)
+    assert town.refusal(town.HOSPITAL, late) == "FAILED_PRECONDITION/STATE"
+
+
 def test_the_psychologist_reads_the_advice_and_the_platform_no_reason(town):
     name, _ = answered(town)
     seen = town.call(town.PSYCH, ref_rpc.GetReferralRequest(name=name)).referral

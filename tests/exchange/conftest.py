@@ -144,8 +144,10 @@ class Books:
     def run(self) -> list[pb.ExchangeRun]:
         return self.exchanges().run(EXCHANGE, PERIOD, actor="admin")
 
-    def refer(self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False) -> None:
-        """A referral of student ``s-<name>`` with its changes (time, event, state)."""
+    def refer(
+        self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = ""
+    ) -> None:
+        """A referral of student ``s-<name>`` with its changes (time, event, state); ``earlier`` is advice since corrected."""
         student = f"s-{name}"
         self.store.keys.ensure([student])
         referral = referral_pb.Referral(
@@ -159,6 +161,8 @@ class Books:
             )  # fmt: skip
         if outcome:
             referral.outcome.diagnosis, referral.outcome.school_advice = "诊断", "每周随访"
+        if earlier:
+            referral.earlier_outcomes.add(school_advice=earlier)
         sealed = self.store.keys.sealer(student).seal(referral.SerializeToString(), table="referrals", key=name)
         values = (
             name, student, school, SCHOOL, HOSPITAL, changes[-1][2], 2, 1, changes[0][0], changes[-1][0], len(changes),

@@ -11,6 +11,7 @@ from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
+from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import methods
 from xinqiao.contract.workdays import WorkCalendar
@@ -145,6 +146,19 @@ def test_a_referral_that_changed_again_later_stays_in_its_month_as_it_was(books:
     assert (item.referral.name, item.referral.state) == ("referrals/then-and-later", 2)
     assert len(item.referral.history) == 1
     assert not item.referral.HasField("outcome")
+
+
+def test_an_outcome_that_was_corrected_later_is_settled_as_it_was(books: Books) -> None:
+    books.definition = definition(SCHOOL)
+    told = (int(ref.REFERRAL_EVENT_REPORT_OUTCOME), int(ref.REFERRAL_STATE_OUTCOME_REPORTED))
+    first, later = (at(2026, 9, 20), *told), (at(2026, 10, 5), *told)
+    books.refer("a", (at(2026, 9, 10), 1, 2), first, later, outcome=True, earlier="休息一周")
+    books.refer("b", (at(2026, 9, 10), 1, 2), first, (at(2026, 9, 25), *told), outcome=True, earlier="休息一周")
+    books.run()
+    (request,) = books.desk.taken
+    shown = [item.referral for item in books.desk.items(request)]
+    assert [each.outcome.school_advice for each in shown] == ["休息一周", "每周随访"]
+    assert not any(each.earlier_outcomes for each in shown)
 
 
 def test_more_items_than_a_page_all_go_once_and_in_order(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

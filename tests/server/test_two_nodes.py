@@ -78,7 +78,7 @@ def test_one_request_sent_to_both_nodes_is_done_once_and_answered_alike(nodes):
             request_id=town.key(), instrument="PHQ-9", taken_on="2026-10-01", answers=bytes([2] * 9)
         )
         request.student.local_id = local
-        answers = both(gates, lambda node: node.call_inside(town.SCHOOL, request), times=3)
+        answers = both(gates, lambda node, request=request: node.call_inside(town.SCHOOL, request), times=3)
         assert len({answer.assessment.name for answer in answers}) == 1
         assert len(town.rows(tables.assessments, student=town.inside_id(local))) == 1
     assert sound(town)
@@ -165,7 +165,12 @@ def test_the_same_roster_row_and_the_same_student_at_both_nodes_is_one_student(n
     for number in range(ROUNDS):
         request = case_rpc.RegisterStudentsRequest()
         request.students.add(
-            local_id=f"twin{number}", birth_date="2011-05-04", school="3205830001", family_name="欧阳", given_name="明", sex=1
+            local_id=f"twin{number}",
+            birth_date="2011-05-04",
+            school="3205830001",
+            family_name="欧阳",
+            given_name="明",
+            sex=1,
         )
 
         def register(node: Any, request: Any = request) -> Any:

@@ -154,8 +154,13 @@ def _as_of(referral: Referral, period: Span) -> None:
     kept = [change for change in referral.history if change.time_us < period.to_us]
     if kept:
         referral.state = kept[-1].state
-    if len(kept) != len(referral.history) and all(change.event != REFERRAL_EVENT_REPORT_OUTCOME for change in kept):
+    if len(kept) != len(referral.history):
+        outcomes = [*referral.earlier_outcomes, referral.outcome]
+        reported = sum(change.event == REFERRAL_EVENT_REPORT_OUTCOME for change in kept)
         referral.ClearField("outcome")
+        if reported:
+            referral.outcome.CopyFrom(outcomes[reported - 1])
+    del referral.earlier_outcomes[:]
     del referral.history[len(kept) :]
     for field in ("appointment_us", "state_reason", "etag"):
         referral.ClearField(field)

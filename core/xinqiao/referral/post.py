@@ -98,6 +98,7 @@ class Post:
         update = pb.Referral()
         update.CopyFrom(referral)
         hide_chain(update)
+        del update.earlier_outcomes[:]
         update.student = self.door.students.name(other.agency, str(row["student"]))
         try:
             self.door.release(

@@ -112,6 +112,7 @@ class Printing:
             raise Refusal("NOT_FOUND", "RECIPIENT", "the recipient is no longer a partner")
         referral = self.door.keys.record(ref.Referral, row, table="referrals")
         referral.name = request.subject
+        del referral.earlier_outcomes[:]
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, student, call.caller.agency), referral=referral,
             issuer_title=self._title(call.caller, request), recipient_title=recipient.names.get(_language(request), ""),

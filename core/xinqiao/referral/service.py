@@ -190,12 +190,12 @@ class Referrals:
         return rpc.AdvanceReferralResponse(referral=shown)
 
     def report_outcome(self, request: rpc.ReportOutcomeRequest, call: Call) -> rpc.ReportOutcomeResponse:
-        """Store the outcome and send the school what it may see of it."""
+        """Store the outcome, or its correction, and send the school what it may see of it."""
         row, side = self._find(call, request.name, request.etag)
         call.student = str(row["student"])
-        if self._over(call, row):
-            referral = self.book.load(row)
-        else:
+        referral = self.book.load(row)
+        told = side == "recipient" and row["state"] == pb.REFERRAL_STATE_OUTCOME_REPORTED
+        if not (self._over(call, row) or (told and referral.outcome == request.outcome)):
             event = rpc.AdvanceReferralRequest(event=pb.REFERRAL_EVENT_REPORT_OUTCOME)
             referral = self._apply(call, row, side, event, outcome=request.outcome)
             self.post.tell_other_side(call.tx, row, side, referral, call.caller.id)
@@ -224,6 +224,8 @@ class Referrals:
         if request.appointment_us:
             referral.appointment_us = request.appointment_us
         if outcome is not None:
+            if referral.HasField("outcome"):
+                referral.earlier_outcomes.append(referral.outcome)
             referral.outcome.CopyFrom(outcome)
         self.book.store(call.tx, row, referral)
         return referral
@@ -336,6 +338,8 @@ class Referrals:
         relation: Relation = "PARTY" if side == "recipient" else "OWN"
         if side == "recipient":
             hide_chain(referral)
+        else:
+            del referral.earlier_outcomes[:]
         outcome = pb.Outcome()
         if side == "sender" and referral.HasField("outcome"):
             # What a hospital found is not the school's own record: the school sees of it what EDUCATION allows.

@@ -88,8 +88,9 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         Event.REFERRAL_EVENT_REPORT_OUTCOME,
+        # The last is a correction: the sender looks again, under a new deadline, before it closes.
         (State.REFERRAL_STATE_ACCEPTED, State.REFERRAL_STATE_SCHEDULED, State.REFERRAL_STATE_ATTENDED,
-         State.REFERRAL_STATE_RECALL_ASKED),
+         State.REFERRAL_STATE_RECALL_ASKED, State.REFERRAL_STATE_OUTCOME_REPORTED),
         State.REFERRAL_STATE_OUTCOME_REPORTED, ("recipient",),
     ),
     Step(

@@ -268,6 +268,7 @@ class Referral(_message.Message):
     REDIRECTED_FROM_FIELD_NUMBER: _builtins.int
     REASON_CODE_FIELD_NUMBER: _builtins.int
     BASIS_BY_GATEWAY_FIELD_NUMBER: _builtins.int
+    EARLIER_OUTCOMES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`referrals/{id}`."""
     student: _builtins.str
@@ -324,6 +325,10 @@ class Referral(_message.Message):
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Whom to ask next where the recipient declines or does not answer, in order of preference; for the sender only."""
 
+    @_builtins.property
+    def earlier_outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
+        """Outcomes that the recipient has corrected since, oldest first; for the recipient only."""
+
     def __init__(
         self,
         *,
@@ -352,10 +357,11 @@ class Referral(_message.Message):
         redirected_from: _builtins.str = ...,
         reason_code: _builtins.str = ...,
         basis_by_gateway: _builtins.bool = ...,
+        earlier_outcomes: _abc.Iterable[Global___Outcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "basis_by_gateway", b"basis_by_gateway", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "drill", b"drill", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "recipients", b"recipients", "redirected_from", b"redirected_from", "redirected_to", b"redirected_to", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "basis_by_gateway", b"basis_by_gateway", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "drill", b"drill", "earlier_outcomes", b"earlier_outcomes", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "recipients", b"recipients", "redirected_from", b"redirected_from", "redirected_to", b"redirected_to", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -130,7 +130,8 @@ class ReferralServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReportOutcome(self, request, context):
-        """Reports what the recipient found. The sender is told what it may see.
+        """Reports what the recipient found, or corrects it until the sender closes the referral. The sender is told what it
+        may see.
         Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

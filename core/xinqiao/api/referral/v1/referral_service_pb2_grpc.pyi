@@ -54,7 +54,8 @@ class ReferralServiceStub:
     REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
     """
     ReportOutcome: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.ReportOutcomeRequest, _referral_service_pb2.ReportOutcomeResponse]
-    """Reports what the recipient found. The sender is told what it may see.
+    """Reports what the recipient found, or corrects it until the sender closes the referral. The sender is told what it
+    may see.
     Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
     StartDrill: _grpc.UnaryUnaryMultiCallable[_referral_service_pb2.StartDrillRequest, _referral_service_pb2.StartDrillResponse]
@@ -98,7 +99,8 @@ class ReferralServiceAsyncStub(ReferralServiceStub):
     REDIRECT also answer what CreateReferral does when the door refuses; the referral then stays where it was.
     """
     ReportOutcome: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.ReportOutcomeRequest, _referral_service_pb2.ReportOutcomeResponse]  # type: ignore[assignment]
-    """Reports what the recipient found. The sender is told what it may see.
+    """Reports what the recipient found, or corrects it until the sender closes the referral. The sender is told what it
+    may see.
     Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
     StartDrill: _aio.UnaryUnaryMultiCallable[_referral_service_pb2.StartDrillRequest, _referral_service_pb2.StartDrillResponse]  # type: ignore[assignment]
@@ -169,7 +171,8 @@ class ReferralServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _referral_service_pb2.ReportOutcomeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_referral_service_pb2.ReportOutcomeResponse, _abc.Awaitable[_referral_service_pb2.ReportOutcomeResponse]]:
-        """Reports what the recipient found. The sender is told what it may see.
+        """Reports what the recipient found, or corrects it until the sender closes the referral. The sender is told what it
+        may see.
         Answers NOT_FOUND/REFERRAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
         """
 
