@@ -64,6 +64,23 @@ def test_from_the_school_to_the_hospital_and_its_outcome_back(town: Any, hospita
     assert outcome.school_advice.startswith("可以上学") and outcome.diagnosis == ""
 
 
+def test_a_correction_of_the_outcome_reaches_the_school_and_older_news_does_not_undo_it(
+    town: Any, hospital: Hl7HospitalSimulator
+) -> None:
+    name, there = sent(town, hospital)
+    first = {"school_advice": "可以上学"}
+    for step, words in (
+        ("accept", {}),
+        ("outcome", {"outcome": first}),
+        ("outcome", {"outcome": {"school_advice": "休息一周"}, "correction": True}),
+        ("outcome", {"outcome": first}),
+    ):
+        assert hospital.act(there, step, **words) == "AA"
+        town.gate.gateway.read_all()
+    shown = town.call(town.PSYCH, rpc.GetReferralRequest(name=name)).referral
+    assert (shown.state, shown.outcome.school_advice) == (ref.REFERRAL_STATE_OUTCOME_REPORTED, "休息一周")
+
+
 def test_a_hospital_that_is_down_gets_it_once_it_is_up(town: Any, hospital: Hl7HospitalSimulator) -> None:
     hospital.inject(FaultScript("down", times=1), FaultScript("drop_after", times=1))
     local = town.student()
