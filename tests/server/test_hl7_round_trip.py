@@ -68,11 +68,11 @@ def test_a_correction_of_the_outcome_reaches_the_school_and_older_news_does_not_
     town: Any, hospital: Hl7HospitalSimulator
 ) -> None:
     name, there = sent(town, hospital)
-    first = {"school_advice": "可以上学"}
+    first = {"school-advice": "可以上学"}
     for step, words in (
         ("accept", {}),
         ("outcome", {"outcome": first}),
-        ("outcome", {"outcome": {"school_advice": "休息一周"}, "correction": True}),
+        ("outcome", {"outcome": {"school-advice": "休息一周"}, "correction": True}),
         ("outcome", {"outcome": first}),
     ):
         assert hospital.act(there, step, **words) == "AA"
