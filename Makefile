@@ -3,6 +3,7 @@
 #   make run ROSTER=roster.zip SCORES=sheet.csv    use other files
 #   make run STAY=1                                leave the gateway up afterwards
 #   make test ARGS="-k door -x"                    hand arguments to pytest
+#   make sabotage                                  take out each control and see its tests go red
 #   make replay ARGS="--seed 7 --days 365"         play a random year of referrals with crashes
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PROJECTS := pyproject.toml plugins/school/pyproject.toml plugins/hospital/pyproj
 AGAINST ?= main
 
 .DELETE_ON_ERROR:
-.PHONY: install run test lint bench replay generate check requirements clean
+.PHONY: install run test lint bench replay sabotage generate check requirements clean
 
 install: $(VENV)/.installed
 
@@ -63,6 +64,10 @@ bench: $(VENV)/.dev
 
 replay: $(VENV)/.dev
 	$(BIN)/python tests/tools/replay.py $(ARGS)
+
+# Takes out each control of tests/sabotage/controls.yaml in a copy of the tree; its tests must go red.
+sabotage: $(VENV)/.dev
+	$(BIN)/python -m tests.sabotage $(ARGS)
 
 generate: $(VENV)/.dev
 	$(BIN)/buf format -w
