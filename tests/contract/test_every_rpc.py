@@ -10,6 +10,7 @@ import pytest
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
+from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
 from xinqiao.api.referral.v1 import notice_service_pb2 as notice
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
@@ -130,6 +131,9 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert call(wire.OPERATOR, referral.GetDrillRequest(name=drill.name)).drill.school == drill.school
     assert call(wire.OPERATOR, referral.FinishDrillRequest(name=drill.name)).drill.end_time_us
     assert [d.name for d in call(wire.OPERATOR, referral.ListDrillsRequest()).drills] == [drill.name]
+    held = call(wire.PSYCH, keep.PlaceLegalHoldRequest(student={"local_id": "rpc-1"}, reason="INQUIRY"))
+    assert call(wire.OPERATOR, keep.GetRetentionRequest()).holds == 1
+    call(wire.PSYCH, keep.ReleaseLegalHoldRequest(name=held.name, reason="INQUIRY_CLOSED"))
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

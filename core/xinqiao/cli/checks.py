@@ -23,6 +23,7 @@ from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
+from xinqiao.server.retention import load_retention
 
 _MADE_BY_KEYS_INIT = (
     "server.tls.key", "server.tls.certificate", "server.tls.ca", "store.keyring", "journal.signing_key",
@@ -79,6 +80,7 @@ def _problems(file: Path, host: AdapterHost, *, files: bool, in_repository: bool
 def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]:
     if settings.policy.exists():
         yield "policy", lambda: load_policy(settings.policy / "disclosure.yaml")
+        yield "policy", lambda: load_retention(settings.policy / "retention.yaml")
     if settings.legal_bases.exists():
         yield "legal_bases", lambda: load_bases(settings.legal_bases)
     if settings.policy.exists() and settings.legal_bases.exists():

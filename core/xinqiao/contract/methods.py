@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from xinqiao.api.casefile.v1 import casefile_service_pb2
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1 import exchange_service_pb2
-from xinqiao.api.gateway.v1 import gateway_service_pb2
+from xinqiao.api.gateway.v1 import gateway_service_pb2, retention_service_pb2
 from xinqiao.api.referral.v1 import notice_service_pb2, referral_service_pb2, return_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2
 
@@ -24,6 +24,7 @@ SERVED: tuple[ModuleType, ...] = (
     casefile_service_pb2,
     exchange_service_pb2,
     gateway_service_pb2,
+    retention_service_pb2,
 )
 
 

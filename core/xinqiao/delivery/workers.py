@@ -301,8 +301,11 @@ def close_dead(tx: Tx, delivery: str) -> None:
 
 
 def retry_dead(tx: Tx, delivery: str) -> RowMapping:
-    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY or STATE."""
+    """Put a dead delivery back in its lane under its old key. Raises Refusal NOT_FOUND/DELIVERY, STATE or ERASED."""
     _check_dead(tx, delivery)
+    row = tx.get(tables.deliveries, delivery)
+    if row is not None and row["payload"] is None:
+        raise Refusal("FAILED_PRECONDITION", "ERASED", "its content is past its time and erased: send the record anew")
     tx.update(
         tables.deliveries, (delivery,), state=int(DeliveryState.PENDING), attempt=0, not_before_us=tx.now_us,
         updated_us=tx.now_us,

@@ -51,6 +51,7 @@ from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.retention import Retention, load_retention
 from xinqiao.server.rules import Reloading, load_rules
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
@@ -122,6 +123,7 @@ class Gateway:
             },
             self.bundle.calendar,
         )
+        self.retention = Retention(self.store, self.door, load_retention(settings.policy / "retention.yaml"))
         self.pipeline = Pipeline(
             self.store,
             self.door,
@@ -137,6 +139,7 @@ class Gateway:
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
                     settings.deployment, self.host.agencies, phones.emergency
                 ),
+                "xinqiao.api.gateway.v1.RetentionService": self.retention,
             },
         )
         self.ladder = Ladder(
@@ -181,6 +184,7 @@ class Gateway:
                 "intake": (2.0, self.read_all),
                 "exchanges": (30.0, self.run_due),
                 "reports": (60.0, lambda: self.reports.tick(self.store)),
+                "retention": (600.0, self.retention.tick),
             }
         )
 

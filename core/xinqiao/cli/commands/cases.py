@@ -44,6 +44,17 @@ def add_cases(app: typer.Typer, texts: Texts) -> None:
 
         return holding.close(texts, config, as_, address, item=item, reason=reason, json=json)
 
+    @command(app, texts, "retention")
+    def retention(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import keeping
+
+        return keeping.retention(texts, config, as_, address, json=json)
+
     drill = below(app, texts, "drill")
 
     @command(drill, texts, "drill.run")

@@ -8,6 +8,19 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "Who holds what, until when; overdue first.\n\n\b\nExample:\n  xinqiao holdings --as psych-chen",
         "谁持有什么事项，到何时；逾期在前。\n\n\b\n示例：\n  xinqiao holdings --as psych-chen",
     ),
+    "retention": (
+        "How long each kind of record is kept, and how old the oldest one held is.\n\n"
+        "\b\nExample:\n  xinqiao retention --as bureau-admin",
+        "各类记录保存多久，现存最早的一条是何时的。\n\n\b\n示例：\n  xinqiao retention --as bureau-admin",
+    ),
+    "retention.holds": (
+        "rules {version}; {count} legal holds. What is past its time is of students with something open, or goes at the "
+        "next daily erasing.",
+        "规则 {version}；依法保全 {count} 项。已过期的属于仍有未结事项的学生，或在下次每日清除时删除。",
+    ),
+    "since.created": ("created", "创建之日"),
+    "since.changed": ("last change", "最后变更"),
+    "since.ended": ("end of term", "期满之日"),
     "holdings.close": (
         "Close by hand an item that no other call closes: a sheet that was mended under another name, a dead delivery "
         "that will not be put back, what was open for an erased student.\n\n"

@@ -5,6 +5,12 @@ from typing import Final
 
 TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "col.source": ("source", "来源"),
+    "col.contract": ("record", "记录"),
+    "col.keep": ("kept, days", "保存天数"),
+    "col.since": ("from", "起算"),
+    "col.rows": ("held", "现存"),
+    "col.oldest": ("oldest", "最早"),
+    "col.past": ("past its time", "已过期"),
     "col.trust": ("trust", "可信度"),
     "col.time": ("when", "时间"),
     "col.related": ("related", "相关"),

@@ -91,7 +91,8 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryDelivery(self, request, context):
-        """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE.
+        """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY,
+        FAILED_PRECONDITION/{STATE, ERASED} where its content is past its time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,9 @@ class GatewayServiceStub:
     and no tier changes; the reading goes on at the node itself, which has the keys.
     """
     RetryDelivery: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]
-    """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+    """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY,
+    FAILED_PRECONDITION/{STATE, ERASED} where its content is past its time.
+    """
     CloseHolding: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]
     """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
     that will not be put back, or what was open for a student who has been erased.
@@ -68,7 +70,9 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     and no tier changes; the reading goes on at the node itself, which has the keys.
     """
     RetryDelivery: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RetryDeliveryRequest, _gateway_service_pb2.RetryDeliveryResponse]  # type: ignore[assignment]
-    """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+    """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY,
+    FAILED_PRECONDITION/{STATE, ERASED} where its content is past its time.
+    """
     CloseHolding: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]  # type: ignore[assignment]
     """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
     that will not be put back, or what was open for a student who has been erased.
@@ -113,7 +117,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.RetryDeliveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.RetryDeliveryResponse, _abc.Awaitable[_gateway_service_pb2.RetryDeliveryResponse]]:
-        """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY, FAILED_PRECONDITION/STATE."""
+        """Puts a dead delivery back in its lane under its old key. Answers NOT_FOUND/DELIVERY,
+        FAILED_PRECONDITION/{STATE, ERASED} where its content is past its time.
+        """
 
     @_abc_1.abstractmethod
     def CloseHolding(
