@@ -24,6 +24,7 @@ from xinqiao.documents.template import load_template
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
+from xinqiao.server.retention import load_retention
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config"
@@ -163,6 +164,7 @@ def _loader(path: Path) -> Callable[[Path], object]:
         r"policy/disclosure\.yaml": load_policy,
         r"documents/[^/]+\.yaml": lambda file: load_template(file, load_policy(CONFIG / "policy" / "disclosure.yaml")),
         r"policy/legal_bases\.yaml": load_bases,
+        r"policy/retention\.yaml": load_retention,
         r"policy/signals\.yaml": lambda file: load_signal_policy(file, load_bases(file.parent / "legal_bases.yaml")),
         r"calendars/[^/]+\.yaml": lambda file: load(file, CalendarFile),
         r"cadence/[^/]+\.yaml": lambda file: load(file, CadenceFile),
