@@ -21,7 +21,7 @@ from xinqiao.screening.service import Screening, check_date
 from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
 from xinqiao.store.ids import new_id, new_ids
-from xinqiao.store.sealing import Sealer
+from xinqiao.store.sealing import Sealer, seal_each
 from xinqiao.store.tx import ReadTx
 
 _PART = 200  # rows of a batch one command stores: some 2 ms of the writer; by place, so that a repeat is cut alike
@@ -133,31 +133,34 @@ class Uploads:
         ).SerializeToString()  # fmt: skip
         # Field and length of the answers; the answers themselves follow, then the scores: protobuf messages concatenate.
         head = common + pb.Assessment(answers=bytes(items)).SerializeToString()[:-items]
-        results = _Results(self._screening, instrument, scored, rules, now_us)
+        results = _results(self._screening, instrument, scored, rules, now_us)
         identifiers = new_ids(now_us, len(known))
-        part, sealed_hash = Part(), hashlib.sha256()
-        tier_of, verdict_of = tiers.tolist(), verdicts.tolist()
-        instrument_id, taken_on, agency, upload_id = instrument.id, upload.taken_on, upload.agency, upload.id
-        for index, entry in enumerate(known):
-            if index % _PART == 0:
-                part.commitment = sealed_hash.digest()
-                part, sealed_hash = Part(verdicts=bytes(verdict_of[index : index + _PART])), hashlib.sha256()
-                prepared.parts.append(part)
-            verdict = verdict_of[index]
-            if entry is None or verdict == rpc.ROW_VERDICT_ANSWER_RANGE:
-                continue
-            sealer, identifier, tier = sealers[entry.id], identifiers[index], tier_of[index]
-            result = results.of(index)
-            record = head + answers[index * items : (index + 1) * items] + result.scores
-            sealed = sealer.seal(record, table="assessments", key=identifier)
-            sealed_hash.update(sealed)
-            part.assessments.append(
-                (identifier, entry.id, entry.school, instrument_id, taken_on, tier, result.crisis, agency, upload_id,
-                 now_us, sealed)
-            )  # fmt: skip
-            if tier > types.TIER_GREEN:
-                self._follow_up(part, entry, sealer, f"assessments/{identifier}", result, now_us)
-        part.commitment = sealed_hash.digest()
+        places = range(0, len(answers), items)
+        forms = list(zip(identifiers, known, results, tiers.tolist(), verdicts.tolist(), places, strict=True))
+        agency, upload_id, instrument_id, taken_on = upload.agency, upload.id, instrument.id, upload.taken_on
+        for start in range(0, len(forms), _PART):
+            part = Part(verdicts=verdicts[start : start + _PART].tobytes())
+            prepared.parts.append(part)
+            stored = [
+                (identifier, entry, result, tier, at)
+                for identifier, entry, result, tier, verdict, at in forms[start : start + _PART]
+                if entry is not None and verdict != rpc.ROW_VERDICT_ANSWER_RANGE
+            ]
+            sealed = seal_each(
+                "assessments",
+                [sealers[entry.id] for _, entry, _, _, _ in stored],
+                [identifier for identifier, _, _, _, _ in stored],
+                [head + answers[at : at + items] + result.scores for _, _, result, _, at in stored],
+            )
+            part.commitment = hashlib.sha256(b"".join(sealed)).digest()
+            part.assessments = [
+                (identifier, student, school, instrument_id, taken_on, tier, result.crisis, agency, upload_id, now_us,
+                 blob)
+                for (identifier, (student, school), result, tier, _), blob in zip(stored, sealed, strict=True)
+            ]  # fmt: skip
+            for identifier, entry, result, tier, _ in stored:
+                if tier > types.TIER_GREEN:
+                    self._follow_up(part, entry, sealers[entry.id], f"assessments/{identifier}", result, now_us)
 
     def _follow_up(
         self, part: Part, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
@@ -246,56 +249,49 @@ class _Result:
     acknowledge_us: int = 0
 
 
-class _Results:
+def _results(
+    screening: Screening, instrument: Instrument, scored: BatchScores, rules: np.ndarray[tuple[int], np.dtype[np.int16]],
+    now_us: int,
+) -> list[_Result]:  # fmt: skip
     """The results of a batch; few distinct ones exist, so each is serialized once. Protobuf messages concatenate."""
-
-    def __init__(
-        self, screening: Screening, instrument: Instrument, scored: BatchScores,
-        rules: np.ndarray[tuple[int], np.dtype[np.int16]], now_us: int,
-    ) -> None:  # fmt: skip
-        self._screening = screening
-        self._instrument = instrument
-        self._now_us = now_us
-        self._names = list(scored.totals)
-        critical: list[list[bool]] = scored.critical.tolist()
-        columns = [column.tolist() for column in scored.totals.values()]
-        totals: list[tuple[int, ...]] = list(zip(*columns, strict=True)) if columns else [()] * len(critical)
-        self._keys = list(
-            zip(
-                rules.tolist(), scored.category.tolist(), scored.complete.tolist(), scored.answered.tolist(),
-                map(tuple, critical), totals, strict=True,
-            )
-        )  # fmt: skip
-        self._known: dict[object, _Result] = {}
-
-    def of(self, index: int) -> _Result:
-        """The result of one row."""
-        key = self._keys[index]
-        result = self._known.get(key)
+    critical: list[list[bool]] = scored.critical.tolist()
+    columns = [column.tolist() for column in scored.totals.values()]
+    keys = zip(
+        rules.tolist(), scored.category.tolist(), scored.complete.tolist(), scored.answered.tolist(),
+        map(tuple, critical), zip(*columns, strict=True) if columns else [()] * len(critical), strict=True,
+    )  # fmt: skip
+    known: dict[object, _Result] = {}
+    results: list[_Result] = []
+    for key in keys:
+        result = known.get(key)
         if result is None:
-            result = self._known[key] = self._make(*key)
-        return result
+            result = known[key] = _result(screening, instrument, list(scored.totals), now_us, *key)
+        results.append(result)
+    return results
 
-    def _make(
-        self, rule: int, category: int, complete: bool, answered: int, critical: tuple[bool, ...],
-        totals: tuple[int, ...],
-    ) -> _Result:  # fmt: skip
-        fired = tuple(each.id for each, hit in zip(self._instrument.critical, critical, strict=True) if hit)
-        values = {name: value if value >= 0 else None for name, value in zip(self._names, totals, strict=True)}
-        word = self._instrument.category_ids[category] if category >= 0 else None
-        score = Score(values, word, fired, complete, answered)
-        scores = pb.Assessment(
-            scores=[pb.Score(id=name, value=value) for name, value in values.items()],
-            category=word or "",
-            critical=fired,
-            complete=complete,
-        ).SerializeToString()
-        proposal = proposal_of(self._screening.pack, rule, score)
-        if proposal.tier <= types.TIER_GREEN:
-            return _Result(scores)
-        deadline, signal = self._screening.deadline, signal_of(proposal)
-        return _Result(
-            scores, proposal.tier, triage_of(proposal).SerializeToString(), proposal.crisis, signal,
-            signal.SerializeToString(),
-            deadline(proposal.tier, "confirm", self._now_us), deadline(types.TIER_RED, "acknowledge", self._now_us),
-        )  # fmt: skip
+
+def _result(
+    screening: Screening, instrument: Instrument, names: list[str], now_us: int,
+    rule: int, category: int, complete: bool, answered: int, critical: tuple[bool, ...], totals: tuple[int, ...],
+) -> _Result:  # fmt: skip
+    if rule < 0:  # a row that is not accepted
+        return _Result(b"")
+    fired = tuple(each.id for each, hit in zip(instrument.critical, critical, strict=True) if hit)
+    values = {name: value if value >= 0 else None for name, value in zip(names, totals, strict=True)}
+    word = instrument.category_ids[category] if category >= 0 else None
+    score = Score(values, word, fired, complete, answered)
+    scores = pb.Assessment(
+        scores=[pb.Score(id=name, value=value) for name, value in values.items()],
+        category=word or "",
+        critical=fired,
+        complete=complete,
+    ).SerializeToString()
+    proposal = proposal_of(screening.pack, rule, score)
+    if proposal.tier <= types.TIER_GREEN:
+        return _Result(scores)
+    deadline, signal = screening.deadline, signal_of(proposal)
+    return _Result(
+        scores, proposal.tier, triage_of(proposal).SerializeToString(), proposal.crisis, signal,
+        signal.SerializeToString(),
+        deadline(proposal.tier, "confirm", now_us), deadline(types.TIER_RED, "acknowledge", now_us),
+    )  # fmt: skip
