@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -73,7 +73,6 @@ assessments = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_assessments_student", "student"),
-    Index("ix_assessments_school_created_us", "school", "created_us"),
     info={"doc": "Screening results received."},
 )
 signals = Table(
