@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Row, RowMapping, Select, Table
@@ -153,7 +154,7 @@ class Tx(ReadTx):
         self._before_change(table)
         start = 0
         for size in sizes(len(rows)):
-            values = [value for row in rows[start : start + size] for value in row]
+            values = list(chain.from_iterable(rows[start : start + size]))
             _direct(self._raw, self._statements.insert_rows(table, size), values)
             start += size
 

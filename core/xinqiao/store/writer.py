@@ -258,8 +258,10 @@ class SqliteWriter(Writer):
         _refuse_lost(batch)
         transaction.commit()
         batch.forget()
-        # Who was answered now asks again soon; with those that wait already they make the next batch.
-        self._expected = len(taken) + self._queue.waiting
+        # Who was answered now asks again soon; with those that wait already they make the next batch. Not so the parts
+        # of an upload, which come without a probe: all that are to come wait already.
+        back = sum([job.probe is not None for job in taken])
+        self._expected = back + self._queue.waiting if back else 0
 
     def _run_waiting(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
         """Run the first command and those that come while it runs."""
