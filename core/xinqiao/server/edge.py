@@ -38,6 +38,7 @@ _NO_DEADLINE_S = 86_400.0 * 365
 _log = logging.getLogger("xinqiao.server")
 T = TypeVar("T")
 _RPC: Any = grpc  # the handlers take bytes, which the stubs cannot say
+Storing = asyncio.Task[Message | None]
 Context = Any  # grpc.aio.ServicerContext has no useful parameters here
 
 
@@ -201,17 +202,17 @@ class Edge(grpc.GenericRpcHandler):
             try:
                 self._pipeline.admit(method, caller)
                 upload = Upload(self._pipeline, method, caller)
-                coming = asyncio.ensure_future(self._prepared(upload, requests))
+                coming = asyncio.ensure_future(self._in_line(upload, requests, None))
                 try:
-                    while (commands := await coming) is not None:
-                        # The next batch is read and prepared while this one is committed, and stored after it.
-                        coming = asyncio.ensure_future(self._prepared(upload, requests))
-                        answer = await self._stored(commands)
+                    while (storing := await coming) is not None:
+                        # The next batch is read, prepared and put in line behind this one: the writer need not wait.
+                        coming = asyncio.ensure_future(self._in_line(upload, requests, storing))
+                        answer = await storing
                         if answer is not None:
                             yield answer.SerializeToString(deterministic=True)
                 finally:
-                    if not coming.cancel() and not coming.cancelled():
-                        coming.exception()  # looked at, so that asyncio does not log it
+                    coming.add_done_callback(_leave)
+                    coming.cancel()
             finally:
                 self._working[place] -= 1
         except Refusal as refusal:
@@ -221,9 +222,22 @@ class Edge(grpc.GenericRpcHandler):
         except Exception as error:
             await self._broken(error, method, context)
 
-    async def _stored(self, commands: Sequence[Command]) -> Message | None:
+    async def _in_line(
+        self, upload: Upload, requests: AsyncIterator[bytes], before: "Storing | None"
+    ) -> "Storing | None":
+        """Prepare the stream's next message and let it be stored, behind ``before``; None at the stream's end."""
+        data = await _next(requests, self._limits.stream_idle_s)
+        if data is None:
+            return None
+        self._check_size(data)
+        commands = await asyncio.get_running_loop().run_in_executor(self._readers["bulk"], upload.prepare, data)
+        return asyncio.ensure_future(self._stored(commands, before))
+
+    async def _stored(self, commands: Sequence[Command], before: "Storing | None") -> Message | None:
         """Run the commands of one message in their order; the answer of the last. Raises what the first to fail did."""
         if not self._pipeline.store.serial:
+            if before is not None:
+                await asyncio.wait({before})
             answer: Message | None = None
             for command in commands:
                 answer = await self._write(command, False)
@@ -234,14 +248,6 @@ class Edge(grpc.GenericRpcHandler):
             if isinstance(result, BaseException):
                 raise result
         return cast("Message | None", results[-1]) if results else None
-
-    async def _prepared(self, upload: Upload, requests: AsyncIterator[bytes]) -> Sequence[Command] | None:
-        """The commands of the stream's next message, or None at its end."""
-        data = await _next(requests, self._limits.stream_idle_s)
-        if data is None:
-            return None
-        self._check_size(data)
-        return await asyncio.get_running_loop().run_in_executor(self._readers["bulk"], upload.prepare, data)
 
     def _check_frame(self, data: bytes, context: Context, *, stream: bool = False) -> float:
         """Check sizes and deadline of a call; the seconds it may still take."""
@@ -322,6 +328,12 @@ class Edge(grpc.GenericRpcHandler):
 def _late(answer: asyncio.Future[Any]) -> None:
     if not answer.done():
         answer.set_exception(TimeoutError())
+
+
+def _leave(coming: "asyncio.Task[Storing | None]") -> None:
+    """What a broken stream leaves in line is stored all the same; asyncio would log what comes of it, unasked."""
+    if not coming.cancelled() and coming.exception() is None and (storing := coming.result()) is not None:
+        storing.add_done_callback(lambda left: left.cancelled() or left.exception())
 
 
 async def _next(requests: AsyncIterator[bytes], idle_s: float) -> bytes | None:
