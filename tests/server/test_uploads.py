@@ -33,6 +33,12 @@ def stream(wire, *messages, partner=None):
     return list(call(iter(messages), timeout=30))
 
 
+def school_of(wire):
+    """The school as a caller, and the method it calls."""
+    gateway = wire.gate.gateway
+    return gateway.registry.find(wire.SCHOOL), gateway.pipeline.methods[PATH]
+
+
 @pytest.fixture
 def upload():
     return f"upload-{next(_ids):06d}"
@@ -106,6 +112,28 @@ def test_other_content_under_a_used_batch_number_or_upload_id_is_refused(wire, p
     assert len(wire.rows(tables.assessments, upload=f"{wire.SCHOOL}.{upload}")) == 1
 
 
+def test_a_batch_in_line_behind_a_refused_one_is_not_stored(wire, pupils, upload):
+    store, (school, method) = wire.gate.gateway.store, school_of(wire)
+    state = Upload(wire.gate.gateway.pipeline, method, school)
+    one, other, two = (batch(n, pupils[:1], [bytes([a] * 9)]) for n, a in ((1, 0), (1, 1), (2, 0)))
+    commands = [command for message in (header(upload), one, other, two) for command in state.prepare_message(message)]
+    outcomes = [store.write(command).exception() for command in commands]
+    assert [error and error.reason for error in outcomes] == [None, None, "KEY_REUSED", "BATCH_BROKEN"]
+    assert len(wire.rows(tables.assessments, upload=f"{wire.SCHOOL}.{upload}")) == 1
+    assert stream(wire, header(upload), one, two)[-1].batches_stored == 2
+
+
+def test_every_batch_before_a_refused_one_is_answered(wire, pupils, upload):
+    call = wire.gate.channel(wire.SCHOOL).stream_stream(
+        PATH, lambda m: m.SerializeToString(deterministic=True), rpc.UploadAssessmentsResponse.FromString
+    )
+    good = [batch(n, pupils, [bytes(9)] * 6) for n in range(1, 5)]
+    answers, numbers = call(iter([header(upload), *good, batch(5, pupils[:1], [bytes(8)])]), timeout=30), []
+    with pytest.raises(grpc.RpcError):
+        numbers.extend(answer.batch for answer in answers)
+    assert numbers == [0, 1, 2, 3, 4]
+
+
 def test_two_partners_may_use_the_same_upload_id(wire, pupils, upload):
     stream(wire, header(upload), batch(1, pupils[:1], [bytes(9)]))
     theirs = wire.student(school="other-school", code="3205830002")
@@ -165,8 +193,7 @@ def test_a_form_in_a_batch_and_one_by_itself_come_to_the_same(wire, form):
 
 def parts_of(wire, upload, message):
     """The commands of one batch as the edge gets them, on an upload of its own."""
-    gateway = wire.gate.gateway
-    method, school = gateway.pipeline.methods[PATH], gateway.registry.find(wire.SCHOOL)
+    gateway, (school, method) = wire.gate.gateway, school_of(wire)
     stream_state = Upload(gateway.pipeline, method, school)
     for command in stream_state.prepare_message(header(upload)):
         gateway.store.run(command)

@@ -1,5 +1,6 @@
 """A streamed upload as the edge drives it: one header, then batches, each prepared on a thread and then committed."""
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -32,6 +33,8 @@ class Upload:
         self._screening = cast(Screening, pipeline.rooms[method.service])
         self._uploads: Uploads | None = None
         self._opened: OpenUpload | None = None
+        self._messages = 0
+        self._refused = sys.maxsize
 
     def prepare(self, data: bytes) -> Sequence[Command]:
         """Decode one message and give the commands that make it durable. Raises Refusal."""
@@ -45,15 +48,22 @@ class Upload:
                 raise Refusal("INVALID_ARGUMENT", "HEADER", "send one header, first")
             self._opened = self._room().open(request.header, self._caller)
             return (lambda tx: self._room().resume(self._opened_upload(), self._call(tx)),)
-        upload = self._opened_upload()
+        upload, self._messages = self._opened_upload(), self._messages + 1
         with self._pipeline.store.read() as reading:
             prepared = self._room().prepare(upload, request.batch, self._caller, reading)
-        return [partial(self._store, upload, prepared, index) for index in range(len(prepared.parts))]
+        number = self._messages
+        return [partial(self._store, upload, prepared, number, index) for index in range(len(prepared.parts))]
 
     def _store(
-        self, upload: "OpenUpload", prepared: "Prepared", index: int, tx: Tx
+        self, upload: "OpenUpload", prepared: "Prepared", number: int, index: int, tx: Tx
     ) -> rpc.UploadAssessmentsResponse | None:
-        return self._room().store(upload, prepared, index, self._call(tx))
+        if self._refused < number:  # it was in line already when the answer was a refusal
+            raise Refusal("ABORTED", "BATCH_BROKEN", "an earlier batch of the stream was refused: resume the upload")
+        try:
+            return self._room().store(upload, prepared, index, self._call(tx))
+        except Refusal:
+            self._refused = min(self._refused, number)
+            raise
 
     def _room(self) -> "Uploads":
         """Made on the thread of the first message: numpy is not loaded at the start, nor ever on the edge's loop."""
