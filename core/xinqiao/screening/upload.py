@@ -21,7 +21,7 @@ from xinqiao.screening.service import Screening, check_date
 from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
 from xinqiao.store.ids import new_id, new_ids
-from xinqiao.store.sealing import Sealer, seal_each
+from xinqiao.store.sealing import Sealer
 from xinqiao.store.tx import ReadTx
 
 _PART = 200  # rows of a batch one command stores: some 2 ms of the writer; by place, so that a repeat is cut alike
@@ -146,7 +146,7 @@ class Uploads:
                 for identifier, entry, result, tier, verdict, at in forms[start : start + _PART]
                 if entry is not None and verdict != rpc.ROW_VERDICT_ANSWER_RANGE
             ]
-            sealed = seal_each(
+            sealed = Sealer.seal_each(
                 "assessments",
                 [sealers[entry.id] for _, entry, _, _, _ in stored],
                 [identifier for identifier, _, _, _, _ in stored],

@@ -7,7 +7,7 @@ row, table or student no longer opens. Suite 1 is AES-256-GCM (NIST SP 800-38D),
 
 import hmac
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Protocol, TypeVar
 
@@ -61,13 +61,10 @@ class Sm4Gcm:
         return decryptor.update(data[:-_TAG]) + decryptor.finalize()
 
 
-_Sealing = tuple[Callable[[bytes, bytes, bytes], bytes], bytes, bytes]
-
-
 class Sealer:
     """Seals and opens the records of one student; holds the unwrapped keys, so never log or store it."""
 
-    __slots__ = ("_aeads", "_committing", "_keys", "_sealing", "_student", "_version")
+    __slots__ = ("_aead", "_committing", "_header", "_keys", "_student", "_version")
 
     def __init__(self, student: str, keys: Mapping[int, tuple[int, bytes]]) -> None:
         """``keys``: suite and 32-byte data key by key version. The highest version seals, every version opens."""
@@ -75,25 +72,30 @@ class Sealer:
         self._student = _field(student.encode())
         self._keys = keys
         self._version = max(keys)
-        self._aeads: dict[int, Aead] = {}
+        self._header = _header(keys[self._version][0], self._version)
+        self._aead: Aead | None = None
         self._committing: HMAC | None = None
-        self._sealing: dict[str, _Sealing] = {}
 
     def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes:
         """The sealed form of ``plaintext``, to be stored in ``table`` under the record key ``key``."""
-        encrypt, header, about = self.sealing(table)
+        aead, header = self._aead or self._cipher(), self._header
         nonce = random_bytes(_NONCE)
-        return header + nonce + encrypt(nonce, plaintext, about + key.encode())
+        # The record key comes last, after everything of known length, so its own length needs no field.
+        about = _place(table) + self._student + header + key.encode()
+        return header + nonce + aead.encrypt(nonce, plaintext, about)
 
-    def sealing(self, table: str) -> _Sealing:
-        """For this module: what sealing into ``table`` takes: the cipher, a blob's head, and how what it binds begins."""
-        known = self._sealing.get(table)
-        if known is None:
-            version = self._version
-            header = _header(self._keys[version][0], version)
-            # The record key comes last, after everything of known length, so its own length needs no field.
-            known = self._sealing[table] = (self._aead(version).encrypt, header, _place(table) + self._student + header)
-        return known
+    @staticmethod
+    def seal_each(
+        table: str, sealers: "Iterable[Sealer]", keys: Sequence[str], plaintexts: Iterable[bytes]
+    ) -> list[bytes]:  # fmt: skip
+        """As :meth:`seal` for many records of one table, each with its sealer and key, two thirds of the time."""
+        place, nonces, sealed = _place(table), random_bytes(_NONCE * len(keys)), list[bytes]()
+        for start, sealer, key, plaintext in zip(range(0, len(nonces), _NONCE), sealers, keys, plaintexts, strict=True):
+            aead, header = sealer._aead or sealer._cipher(), sealer._header
+            nonce = nonces[start : start + _NONCE]
+            about = place + sealer._student + header + key.encode()
+            sealed.append(header + nonce + aead.encrypt(nonce, plaintext, about))
+        return sealed
 
     def open(self, blob: bytes, *, table: str, key: str) -> bytes:
         """What was sealed. Raises :class:`SealBroken` when altered, moved, or sealed under an unknown key version."""
@@ -106,8 +108,9 @@ class Sealer:
             raise SealBroken("its key version and suite do not belong together")
         start = _HEADER.size
         about = _place(table) + self._student + _header(suite, version) + key.encode()
+        aead = (self._aead or self._cipher()) if version == self._version else _aead(suite, self._keys[version][1])
         try:
-            return self._aead(version).decrypt(blob[start : start + _NONCE], blob[start + _NONCE :], about)
+            return aead.decrypt(blob[start : start + _NONCE], blob[start + _NONCE :], about)
         except InvalidTag as error:
             raise SealBroken("it was altered or lies in another place") from error
 
@@ -133,21 +136,10 @@ class Sealer:
     def __repr__(self) -> str:
         return f"<Sealer version {self._version}>"
 
-    def _aead(self, version: int) -> Aead:
-        aead = self._aeads.get(version)
-        if aead is None:
-            aead = self._aeads[version] = _aead(*self._keys[version])
-        return aead
-
-
-def seal_each(table: str, sealers: Iterable[Sealer], keys: Sequence[str], plaintexts: Iterable[bytes]) -> list[bytes]:
-    """As ``sealer.seal(plaintext, table=table, key=key)`` for each of many, two thirds of the time."""
-    nonces, sealed = random_bytes(_NONCE * len(keys)), list[bytes]()
-    for start, sealer, key, plaintext in zip(range(0, len(nonces), _NONCE), sealers, keys, plaintexts, strict=True):
-        encrypt, header, about = sealer.sealing(table)
-        nonce = nonces[start : start + _NONCE]
-        sealed.append(header + nonce + encrypt(nonce, plaintext, about + key.encode()))
-    return sealed
+    def _cipher(self) -> Aead:
+        """The cipher that seals, made and kept."""
+        self._aead = _aead(*self._keys[self._version])
+        return self._aead
 
 
 def seal_first(
