@@ -12,7 +12,10 @@ from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.api.screening.v1 import screening_service_pb2_grpc as screening_grpc
 
 BATCH = 2_000
-_PROBE_ROWS = 20_000
+PUPILS = 20_000
+"""Forms of one upload, each of another student, as a school year's wave brings them."""
+
+_FIRST = 100_000  # apart from the students of the other measurements
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Ingest:
 
 def upload(folder: Path, port: int, rows: int, seed: int) -> Ingest:
     """Send ``rows`` forms as one upload, batches sent ahead of their answers as a school's platform would."""
-    prepared = list(deployment.batches(min(rows, 100_000), BATCH, seed))
+    prepared = list(deployment.batches(min(rows, 5 * PUPILS), BATCH, seed, _FIRST, PUPILS))
 
     def requests() -> Iterator[screening.UploadAssessmentsRequest]:
         header = screening.UploadHeader(upload_id=f"bench-{seed:06d}", instrument="PHQ-9", taken_on="2026-10-02")
@@ -51,24 +54,43 @@ def upload(folder: Path, port: int, rows: int, seed: int) -> Ingest:
     return Ingest(rows, seconds)
 
 
-def raw(folder: Path, rows: int, seed: int) -> Ingest:
-    """The same bytes by ``executemany`` into a table without indexes, a durable transaction for each batch."""
+def register(folder: Path, port: int) -> None:
+    """Put the students of the uploads into the gateway."""
+    deployment.register(folder, port, _FIRST, PUPILS)
+
+
+def raw(folder: Path, seed: int, *, forms_alone: bool = False) -> Ingest:
+    """The rows that an upload stored by ``executemany`` into tables without indexes, a durable transaction a batch.
+
+    All of them, or the forms alone without the triages, signals and holdings that came of them.
+    """
     source = sqlite3.connect(f"file:{folder}/xinqiao.db?mode=ro", uri=True)
-    query = "SELECT * FROM assessments WHERE upload IS NOT NULL LIMIT ?"
-    values = source.execute(query, (_PROBE_ROWS,)).fetchall()
+    since, forms = source.execute(
+        "SELECT created_us, rows FROM uploads WHERE id LIKE ?", (f"%.bench-{seed:06d}",)
+    ).fetchone()
+    tables = {"assessments": "created_us", "triages": "created_us", "signals": "created_us", "holdings": "opened_us"}
+    rows = {
+        table: source.execute(f"SELECT * FROM {table} WHERE {opened} >= ?", (since,)).fetchall()
+        for table, opened in tables.items()
+        if table == "assessments" or not forms_alone
+    }
     source.close()
-    values = (values * (rows // len(values) + 1))[:rows]
-    target = sqlite3.connect(folder / f"raw-{seed}.db", isolation_level=None)
+    target = sqlite3.connect(folder / f"raw-{seed}-{forms_alone}.db", isolation_level=None)
     target.execute("PRAGMA journal_mode=WAL")
     target.execute("PRAGMA synchronous=FULL")
-    width = len(values[0])
-    target.execute(f"CREATE TABLE raw ({', '.join(f'c{index}' for index in range(width))})")
-    insert = f"INSERT INTO raw VALUES ({', '.join('?' * width)})"
+    inserts: dict[str, str] = {}
+    for table, stored in rows.items():
+        width = len(stored[0])
+        target.execute(f"CREATE TABLE {table} ({', '.join(f'c{index}' for index in range(width))})")
+        inserts[table] = f"INSERT INTO {table} VALUES ({', '.join('?' * width)})"
+    transactions = forms // BATCH
     begin = time.perf_counter()
-    for start in range(0, rows, BATCH):
+    for number in range(transactions):
         target.execute("BEGIN IMMEDIATE")
-        target.executemany(insert, values[start : start + BATCH])
+        for table, stored in rows.items():
+            share = slice(len(stored) * number // transactions, len(stored) * (number + 1) // transactions)
+            target.executemany(inserts[table], stored[share])
         target.execute("COMMIT")
     seconds = time.perf_counter() - begin
     target.close()
-    return Ingest(rows, seconds)
+    return Ingest(forms, seconds)

@@ -22,6 +22,7 @@ STUDENTS = 500
 SUBMIT = "/xinqiao.api.screening.v1.ScreeningService/SubmitAssessment"
 _SCHOOL = "3205830001"
 _ID_LENGTH = 16
+_AT_ONCE = 1_000
 # Weights of the answers 0 to 3: most pupils answer "not at all"; item 9 is positive in 8 of 100 forms.
 _ITEM = (62, 25, 9, 4)
 _ITEM_9 = (92, 5, 2, 1)
@@ -66,21 +67,27 @@ def channel(folder: Path, port: int) -> grpc.Channel:
     return grpc.secure_channel(f"127.0.0.1:{port}", credentials, [("grpc.ssl_target_name_override", "localhost")])
 
 
-def register(folder: Path, port: int) -> None:
-    """Put the roster into the gateway."""
-    request = casefile.RegisterStudentsRequest(request_id="bench-roster-0001")
-    for number in range(STUDENTS):
-        request.students.add(
-            local_id=local_id(number), family_name="欧阳", given_name=f"同学{number}", birth_date="2011-05-04",
-            sex=types.Sex.ValueType(1 + number % 2), school=_SCHOOL, school_title="示范中学", grade="八年级",
-        )  # fmt: skip
-    with channel(folder, port) as open_channel:
-        casefile_grpc.CaseFileServiceStub(open_channel).RegisterStudents(request, timeout=30)
+def register(folder: Path, port: int, first: int = 0, students: int = STUDENTS) -> None:
+    """Put so many students into the gateway, the first of them with the local id of ``first``."""
+    with channel(folder, port) as opened:
+        stub = casefile_grpc.CaseFileServiceStub(opened)
+        for start in range(first, first + students, _AT_ONCE):
+            request = casefile.RegisterStudentsRequest(request_id=f"bench-roster-{start:07d}")
+            for number in range(start, min(start + _AT_ONCE, first + students)):
+                request.students.add(
+                    local_id=_local(number), family_name="欧阳", given_name=f"同学{number}", birth_date="2011-05-04",
+                    sex=types.Sex.ValueType(1 + number % 2), school=_SCHOOL, school_title="示范中学", grade="八年级",
+                )  # fmt: skip
+            stub.RegisterStudents(request, timeout=30)
 
 
 def local_id(number: int) -> str:
     """The school's own id of a student of the roster."""
-    return f"2023{number % STUDENTS:06d}"
+    return _local(number % STUDENTS)
+
+
+def _local(number: int) -> str:
+    return f"2023{number:06d}"
 
 
 def answers(chance: random.Random) -> bytes:
@@ -106,13 +113,15 @@ def submissions(seed: int) -> Iterator[bytes]:
         number += 1
 
 
-def batches(rows: int, size: int, seed: int) -> Iterator[screening.AssessmentBatch]:
-    """``rows`` forms in batches of ``size``, students of the roster in turn."""
+def batches(
+    rows: int, size: int, seed: int, first: int = 0, students: int = STUDENTS
+) -> Iterator[screening.AssessmentBatch]:  # fmt: skip
+    """``rows`` forms in batches of ``size``, the students that :func:`register` put in for the same numbers in turn."""
     chance = random.Random(seed)
     for number, start in enumerate(range(0, rows, size), 1):
         count = min(size, rows - start)
         yield screening.AssessmentBatch(
             number=number,
-            local_ids=[local_id(start + index) for index in range(count)],
+            local_ids=[_local(first + (start + index) % students) for index in range(count)],
             answers=b"".join(answers(chance) for _ in range(count)),
         )

@@ -102,19 +102,23 @@ def _compare(callers: int, gateway: list[Load], echo: list[Load]) -> Result:
 
 def ingest(folder: Path, port: int, pid: int, rounds: int, rows: int) -> list[Result]:
     """The streamed upload: its rate against raw inserts, and the memory it takes for many rows."""
+    bulk.register(folder, port)
     bulk.upload(folder, port, 10_000, 1)
     small = startup.rss(pid)
     uploads: list[bulk.Ingest] = []
     raws: list[bulk.Ingest] = []
+    alone: list[bulk.Ingest] = []
     for number in range(rounds):
-        uploads.append(bulk.upload(folder, port, 20_000, 10 + number))
-        raws.append(bulk.raw(folder, 20_000, number))
-    ours, theirs = (statistics.median(one.rate for one in all_of) for all_of in (uploads, raws))
+        uploads.append(bulk.upload(folder, port, bulk.PUPILS, 10 + number))
+        raws.append(bulk.raw(folder, 10 + number))
+        alone.append(bulk.raw(folder, 10 + number, forms_alone=True))
+    ours, theirs, forms = (statistics.median(one.rate for one in all_of) for all_of in (uploads, raws, alone))
     bulk.upload(folder, port, rows, 2)
     large = startup.rss(pid)
     return [
-        Result("UploadAssessments", f"{ours:,.0f} rows/s", f"{theirs:,.0f} rows/s", ours / theirs, ">=", 0.10,
-               note=f"batches of {bulk.BATCH:,}; baseline: executemany, no index"),
+        Result("UploadAssessments", f"{ours:,.0f} forms/s", f"{theirs:,.0f} forms/s", ours / theirs, ">=", 0.25,
+               note=f"batches of {bulk.BATCH:,}; baseline: executemany of the same rows, no index; "
+                    f"of the forms alone, without what follows from them: {ours / forms:.2f}"),
         Result(f"RSS growth, 10,000 to {rows:,} rows", f"{large:.0f} MB", f"{small:.0f} MB", large - small, "<=", 50,
                " MB"),
     ]  # fmt: skip
