@@ -2,8 +2,10 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables as t
+from xinqiao.store import writer
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed
 from xinqiao.store.sql import IntegrityError, func, select, text, update
@@ -211,6 +214,39 @@ def test_routine_commands_do_not_delay_the_commit_of_a_crisis_command(
     gate.set()
     routine.result(10)
     assert answered == [True]
+    store.close()
+
+
+def _red_case(store: Store, passes: Callable[[], None]) -> list[str]:
+    """In which order the two commands of a red case run, the second sent on the answer to the first, and a routine one.
+
+    ``passes`` is called while the first runs.
+    """
+    order: list[str] = []
+
+    def signal(_tx: Tx) -> None:
+        order.append("signal")
+        passes()
+
+    store.run(lambda _tx: None)
+    gate = _blocker(store)
+    reported, routine = store.write(signal, crisis=True), store.write(partial(_note, order, "routine"))
+    gate.set()
+    reported.result(10)
+    time.sleep(0.05)  # a caller who is not quick
+    store.run(partial(_note, order, "referral"), crisis=True)
+    routine.result(10)
+    return order
+
+
+def test_routine_waits_a_moment_for_the_next_command_of_a_red_case(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_RED_FOLLOWS_S", 2.0)
+    store = open_store(*sqlite_urls, keyring_dir, clock)
+    assert _red_case(store, lambda: None) == ["signal", "referral", "routine"]
+    # But not for ever: a storm of red cases must not stop the rest.
+    assert _red_case(store, lambda: clock.advance(timedelta(seconds=1))) == ["signal", "routine", "referral"]
     store.close()
 
 

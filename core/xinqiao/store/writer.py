@@ -5,6 +5,7 @@ On both a command may run more than once before it is committed.
 """
 
 import logging
+import sys
 import threading
 import zlib
 from abc import ABC, abstractmethod
@@ -30,6 +31,8 @@ _AT_ONCE = 64  # commands taken together: their keys are looked up in one statem
 _BATCH_SECONDS = 0.01
 _GATHER_FROM = 3  # commands a batch from which it pays to wait for as many again
 _GATHER_SECONDS = 0.003
+_RED_FOLLOWS_S = 0.01  # within this the next command of a red case comes: its referral, its delivery
+_ROUTINE_WAITS_S = 0.1  # and for no longer than this routine commands are kept waiting for it
 _CHECKPOINT_ROWS = 20_000
 _CHECKPOINT_BATCHES = 1_000
 _ATTEMPTS = 12
@@ -224,6 +227,8 @@ class SqliteWriter(Writer):
     _batches = 0
     _batch: Batch | None = None
     _expected = 0
+    _red = False
+    _routine_at = 0.0
 
     def _work(self, first: Job) -> list[Job]:
         taken: list[Job] = []
@@ -231,6 +236,7 @@ class SqliteWriter(Writer):
             self._run_batch(first, taken)
         except BaseException as cause:
             self._give_up(taken, cause)
+        self._red = any(job.crisis for job in taken)
         return taken
 
     def _give_up(self, jobs: Sequence[Job], cause: BaseException) -> None:
@@ -350,7 +356,8 @@ class SqliteWriter(Writer):
         self._batches = 0
 
     def _after_batch(self) -> None:
-        if self._open is None:
+        self._keep_free()
+        if self._open is None or self._queue.crisis_waits:
             return
         raw = self._open.connection.driver_connection
         rows: int = raw.total_changes if raw is not None else 0
@@ -359,6 +366,15 @@ class SqliteWriter(Writer):
             self._rows_at_checkpoint = rows
             self._batches = 0
             _checkpoint(raw, "PASSIVE")
+
+    def _keep_free(self) -> None:
+        """After a crisis command begin nothing else for a moment: a red case is several commands, one after another,
+        and each of them would wait for a part of an upload and its commit, or for a checkpoint."""
+        now = self._clock.monotonic()
+        if not self._red:
+            self._routine_at = now
+        elif now - self._routine_at < _ROUTINE_WAITS_S:
+            self._queue.gather(sys.maxsize, _RED_FOLLOWS_S)
 
     def _before_closing(self, connection: Connection) -> None:
         _checkpoint(connection.connection.driver_connection, "TRUNCATE")
