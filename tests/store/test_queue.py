@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from xinqiao.store.errors import StoreClosed
-from xinqiao.store.writer import CommandQueue, Job
+from xinqiao.store.queue import CommandQueue, Job
 
 
 def _ignore(*_arguments: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_gathering_writer_is_woken_by_the_count_it_waits_for_and_not_before() 
     queue, woken = CommandQueue(), threading.Event()
 
     def gather() -> None:
-        queue.gather(3, 30)
+        queue.gather(3, 30, 30)
         woken.set()
 
     thread = threading.Thread(target=gather)
@@ -66,7 +66,7 @@ def test_a_crisis_command_ends_the_gathering_at_once() -> None:
     queue, woken = CommandQueue(), threading.Event()
 
     def gather() -> None:
-        queue.gather(1000, 30)
+        queue.gather(1000, 30, 30)
         woken.set()
 
     thread = threading.Thread(target=gather)
@@ -78,5 +78,5 @@ def test_a_crisis_command_ends_the_gathering_at_once() -> None:
 
 def test_gathering_ends_when_its_time_is_up() -> None:
     queue = CommandQueue()
-    queue.gather(1000, 0.01)
+    queue.gather(1000, 0.01, 10)
     assert queue.waiting == 0
