@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.store import tables
 from xinqiao.store.errors import CommitFailed
+from xinqiao.store.writer import SqliteWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -123,19 +123,19 @@ def test_a_broken_file_changes_nothing_and_is_an_alarm_until_it_is_mended(
     assert alarm(town) == []
 
 
-def test_rules_whose_row_was_not_committed_are_not_in_force(town: Any, files: Path) -> None:
+def test_rules_whose_row_was_not_committed_are_not_in_force(
+    town: Any, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gateway, before = town.gate.gateway, version(town)
     change(files / "policy" / "disclosure.yaml", "purposes: [TREATMENT]", "purposes: [CARE]")
 
-    def full(_connection: Any) -> None:
+    def full(*_transaction: Any, commit: bool) -> None:
+        assert commit
         raise OSError("no space left on device")
 
-    event.listen(gateway.store._writing, "commit", full)
-    try:
-        with pytest.raises(CommitFailed):
-            gateway.reload()
-    finally:
-        event.remove(gateway.store._writing, "commit", full)
+    with monkeypatch.context() as patch, pytest.raises(CommitFailed):
+        patch.setattr(SqliteWriter, "_end", full)
+        gateway.reload()
     assert (version(town), town.journal(kind="config.reloaded")) == (before, [])
     assert gateway.reload()
     assert version(town) != before

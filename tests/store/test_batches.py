@@ -21,9 +21,9 @@ from xinqiao.store import tables as t
 from xinqiao.store import writer
 from xinqiao.store.batch import Probe
 from xinqiao.store.engine import Store, open_store
+from xinqiao.store.queue import Job
 from xinqiao.store.sql import Table, bindparam, func, select, text
 from xinqiao.store.tx import Tx
-from xinqiao.store.writer import Job
 
 Op = tuple[Any, ...]
 Command = list[Op]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from xinqiao.store.errors import StoreClosed
-from xinqiao.store.writer import CommandQueue, Job
+from xinqiao.store.queue import CommandQueue, Job
 
 
 def _ignore(*_arguments: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_gathering_writer_is_woken_by_the_count_it_waits_for_and_not_before() 
     queue, woken = CommandQueue(), threading.Event()
 
     def gather() -> None:
-        queue.gather(3, 30)
+        queue.gather(3, 30, 30)
         woken.set()
 
     thread = threading.Thread(target=gather)
@@ -66,7 +66,7 @@ def test_a_crisis_command_ends_the_gathering_at_once() -> None:
     queue, woken = CommandQueue(), threading.Event()
 
     def gather() -> None:
-        queue.gather(1000, 30)
+        queue.gather(1000, 30, 30)
         woken.set()
 
     thread = threading.Thread(target=gather)
@@ -76,7 +76,33 @@ def test_a_crisis_command_ends_the_gathering_at_once() -> None:
     thread.join()
 
 
-def test_gathering_ends_when_its_time_is_up() -> None:
+def test_gathering_goes_on_while_they_come_and_ends_when_nobody_came_for_a_pause() -> None:
     queue = CommandQueue()
-    queue.gather(1000, 0.01)
-    assert queue.waiting == 0
+
+    def come() -> None:
+        for _ in range(5):
+            threading.Event().wait(0.3)
+            queue.put((_job(crisis=False),))
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    queue.gather(1000, 1, 60)
+    assert queue.waiting == 5
+    coming.join()
+
+
+def test_gathering_ends_when_its_time_is_up_although_they_come() -> None:
+    queue, woken = CommandQueue(), threading.Event()
+
+    def come() -> None:
+        while not woken.wait(0.001):
+            queue.put((_job(crisis=False),))
+
+    coming = threading.Thread(target=come)
+    coming.start()
+    gathering = threading.Thread(target=queue.gather, args=(1_000_000, 0.1, 0.2), daemon=True)
+    gathering.start()
+    gathering.join(30)
+    woken.set()
+    coming.join()
+    assert not gathering.is_alive()

@@ -17,9 +17,10 @@ from xinqiao.store import tables as t
 from xinqiao.store import writer
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed
+from xinqiao.store.queue import Job
 from xinqiao.store.sql import IntegrityError, func, select, text, update
 from xinqiao.store.tx import Tx
-from xinqiao.store.writer import Job, SqliteWriter
+from xinqiao.store.writer import SqliteWriter
 
 
 def _put(key: str) -> Callable[[Tx], None]:

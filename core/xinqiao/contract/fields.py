@@ -1,7 +1,8 @@
 """Field classes as the descriptors declare them, compiled to a plan per message type, and redaction by plan."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -45,6 +46,14 @@ class Plan:
     leaves: tuple[Leaf, ...]
     branches: tuple[Branch, ...]
     mask: int
+
+
+class Cut(NamedTuple):
+    """What redacting one message type to one mask has to look at: nothing else of it can be forbidden."""
+
+    leaves: tuple[Leaf, ...]
+    branches: "tuple[tuple[Branch, Cut | None, bool], ...]"
+    """Each with the cut inside, None for nothing, and whether nothing in it may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +120,45 @@ def plan(descriptor: Descriptor) -> Plan:
 def redact(message: Message, permitted: int) -> list[Kept]:
     """Clear every field of ``message`` whose class is not in the mask ``permitted``; say what was cleared."""
     kept: list[Kept] = []
-    _redact(message, plan(message.DESCRIPTOR), permitted, "", kept)
+    cut = _cut(message.DESCRIPTOR, permitted)
+    if cut is not None:
+        _redact(message, cut, permitted, "", kept)
     return kept
 
 
-def _redact(message: Message, compiled: Plan, permitted: int, path: str, kept: list[Kept]) -> None:
+@lru_cache(maxsize=4096)
+def _cut(descriptor: Descriptor, permitted: int) -> Cut | None:
+    """What to look at, worked out once: an answer is cut twice, and mostly there is next to nothing to cut."""
+    return _cut_of(plan(descriptor), permitted)
+
+
+def _cut_of(compiled: Plan, permitted: int) -> Cut | None:
     if compiled.mask & ~permitted == 0:
-        return
-    for leaf in compiled.leaves:
-        if leaf.bit & permitted:
-            continue
+        return None
+    leaves = tuple(leaf for leaf in compiled.leaves if not leaf.bit & permitted)
+    branches: list[tuple[Branch, Cut | None, bool]] = []
+    for branch in compiled.branches:
+        inside, empty = _cut_of(branch.inner, permitted), not branch.inner.mask & permitted
+        if inside is not None or empty or (branch.required and not permitted >> branch.default_class & 1):
+            branches.append((branch, inside, empty))
+    return Cut(leaves, tuple(branches))
+
+
+def _redact(message: Message, cut: Cut, permitted: int, path: str, kept: list[Kept]) -> None:
+    for leaf in cut.leaves:
         if message.HasField(leaf.name) if leaf.presence else getattr(message, leaf.name):
             message.ClearField(leaf.name)
             kept.append(Kept(path + leaf.name, leaf.field_class, leaf.required))
-    for branch in compiled.branches:
+    for branch, inside, empty in cut.branches:
         if branch.required and not permitted >> branch.default_class & 1:
             kept.append(Kept(path + branch.name, branch.default_class, True))
-        if branch.repeated:
-            for index, item in enumerate(getattr(message, branch.name)):
-                _redact(item, branch.inner, permitted, f"{path}{branch.name}[{index}].", kept)
-        elif message.HasField(branch.name):
-            _redact(getattr(message, branch.name), branch.inner, permitted, f"{path}{branch.name}.", kept)
-        if not branch.inner.mask & permitted:
+        if inside is not None:
+            if branch.repeated:
+                for index, item in enumerate(getattr(message, branch.name)):
+                    _redact(item, inside, permitted, f"{path}{branch.name}[{index}].", kept)
+            elif message.HasField(branch.name):
+                _redact(getattr(message, branch.name), inside, permitted, f"{path}{branch.name}.", kept)
+        if empty:
             message.ClearField(branch.name)  # even empty messages tell how many there were
 
 

@@ -27,8 +27,8 @@ from xinqiao.server.pipeline import Pipeline, security
 from xinqiao.server.uploads import Command, Upload
 from xinqiao.store.batch import Probe
 from xinqiao.store.errors import StoreClosed
+from xinqiao.store.queue import Job
 from xinqiao.store.tx import Tx
-from xinqiao.store.writer import Job
 
 DOMAIN = "xinqiao"
 _HEALTH = "/grpc.health.v1.Health/Check"

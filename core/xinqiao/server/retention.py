@@ -171,7 +171,7 @@ class Retention:
         review_us = call.tx.now_us + self.rules.review_days * _DAY_US
         hold(
             call.tx, name, kind=HOLD, school=known.school, student=known.id, holder=call.caller.id,
-            deadline_us=review_us, step="review",
+            deadline_us=review_us, step="hold",
         )  # fmt: skip
         call.journal("legal_hold.placed", resource=name, student=known.id, reason=request.reason)
         return rpc.PlaceLegalHoldResponse(name=name, review_us=review_us)

@@ -69,7 +69,9 @@ def _sqlite_engine(url: URL, role: Role, readers: int) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        raw: Any = connection.connection.driver_connection
+        if not raw.in_transaction:  # the writer begins on its own, at the driver
+            raw.execute(begin)
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", start)

@@ -13,10 +13,11 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.store import migrate as migrations
 from xinqiao.store.databases import FileLock, make_engine, parse_url
 from xinqiao.store.keys import KeyStore
+from xinqiao.store.queue import CommandQueue, Job
 from xinqiao.store.sealing import AES_256_GCM
 from xinqiao.store.statements import Statements
 from xinqiao.store.tx import ReadTx, Tx
-from xinqiao.store.writer import CommandQueue, Job, PostgresqlWriter, SqliteWriter, Writer
+from xinqiao.store.writer import PostgresqlWriter, SqliteWriter, Writer
 
 T = TypeVar("T")
 _POSTGRESQL_WRITERS = 4

@@ -10,130 +10,33 @@ import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from xinqiao.contract.clock import Clock
-from xinqiao.store.batch import Batch, Probe, RowsRefused
-from xinqiao.store.errors import CommitFailed, StoreBusy, StoreClosed, StoreContended
+from xinqiao.store.batch import Batch, RowsRefused
+from xinqiao.store.errors import CommitFailed, StoreBusy, StoreContended
+from xinqiao.store.queue import CommandQueue, Job
 from xinqiao.store.statements import Statements
 from xinqiao.store.tx import Tx
-
-Command = Callable[[Tx], Any]
-Done = Callable[[Any, BaseException | None], None]
 
 _BATCH_COMMANDS = 256
 _AT_ONCE = 64  # commands taken together: their keys are looked up in one statement
 _BATCH_SECONDS = 0.01
 _GATHER_FROM = 3  # commands a batch from which it pays to wait for as many again
-_GATHER_SECONDS = 0.003
 _RED_FOLLOWS_S = 0.01  # within this the next command of a red case comes: its referral, its delivery
 _ROUTINE_WAITS_S = 0.1  # and for no longer than this routine commands are kept waiting for it
+_GATHER_PAUSE_S = 0.002  # nobody came for so long: no more of them are on their way
+_GATHER_LONGEST_S = 0.02
 _CHECKPOINT_ROWS = 20_000
 _CHECKPOINT_BATCHES = 1_000
 _ATTEMPTS = 12
 _RETRY_SQLSTATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _LOCK_TRIES = 20
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Job:
-    """A waiting command, whom to tell, and (once it ran) what to tell. ``probe`` is a key it will look up."""
-
-    command: Command
-    done: Done
-    crisis: bool
-    probe: Probe | None = None
-    result: Any = None
-    error: BaseException | None = None
-    callbacks: Sequence[Callable[[], None]] = field(default=())
-
-
-class CommandQueue:
-    """Two lines before the writers: crisis commands always go first.
-
-    Taking needs no lock, since ``popleft`` is atomic: a writer that is paused while it holds a lock would stop the edge.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._crisis: deque[Job] = deque()
-        self._routine: deque[Job] = deque()
-        self._sleepers = 0
-        self._wanted = 1
-        self._closed = False
-
-    def put(self, jobs: Iterable[Job]) -> None:
-        """Let ``jobs`` wait. Raises :class:`StoreClosed` after :meth:`close`."""
-        with self._changed:
-            if self._closed:
-                raise StoreClosed
-            for job in jobs:
-                (self._crisis if job.crisis else self._routine).append(job)
-            if self._sleepers and (self.waiting >= self._wanted or self._crisis):
-                self._changed.notify(self.waiting)
-
-    def take(self) -> Job | None:
-        """The next job, waiting for one; None when closed and empty."""
-        while True:
-            taken = self.take_waiting(1, crisis_only=False)
-            if taken:
-                return taken[0]
-            with self._changed:
-                if self._crisis or self._routine:
-                    continue
-                if self._closed:
-                    return None
-                self._sleepers += 1
-                self._changed.wait()
-                self._sleepers -= 1
-
-    def take_waiting(self, limit: int, *, crisis_only: bool) -> list[Job]:
-        """Up to ``limit`` jobs that wait now, without waiting; routine ones only where no crisis job waits."""
-        taken = _pop(self._crisis, limit)
-        return taken if taken or crisis_only else _pop(self._routine, limit)
-
-    def put_back(self, jobs: Sequence[Job]) -> None:
-        """Let routine jobs that were taken wait again, before all others: a crisis job goes first."""
-        self._routine.extendleft(reversed(jobs))
-
-    @property
-    def crisis_waits(self) -> bool:
-        """Whether a crisis job waits."""
-        return bool(self._crisis)
-
-    @property
-    def waiting(self) -> int:
-        """How many jobs wait."""
-        return len(self._crisis) + len(self._routine)
-
-    def gather(self, count: int, seconds: float) -> None:
-        """Wait until ``count`` jobs wait or a crisis job does, at most ``seconds``; for a queue with one writer."""
-        with self._changed:
-            self._wanted, self._sleepers = count, self._sleepers + 1
-            self._changed.wait_for(lambda: len(self._routine) >= count or self._crisis or self._closed, seconds)
-            self._wanted, self._sleepers = 1, self._sleepers - 1
-
-    def close(self) -> None:
-        """Take no more; what already waits is still done."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-def _pop(line: deque[Job], limit: int) -> list[Job]:
-    taken: list[Job] = []
-    while line and len(taken) < limit:
-        try:
-            taken.append(line.popleft())
-        except IndexError:  # another writer was faster
-            break
-    return taken
 
 
 class Writer(ABC):
@@ -206,8 +109,12 @@ class Writer(ABC):
             _guard(connection.invalidate)
             _guard(connection.close)
 
+    def _next(self) -> Job | None:
+        """The next job, waiting for one; None at the end."""
+        return self._queue.take()
+
     def _loop(self) -> None:
-        while (job := self._queue.take()) is not None:
+        while (job := self._next()) is not None:
             for finished in self._work(job):
                 for callback in finished.callbacks:
                     _guard(callback)
@@ -239,6 +146,14 @@ class SqliteWriter(Writer):
         self._red = any(job.crisis for job in taken)
         return taken
 
+    def _next(self) -> Job | None:
+        """Callers that wait for answers come back together. While this thread sleeps the edge reads them all without
+        losing the interpreter lock to it, and they share one commit: worth more than beginning with the first. Both at
+        work at once cost a quarter more for each call, the lock going to and fro."""
+        if self._expected >= _GATHER_FROM:
+            self._queue.gather(min(self._expected, _BATCH_COMMANDS), _GATHER_PAUSE_S, _GATHER_LONGEST_S)
+        return super()._next()
+
     def _give_up(self, jobs: Sequence[Job], cause: BaseException) -> None:
         _log.error("a batch of %d commands was not committed: %s", len(jobs), type(cause).__name__)
         self._drop()
@@ -248,12 +163,12 @@ class SqliteWriter(Writer):
     def _run_batch(self, first: Job, taken: list[Job]) -> None:
         taken.append(first)
         connection, batch = self._connection(), self._shared()
-        transaction = connection.begin()
+        batch.raw.execute("BEGIN IMMEDIATE")
         try:
             self._run_waiting(connection, batch, taken)
             batch.flush()
         except RowsRefused:
-            transaction.rollback()
+            self._end(connection, batch, commit=False)
             batch.forget(everything=True)
             self._locals.clear()
             self._run_alone(connection, batch, taken)
@@ -262,7 +177,7 @@ class SqliteWriter(Writer):
             batch.forget(everything=True)
             raise
         _refuse_lost(batch)
-        transaction.commit()
+        self._end(connection, batch, commit=True)
         batch.forget()
         # Who was answered now asks again soon; with those that wait already they make the next batch. Not so the parts
         # of an upload, which come without a probe: all that are to come wait already.
@@ -272,10 +187,6 @@ class SqliteWriter(Writer):
     def _run_waiting(self, connection: Connection, batch: Batch, taken: list[Job]) -> None:
         """Run the first command and those that come while it runs."""
         jobs = list(taken)
-        if self._expected >= _GATHER_FROM and not jobs[0].crisis:
-            # Callers that wait for answers come back together. While this thread sleeps the edge reads them all without
-            # losing the interpreter lock to it, and they share one commit: worth more than beginning at once.
-            self._queue.gather(min(self._expected, _BATCH_COMMANDS) - 1, _GATHER_SECONDS)
         started = self._clock.monotonic()
         crisis = False
         while jobs:
@@ -327,9 +238,9 @@ class SqliteWriter(Writer):
         crisis = left[0].crisis
         try:
             while left and (left[0].crisis or not (crisis or self._queue.crisis_waits)):
-                transaction = connection.begin()
+                batch.raw.execute("BEGIN IMMEDIATE")
                 self._run_one(connection, batch, left[0])
-                transaction.commit()
+                self._end(connection, batch, commit=True)
                 batch.forget()
                 taken.append(left.popleft())
             self._queue.put_back(left)
@@ -338,6 +249,16 @@ class SqliteWriter(Writer):
             self._give_up(left, cause)
         finally:
             batch.alone = False
+
+    @staticmethod
+    def _end(connection: Connection, batch: Batch, *, commit: bool) -> None:
+        """End the transaction. SQLAlchemy knows of it only where a command ran a statement through it: its own begin
+        and commit cost a command alone a tenth of its time."""
+        ending: Any = connection if connection.in_transaction() else batch.raw
+        if commit:
+            ending.commit()
+        else:
+            ending.rollback()
 
     def _shared(self) -> Batch:
         """What the commands on this connection share."""
@@ -374,7 +295,7 @@ class SqliteWriter(Writer):
         if not self._red:
             self._routine_at = now
         elif now - self._routine_at < _ROUTINE_WAITS_S:
-            self._queue.gather(sys.maxsize, _RED_FOLLOWS_S)
+            self._queue.gather(sys.maxsize, _RED_FOLLOWS_S, _RED_FOLLOWS_S)
 
     def _before_closing(self, connection: Connection) -> None:
         _checkpoint(connection.connection.driver_connection, "TRUNCATE")

@@ -117,7 +117,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "step.notify": ("notify of the disclosure", "补充告知"),
     "step.send": ("send", "发送"),
     "step.refer": ("refer on", "转介"),
-    "step.review": ("look at the hold again", "复核保全"),
+    "step.hold": ("look at the hold again", "复核保全"),
     "step.receive": ("confirm receipt", "确认收到"),
     "step.accept": ("accept or refuse", "接收或退回"),
     "step.outcome": ("report the outcome", "反馈结果"),
