@@ -61,12 +61,16 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def load(path: Path, model: type[ModelT], *, context: Mapping[str, object] | None = None) -> ModelT:
-    """Read ``path`` as ``model``.
+    """Read ``path`` as ``model``; see :func:`judge`."""
+    return judge(read_document(path), model, context=context)
+
+
+def judge(document: Document, model: type[ModelT], *, context: Mapping[str, object] | None = None) -> ModelT:
+    """``document`` as ``model``.
 
     Values are judged strictly (the text "5" is not a number, 1 is not true) and ``extra`` keys are refused whatever the
     model says. ``context`` is passed on to the model's validators. Raises ConfigError with all problems.
     """
-    document = read_document(path)
     if document.problems and not document.raw:
         raise ConfigError(document.problems)
     scope = SecretScope(document.folder, document.secrets)
