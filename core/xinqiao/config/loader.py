@@ -24,7 +24,10 @@ _OWN_WORDS = ("value_error", "assertion_error")
 class Strict(BaseModel):
     """Base of every settings model, also of a plugin's: unknown keys are refused and nothing changes after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    # Deferred: most models are only parts of another, and no start needs them all.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class FileModel(Strict):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import grpc
 import uvloop
-from grpc_reflection.v1alpha import reflection
 
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
@@ -292,6 +291,8 @@ class Gateway:
             server = self._server = make_server(self.edge.limits)
             server.add_generic_rpc_handlers((self.edge,))
             if settings.server.reflection:
+                from grpc_reflection.v1alpha import reflection
+
                 names = [method.service for method in self.pipeline.methods.values()]
                 reflection.enable_server_reflection([*dict.fromkeys(names), reflection.SERVICE_NAME], server)
             ready.append(server.add_secure_port(str(settings.server.listen), credentials))
