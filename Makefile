@@ -35,6 +35,8 @@ $(VENV)/.requirements: requirements.txt | $(BIN)/python
 
 $(VENV)/.installed: $(VENV)/.requirements $(PROJECTS)
 	$(PIP) install --quiet --no-deps --no-build-isolation -e . -e plugins/school -e plugins/hospital
+	@# pip compiles a wheel, but not what it links to: where Python may not write bytecode, each start would compile all.
+	$(BIN)/python -m compileall -q core plugins
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.installed

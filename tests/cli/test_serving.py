@@ -17,6 +17,7 @@ import yaml
 from xinqiao.testing.gateway import make_deployment
 
 EXCHANGE = "school-hospital-monthly"
+EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "gateway.example.yaml"
 
 
 class Served:
@@ -222,8 +223,7 @@ def test_the_journal_of_a_stopped_gateway_verifies_and_a_changed_row_does_not(ru
 
 
 def test_a_plugin_that_the_configuration_does_not_name_is_not_imported(tmp_path: Path) -> None:
-    example = Path(__file__).resolve().parents[2] / "config" / "gateway.example.yaml"
-    config = make_deployment(tmp_path, example)  # which names no adapter
+    config = make_deployment(tmp_path, EXAMPLE)  # which names no adapter
     code = (
         "import sys; from pathlib import Path; from xinqiao.server.runtime import Gateway;"
         f"gateway = Gateway(Path({str(config)!r})); gateway.store.close();"
@@ -234,10 +234,35 @@ def test_a_plugin_that_the_configuration_does_not_name_is_not_imported(tmp_path:
     assert "not loaded: hospital, school" in shown.stderr
 
 
-def test_a_gateway_loads_what_only_some_of_its_work_needs_when_that_work_comes() -> None:
+LATER = (
+    "alembic", "apscheduler", "cryptography.x509", "fontTools", "fpdf", "grpc_reflection.v1alpha", "multiprocessing", "numpy",
+    "openpyxl", "pygments", "rich", "segno", "xinqiao.cli.tables", "xinqiao.screening.upload",
+)  # fmt: skip
+
+
+def test_a_gateway_that_takes_connections_has_loaded_nothing_that_only_some_of_its_work_needs(tmp_path: Path) -> None:
+    config = make_deployment(tmp_path, EXAMPLE)
+    migrated = [sys.executable, "-m", "xinqiao.cli", "db", "upgrade", "--config", str(config)]
+    subprocess.run(migrated, check=True, capture_output=True, timeout=60)
     code = (
-        "import sys, xinqiao.cli.serving;"
-        "print([name for name in ('numpy', 'alembic', 'fpdf', 'fontTools', 'segno') if name in sys.modules])"
+        "import sys; from pathlib import Path; from xinqiao.cli import serving; from xinqiao.server.runtime import Gateway;"
+        f"gateway = Gateway(Path({str(config)!r})); gateway.start(work=False, tick=False);"
+        f"print(gateway.port > 0, [name for name in {LATER!r} if name in sys.modules]); sys.stdout.flush();"
+        "gateway.stop()"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert shown.stdout.strip() == "[]"
+    assert shown.stdout.strip() == "True []"
+
+
+def test_a_start_reads_its_configuration_once(tmp_path: Path) -> None:
+    config = make_deployment(tmp_path, EXAMPLE)
+    code = (
+        "from pathlib import Path; from xinqiao.config import document; from xinqiao.cli.files import load_node;"
+        "from xinqiao.cli.texts import Texts; from xinqiao.server.runtime import Gateway; read = [];"
+        "own = document._Reader._bytes;"
+        "document._Reader._bytes = lambda self, path: read.append(path) or own(self, path);"
+        f"config = Path({str(config)!r}); bundle, host = load_node(Texts('en'), config);"
+        "Gateway(config, host=host, bundle=bundle).store.close(); print(read.count(config))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "1"

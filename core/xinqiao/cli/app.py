@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str], texts: Texts) -> int:
     try:
-        code: object = build(texts)(given, prog_name="xinqiao", standalone_mode=False)
+        code: object = build(texts, given)(given, prog_name="xinqiao", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except SystemExit as ending:
         # typer's answer to a closed pipe; no command ends this way itself.
@@ -149,8 +149,9 @@ def _say_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def build(texts: Texts) -> typer.Typer:
-    """The command tree in one language."""
+def build(texts: Texts, given: Sequence[str]) -> typer.Typer:
+    """The command tree in one language, with the commands of those groups only that ``given`` names: typer reads the
+    signature of every command it knows, and the help of the program shows the names of the groups."""
     app = group(texts, "app")
 
     @app.callback()
@@ -168,4 +169,7 @@ def build(texts: Texts) -> typer.Typer:
         documents.add_documents, node.add_upkeep, instruments.add_instruments,
     ):  # fmt: skip
         add(app, texts)
+    for each in app.registered_groups:
+        if each.name not in given and each.typer_instance is not None:
+            each.typer_instance.registered_commands.clear()
     return app

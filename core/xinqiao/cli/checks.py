@@ -10,7 +10,8 @@ from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY, AgencyState
 from xinqiao.cli.exits import CONFIGURATION, UNAVAILABLE
 from xinqiao.cli.files import load_bundle, use_password
-from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.output import as_json, say, warn
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.config.bundle import Bundle
 from xinqiao.config.problems import ConfigError

@@ -10,8 +10,9 @@ from xinqiao.api.referral.v1 import notice_service_pb2 as rpc
 from xinqiao.api.referral.v1.notice_service_pb2_grpc import NoticeServiceStub
 from xinqiao.cli.exits import DATA
 from xinqiao.cli.files import document_public_key, load_settings
-from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.output import as_json, say, warn
 from xinqiao.cli.remote import connect
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao.contract.errors import Refusal

@@ -6,8 +6,9 @@ from pathlib import Path
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
 from xinqiao.cli.holding import span, word
-from xinqiao.cli.output import as_json, coloured, plain, say, table, when
+from xinqiao.cli.output import as_json, plain, say, when
 from xinqiao.cli.remote import Remote, connect, request_id
+from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
 
 _POLL_S = 0.5

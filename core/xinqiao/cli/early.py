@@ -7,8 +7,9 @@ from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_service_pb2_grpc import ScreeningServiceStub
 from xinqiao.cli.files import load_bundle
-from xinqiao.cli.output import as_json, plain, say, table, warn, when
+from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import connect
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.config.cadence import Cadence
 from xinqiao.contract.clock import SystemClock, local_date

@@ -6,17 +6,25 @@ from pathlib import Path
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.cli.texts import Texts
 from xinqiao.config.bundle import Bundle, named_adapters
+from xinqiao.config.document import read_document
 from xinqiao.config.settings import Gateway
 from xinqiao.contract.errors import Refusal
 
 
 def load_bundle(texts: Texts, config: Path, host: AdapterHost | None = None) -> Bundle:
     """The configuration at ``config``, its settings parsed. Raises ConfigError, and Refusal when there is no file."""
+    return load_node(texts, config, host)[0]
+
+
+def load_node(texts: Texts, config: Path, host: AdapterHost | None = None) -> tuple[Bundle, AdapterHost]:
+    """As :func:`load_bundle`, with the plugins that were loaded for it: those it names, where there is no ``host``."""
     if not config.exists():
         raise Refusal("NOT_FOUND", "CONFIG", texts("no_config", file=config))
-    bundle = Bundle(config, (host or AdapterHost.load(named_adapters(config))).settings_models())
+    document = read_document(config)
+    host = host or AdapterHost.load(named_adapters(document))
+    bundle = Bundle(document, host.settings_models())
     _ = bundle.gateway
-    return bundle
+    return bundle, host
 
 
 def load_settings(texts: Texts, config: Path) -> Gateway:

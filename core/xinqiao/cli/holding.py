@@ -10,8 +10,9 @@ from xinqiao.api.gateway.v1.gateway_service_pb2 import CloseHoldingRequest
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
-from xinqiao.cli.output import as_json, coloured, plain, say, table, when
+from xinqiao.cli.output import as_json, plain, say, when
 from xinqiao.cli.remote import connect, request_id
+from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
 
 _COLOURS: Final = {4: "bold red", 3: "dark_orange", 2: "yellow", 1: "green"}

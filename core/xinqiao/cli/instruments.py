@@ -7,8 +7,9 @@ from pathlib import Path
 
 from xinqiao.cli.exits import CONFIGURATION, DATA
 from xinqiao.cli.files import load_settings
-from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.output import as_json, say, warn
 from xinqiao.cli.sheets import Sheet, parse_cells, read_sheet
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.errors import Refusal
 from xinqiao.screening.batch import BatchScores, lacks_lowest, score_batch

@@ -12,8 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from xinqiao.cli.files import load_settings, use_password
-from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.output import as_json, say, warn
 from xinqiao.cli.remote import connect, request_id
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import SystemClock

@@ -9,12 +9,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
-from xinqiao.adapters.host import AdapterHost
 from xinqiao.cli.exits import INTERRUPTED
-from xinqiao.cli.files import load_bundle, use_password
+from xinqiao.cli.files import load_node, use_password
 from xinqiao.cli.output import say, warn
 from xinqiao.cli.texts import Texts
-from xinqiao.config.bundle import named_adapters
 from xinqiao.contract.errors import Refusal
 from xinqiao.server.runtime import Gateway
 
@@ -33,9 +31,9 @@ def serve(texts: Texts, config: Path, log_level: str) -> int:
     logging.getLogger("xinqiao").setLevel(log_level.upper())
     # Below warnings the scheduler reports every tick.
     logging.getLogger("apscheduler").setLevel(max(logging.WARNING, logging.getLogger().level))
-    host = AdapterHost.load(named_adapters(config))
-    use_password(load_bundle(texts, config, host).gateway)
-    gateway = Gateway(config, host=host)
+    bundle, host = load_node(texts, config)
+    use_password(bundle.gateway)
+    gateway = Gateway(config, host=host, bundle=bundle)
     told = _Told()
     gateway.start()
     tune_interpreter()

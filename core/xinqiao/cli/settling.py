@@ -7,8 +7,9 @@ from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.api.exchange.v1.exchange_pb2 import RUN_STATE_RECONCILED, ExchangeRun, RunState
 from xinqiao.api.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
 from xinqiao.cli.exits import DATA
-from xinqiao.cli.output import as_json, plain, say, table, warn, when
+from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import Remote, connect, request_id
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.errors import Refusal
 

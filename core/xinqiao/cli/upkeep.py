@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from xinqiao.cli.files import document_public_key, journal_public_key, load_settings, partner_certificate, use_password
-from xinqiao.cli.output import as_json, say, table, warn
+from xinqiao.cli.output import as_json, say, warn
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.config.settings import Gateway
 from xinqiao.contract.clock import Clock, SystemClock

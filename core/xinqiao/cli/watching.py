@@ -5,8 +5,9 @@ from pathlib import Path
 from xinqiao.api.common.v1.options_pb2 import Lane
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from xinqiao.cli.output import as_json, plain, say, table, when
+from xinqiao.cli.output import as_json, plain, say, when
 from xinqiao.cli.remote import connect, request_id
+from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 
 

@@ -11,8 +11,8 @@ from xinqiao.config.cadence import Cadence, CadenceFile
 from xinqiao.config.calendar import CalendarFile
 from xinqiao.config.crosscheck import check_files
 from xinqiao.config.district import District
-from xinqiao.config.document import read_document
-from xinqiao.config.loader import load
+from xinqiao.config.document import Document, read_document
+from xinqiao.config.loader import judge, load
 from xinqiao.config.problems import ConfigError, Finding
 from xinqiao.config.settings import Gateway, gateway_model
 from xinqiao.contract.workdays import WorkCalendar
@@ -20,7 +20,7 @@ from xinqiao.contract.workdays import WorkCalendar
 
 def load_gateway(path: Path, adapter_models: Mapping[str, type[BaseModel]]) -> Gateway:
     """Read gateway.yaml; ``adapter_models`` maps each installed plugin to its settings model. Raises ConfigError."""
-    return load(path, gateway_model(adapter_models))
+    return judge(read_document(path), gateway_model(adapter_models))
 
 
 def load_district(path: Path) -> District:
@@ -49,12 +49,12 @@ def district_of(settings: Gateway) -> District:
     return district
 
 
-def named_adapters(path: Path) -> list[str]:
+def named_adapters(document: Document) -> list[str]:
     """The kinds of adapter that a gateway.yaml names, before anything in it is judged.
 
     What else is installed need not even be imported: it could do harm, and costs time and memory.
     """
-    entries: object = read_document(path).raw.get("adapters")
+    entries: object = document.raw.get("adapters")
     named: set[str] = set()
     for entry in cast("dict[str, object]", entries).values() if isinstance(entries, dict) else ():
         kind = cast("dict[str, object]", entry).get("adapter") if isinstance(entry, dict) else None
@@ -66,14 +66,16 @@ def named_adapters(path: Path) -> list[str]:
 class Bundle:
     """gateway.yaml and its district overlay; each is read once, on first use. Raises ConfigError on use."""
 
-    def __init__(self, path: Path, adapter_models: Mapping[str, type[BaseModel]]) -> None:
-        self.path = path
+    def __init__(self, source: Path | Document, adapter_models: Mapping[str, type[BaseModel]]) -> None:
+        """``source`` is gateway.yaml, or what was read of it already."""
+        self._source = source
         self._adapter_models = dict(adapter_models)
 
     @cached_property
     def gateway(self) -> Gateway:
         """The settings of this node."""
-        return load_gateway(self.path, self._adapter_models)
+        document = read_document(self._source) if isinstance(self._source, Path) else self._source
+        return judge(document, gateway_model(self._adapter_models))
 
     @cached_property
     def district(self) -> District:

@@ -12,6 +12,7 @@ import yaml
 
 from xinqiao.config.problems import Finding, Loc, Place, Problem, Reason, render_key
 from xinqiao.config.secret import SECRET_TOKEN, TaggedScalar
+from xinqiao.contract import plainyaml
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
@@ -70,12 +71,12 @@ class Document:
 
 def read_document(path: Path) -> Document:
     """Read ``path``. Never raises for what the file holds or lacks: see ``Document.problems``."""
-    reader = _Reader(str(path))
-    raw: object = None
-    try:
+    reader = _Reader(str(path), plainyaml.Loader)
+    raw = reader.read(path)
+    if reader.problems:
+        # libyaml words its faults otherwise: what an admin is told must not depend on whether it is there.
+        reader = _Reader(str(path), yaml.SafeLoader)
         raw = reader.read(path)
-    except _Fatal as fatal:
-        reader.problems.append(fatal.problem)
     return Document(
         file=str(path),
         folder=path.absolute().parent,
@@ -103,8 +104,9 @@ class _Events(Protocol):
 
 
 class _Reader:
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, loader: type[yaml.SafeLoader]) -> None:
         self.file = file
+        self._loader = loader
         self.problems: list[Problem] = []
         self.places: dict[Loc, Place] = {}
         self.broken: set[Loc] = set()
@@ -113,10 +115,17 @@ class _Reader:
         self._events: _Events
 
     def read(self, path: Path) -> object:
+        try:
+            return self._read(path)
+        except _Fatal as fatal:
+            self.problems.append(fatal.problem)
+            return None
+
+    def _read(self, path: Path) -> object:
         text = self._decode(self._bytes(path))
         self._check_text(text)
         try:
-            self._events = cast("_Events", yaml.SafeLoader(text))
+            self._events = cast("_Events", self._loader(text))
             return self._document()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark

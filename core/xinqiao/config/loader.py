@@ -24,7 +24,10 @@ _OWN_WORDS = ("value_error", "assertion_error")
 class Strict(BaseModel):
     """Base of every settings model, also of a plugin's: unknown keys are refused and nothing changes after loading."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    # Deferred: most models are only parts of another, and no start needs them all.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class FileModel(Strict):
@@ -61,12 +64,16 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def load(path: Path, model: type[ModelT], *, context: Mapping[str, object] | None = None) -> ModelT:
-    """Read ``path`` as ``model``.
+    """Read ``path`` as ``model``; see :func:`judge`."""
+    return judge(read_document(path), model, context=context)
+
+
+def judge(document: Document, model: type[ModelT], *, context: Mapping[str, object] | None = None) -> ModelT:
+    """``document`` as ``model``.
 
     Values are judged strictly (the text "5" is not a number, 1 is not true) and ``extra`` keys are refused whatever the
     model says. ``context`` is passed on to the model's validators. Raises ConfigError with all problems.
     """
-    document = read_document(path)
     if document.problems and not document.raw:
         raise ConfigError(document.problems)
     scope = SecretScope(document.folder, document.secrets)

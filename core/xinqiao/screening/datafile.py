@@ -27,7 +27,7 @@ class DataFileError(Exception):
 class Strict(BaseModel):
     """Base of every data-file model: no unknown key, no silent conversion, immutable after loading."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Label(Strict):

@@ -63,6 +63,10 @@ def _items(value: object) -> tuple[int, ...]:
     return tuple(found)
 
 
+def _listed(items: tuple[int, ...]) -> list[int]:
+    return list(items)  # pydantic would parse the text of `list`'s own signature, at every use and every start
+
+
 _ITEMS_SCHEMA = {
     "type": "array",
     "items": {
@@ -70,7 +74,7 @@ _ITEMS_SCHEMA = {
     },
 }
 
-Items = Annotated[tuple[int, ...], PlainValidator(_items), PlainSerializer(list), WithJsonSchema(_ITEMS_SCHEMA)]
+Items = Annotated[tuple[int, ...], PlainValidator(_items), PlainSerializer(_listed), WithJsonSchema(_ITEMS_SCHEMA)]
 SomeItems = Annotated[Items, Field(min_length=1)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Answer = Annotated[int, Field(ge=0, lt=NOT_ANSWERED)]

@@ -1,6 +1,6 @@
 """How the keys of an instrument file must agree: every fault at once, with its place and how to mend it."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from xinqiao.screening.definition import Bands, Definition
@@ -33,8 +33,9 @@ def findings(of: Definition) -> Iterator[Finding]:
     yield from references
     yield from _coding(of)
     if not references:
-        yield from _totals(of)
-        yield from _bands(of)
+        attainable = extents(of)
+        yield from _totals(of, attainable)
+        yield from _bands(of, attainable)
     yield from _category_rules(of)
     yield from _critical(of)
     yield from _loinc(of)
@@ -122,32 +123,32 @@ def _coding(of: Definition) -> Iterator[Finding]:
     yield from _unique(tuple(coding.id for coding in of.codings), ("codings",))
 
 
-def _totals(of: Definition) -> Iterator[Finding]:
-    for at, (_, high) in enumerate(extents(of).values()):
+def _totals(of: Definition, attainable: Mapping[str, tuple[int, int]]) -> Iterator[Finding]:
+    for at, (_, high) in enumerate(attainable.values()):
         if high > MAX_TOTAL:
             yield Finding(
                 ("scores", at), f"a total above {MAX_TOTAL} cannot be stored", f"总分超过 {MAX_TOTAL} 无法存储"
             )
     for at, rule in enumerate(of.validity):
-        low, high = extents(of).get(rule.score, (0, 0))
+        low, high = attainable.get(rule.score, (0, 0))
         if not low < rule.at_least <= high:
             yield Finding(
                 ("validity", at, "at_least"), "no form, or every form, would be void", "会使无一份或每一份作废"
             )
 
 
-def _bands(of: Definition) -> Iterator[Finding]:
+def _bands(of: Definition, attainable: Mapping[str, tuple[int, int]]) -> Iterator[Finding]:
     ids = tuple(category.id for category in of.categories)
     yield from _unique(ids, ("categories",))
     yield from _unique(tuple(score for bands in of.bands for score in bands.scores), ("bands",))
     banded: set[str] = set()
     for at, bands in enumerate(of.bands):
         for score in bands.scores:
-            if score not in extents(of):
+            if score not in attainable:
                 yield Finding(("bands", at, "score"), f"no score has the id {score}", f"没有分数 {score}")
                 continue
             banded.add(score)
-            yield from _cover(bands, at, extents(of)[score], ids)
+            yield from _cover(bands, at, attainable[score], ids)
     if not banded.issuperset(of.category_from):
         yield Finding(("category_from",), "names a score without bands", "引用了没有分段的分数")
     if bool(of.categories) != bool(of.category_from or of.category_rules):

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cryptography import x509
-
 from xinqiao.contract.clock import Clock
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
@@ -50,7 +48,7 @@ class Identity:
             if serial is None:
                 if len(self._serials) > 10_000:
                     self._serials.clear()
-                serial = self._serials[pem] = x509.load_pem_x509_certificate(pem).serial_number
+                serial = self._serials[pem] = _serial(pem)
             if serial in self._denied:
                 raise Refusal("UNAUTHENTICATED", "REVOKED", "the certificate is on the deny list")
 
@@ -63,3 +61,9 @@ class Identity:
         except (OSError, ValueError):
             # The last good list goes on; where there never was one, nobody is let in: privacy fails closed.
             _security.error("ALARM: the deny list cannot be read, the last good one stays: %s", self._deny_list)
+
+
+def _serial(pem: bytes) -> int:
+    from cryptography import x509  # only where there is a deny list
+
+    return x509.load_pem_x509_certificate(pem).serial_number

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import grpc
 import uvloop
-from grpc_reflection.v1alpha import reflection
 
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
@@ -22,6 +21,7 @@ from xinqiao.casefile.service import CaseFile
 from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.clocks import Clocks
 from xinqiao.config.district import District
+from xinqiao.config.document import read_document
 from xinqiao.config.duty import PhoneEntry
 from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
@@ -67,11 +67,16 @@ _log = logging.getLogger("xinqiao.server")
 class Gateway:
     """One node. ``start`` serves; ``stop`` lets work under way finish; both may be called once."""
 
-    def __init__(self, config: Path, *, host: AdapterHost | None = None, clock: Clock | None = None) -> None:
-        """Load the configuration and open the store. Raises ConfigError, Refusal (store, keys) or PolicyError."""
+    def __init__(
+        self, config: Path, *, host: AdapterHost | None = None, bundle: Bundle | None = None, clock: Clock | None = None
+    ) -> None:
+        """Load the configuration and open the store. Raises ConfigError, Refusal (store, keys) or PolicyError.
+
+        ``bundle`` is ``config`` where it was read already, with the settings models of ``host``.
+        """
         self.clock = clock or SystemClock()
-        self.host = host or AdapterHost.load(named_adapters(config))
-        self.bundle = Bundle(config, self.host.settings_models())
+        self.host = host or AdapterHost.load(named_adapters(read_document(config)))
+        self.bundle = bundle or Bundle(config, self.host.settings_models())
         settings = self.settings = self.bundle.gateway
         clocks = self._clocks = Clocks(self.bundle.district, self.bundle.calendar)
         self.registry = Registry(_partners(settings), lambda school: clocks.on_duty(school, self.clock.now_us()))
@@ -290,6 +295,8 @@ class Gateway:
             server = self._server = make_server(self.edge.limits)
             server.add_generic_rpc_handlers((self.edge,))
             if settings.server.reflection:
+                from grpc_reflection.v1alpha import reflection
+
                 names = [method.service for method in self.pipeline.methods.values()]
                 reflection.enable_server_reflection([*dict.fromkeys(names), reflection.SERVICE_NAME], server)
             ready.append(server.add_secure_port(str(settings.server.listen), credentials))

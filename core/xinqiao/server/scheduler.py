@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from apscheduler.schedulers.background import BackgroundScheduler  # pyright: ignore[reportMissingTypeStubs]
-
 _log = logging.getLogger("xinqiao.scheduler")
 
 
@@ -14,15 +12,27 @@ class Ticks:
 
     def __init__(self, ticks: Mapping[str, tuple[float, Callable[[], object]]]) -> None:
         """``ticks`` maps a name to (seconds, function). A function that raises is logged by class and called again."""
-        self._scheduler: Any = BackgroundScheduler(timezone="Asia/Shanghai")
-        for name, (seconds, function) in ticks.items():
+        self._ticks = dict(ticks)
+        self._scheduler: Any = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the ticks."""
+        return frozenset(self._ticks)
+
+    def start(self) -> None:
+        """Begin to tick on a thread."""
+        # Loaded only now, when the gateway already answers.
+        from apscheduler.schedulers.background import (  # pyright: ignore[reportMissingTypeStubs]
+            BackgroundScheduler,
+        )
+
+        self._scheduler = BackgroundScheduler(timezone="Asia/Shanghai")
+        for name, (seconds, function) in self._ticks.items():
             self._scheduler.add_job(
                 _guarded(name, function), "interval", seconds=seconds, id=name,
                 misfire_grace_time=None, coalesce=True, max_instances=1,
             )  # fmt: skip
-
-    def start(self) -> None:
-        """Begin to tick on a thread."""
         self._scheduler.start()
 
     def stop(self) -> None:

@@ -152,8 +152,9 @@ def open_store(
         undo.enter_context(FileLock(keys_at, "key"))
         if migrate:
             migrations.upgrade_locked(records, keys_at)
-        migrations.check_records(records)
-        migrations.check_keys(keys_at)
+        else:
+            migrations.check_records(records)
+            migrations.check_keys(keys_at)
         keys = KeyStore(keyring_dir, keys_url, clock, suite=suite)
         undo.callback(keys.close)
         store = Store(records, keys, clock, node, writers or _POSTGRESQL_WRITERS)

@@ -25,7 +25,7 @@ def upgrade(url: str, keys_url: str) -> None:
 
 
 def upgrade_locked(records: URL, keys: URL) -> None:
-    """As :func:`upgrade`, for a caller that holds the locks."""
+    """As :func:`upgrade`, for a caller that holds the locks. What it leaves fits this program."""
     _upgrade(records, "records", tables.metadata, tables.SCHEMA_VERSION)
     _upgrade(keys, "keys", tables.key_metadata, tables.KEY_SCHEMA_VERSION)
 
