@@ -166,7 +166,9 @@ class Students:
     def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
         """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
         if ref.WhichOneof("ref") == "local_id":
-            rows = tx.find(_BY_LOCAL_ID, partner=partner.agency, key=self._blinds(tx, partner.agency, [ref.local_id])[0])
+            rows = tx.find(
+                _BY_LOCAL_ID, partner=partner.agency, key=self._blinds(tx, partner.agency, [ref.local_id])[0]
+            )
         else:
             pseudonym = ref.name.removeprefix("students/")
             rows = tx.find(_BY_ID, key=self.identified(partner.agency, pseudonym)) or tx.find(

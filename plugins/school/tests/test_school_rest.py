@@ -53,7 +53,7 @@ def make(platform: RestPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def students(items: list[ReadResponse]) -> list[Student]:
-    return [item.student for item in items if item.HasField("student")]
+    return [each for item in items for each in ([item.student] if item.HasField("student") else item.students.students)]
 
 
 def users_asked(platform: RestPlatform) -> int:

@@ -75,7 +75,7 @@ def make(tmp_path: Path) -> Callable[..., School]:
 
 
 def students(items: list[ReadResponse]) -> list[Student]:
-    return [item.student for item in items if item.HasField("student")]
+    return [each for item in items for each in ([item.student] if item.HasField("student") else item.students.students)]
 
 
 def rejected(items: list[ReadResponse]) -> list[Rejected]:

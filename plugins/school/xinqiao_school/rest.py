@@ -21,7 +21,7 @@ import numpy as np
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.contract.clock import Clock, from_us
-from xinqiao_school.index import mark, marks_of
+from xinqiao_school.index import marks, marks_of
 from xinqiao_school.package import COLUMNS
 from xinqiao_school.settings import RestSettings
 from xinqiao_school.wire import write_whole
@@ -121,7 +121,7 @@ class Pages:
             if told is not None and total >= 0 and told != total:
                 raise Moved(name)
             total = told if told is not None else total
-            seen += b"".join(mark(_text(item.get("sourcedId"))) for item in items)
+            seen += marks([_text(item.get("sourcedId")) for item in items]).tobytes()
             if items:
                 yield items
             offset += len(items)
