@@ -25,6 +25,7 @@ _PERSON = np.dtype([("mark", "<u8"), ("born", "<i4"), ("room", "<i4"), ("kind", 
 _FACTORS = np.frombuffer(shake_256(b"xinqiao-school").digest(MARK_BYTES * (MAX_ID + 1)), "<u8") | np.uint64(1)
 _FOLD = 1 << 17
 _MAGIC = b"roster 2"
+_PIECE = 1 << 16
 _SPELLINGS = 10_000
 
 
@@ -47,9 +48,32 @@ def marks(local_ids: Sequence[str]) -> Marks:
     return cast("Marks", mixed ^ mixed >> np.uint64(29))
 
 
-def marks_of(laid: bytes | bytearray) -> Marks:
-    """Marks laid end to end, as numbers."""
-    return np.frombuffer(laid, "<u8")
+class Gathered:
+    """Numbers that come block by block and are wanted all together.
+
+    They are kept in few large pieces: small ones among the short-lived memory of each block would keep all of it.
+    """
+
+    def __init__(self, kind: str = "<u8") -> None:
+        self._kind = kind
+        self._full: list[NDArray[Any]] = []
+        self._piece = np.zeros(0, kind)
+        self._used = 0
+
+    def add(self, values: Any) -> None:
+        """Take one block's."""
+        if self._used + len(values) > len(self._piece):
+            self._full.append(self._piece[: self._used])
+            self._piece, self._used = np.empty(max(_PIECE, len(values)), self._kind), 0
+        self._piece[self._used : self._used + len(values)] = values
+        self._used += len(values)
+
+    def all(self) -> NDArray[Any]:
+        """Those of all blocks, one after another."""
+        if self._full:
+            self._piece = np.concatenate((*self._full, self._piece[: self._used]))
+            self._full, self._used = [], len(self._piece)
+        return self._piece[: self._used]
 
 
 class Words(dict[str, int]):

@@ -2,7 +2,6 @@
 
 import struct
 import tempfile
-from array import array
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -14,7 +13,7 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Findings, Place
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.api.common.v1.types_pb2 import Student
-from xinqiao_school.carers import Carers, pairs_of
+from xinqiao_school.carers import Carers
 from xinqiao_school.index import (
     LEFT,
     MAX_ID,
@@ -24,11 +23,11 @@ from xinqiao_school.index import (
     ROLES,
     STUDENT,
     UNKNOWN,
+    Gathered,
     Marks,
     State,
     Words,
     marks,
-    marks_of,
     merged,
     positions,
 )
@@ -69,11 +68,12 @@ class Roster:
         self._people: NDArray[Any] = self._before.people
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
         self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._ids, self._rows = bytearray(), array("I")
+        self._ids, self._rows = Gathered(), Gathered("<u4")
         self._met = np.zeros(0, np.bool_)
-        self._strangers = bytearray()
-        self._carer_ids, self._carer_places = bytearray(), array("Q")
-        self._cares = bytearray()
+        self._marks: Marks = np.zeros(0, np.uint64)
+        self._strangers = Gathered()
+        self._carer_ids, self._carer_places = Gathered(), Gathered()
+        self._cares = Gathered()
         self._pairs = np.zeros((0, 2), np.uint64)
         self._skipped: set[int] = set()
         self._touched_marks: Marks = np.zeros(0, np.uint64)
@@ -101,6 +101,7 @@ class Roster:
         yield from self._joins.read()
         told = self._joins.columns.folded()
         self._people = self._changed(told) if self._package.is_delta else told
+        self._marks = np.ascontiguousarray(self._people["mark"])
         self._met = np.zeros(len(self._people), np.bool_)
         self._touched_marks = np.ascontiguousarray(told["mark"]) if self._package.is_delta else self._touched_marks
         del told
@@ -120,13 +121,13 @@ class Roster:
         findings.settle()
         state = self._state()
         # What follows takes as long as the gateway takes to store it: keep only what it needs.
-        self._people = self._before.people
+        self._people, self._marks = self._before.people, self._before.people["mark"][:0]
         return state
 
     @property
     def count(self) -> int:
         """Students, after ``check``."""
-        return len(self._rows) - len(self._skipped)
+        return len(self._rows.all()) - len(self._skipped)
 
     def students(self) -> Iterator[Student]:
         """The students of a package that ``check`` has passed."""
@@ -145,8 +146,8 @@ class Roster:
             yield response
 
     def _kept(self) -> Iterator[tuple[Sequence[int], ReadResponse]]:
-        carers = Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
-        everybody, start = marks_of(self._ids), 0
+        carers = Carers(self._carers, self._carer_ids.all(), self._carer_places.all(), self._pairs)
+        everybody, numbers, start = self._ids.all(), self._rows.all(), 0
         self._spool.seek(0)
         while head := self._spool.read(_HEAD.size):
             count, length = _HEAD.unpack(head)
@@ -155,7 +156,7 @@ class Roster:
             if len(self._pairs):
                 for student, guardians in zip(students, carers.of(everybody[start : start + count]), strict=True):
                     student.guardians.extend(guardians)
-            rows = self._rows[start : start + count]
+            rows = numbers[start : start + count].tolist()
             for index in reversed([at for at in range(count) if start + at in self._skipped] if self._skipped else []):
                 del students[index], rows[index]
             start += count
@@ -168,9 +169,9 @@ class Roster:
         ids = list(map(str.strip, columns[0]))
         fits = [0 < len(user) <= MAX_ID for user in ids]
         people = marks(ids)
-        at = positions(self._people, people)
+        at = positions(self._marks, people)
         self._met[at[at >= 0]] = True
-        self._strangers += people[at < 0].tobytes()
+        self._strangers.add(people[at < 0])
         statuses, orgs, more = columns[1], columns[9], columns[10]
         if not all(fits):
             statuses, orgs, more = (
@@ -195,7 +196,7 @@ class Roster:
         fits = np.array([0 < len(user) <= MAX_ID for user in columns[0]])
         known = zip(kinds.tolist(), told["room"].tolist(), told["born"].tolist(), told["sex"].tolist(), strict=True)
         left = gone | (kinds == LEFT)
-        batch, taken, cared = ReadResponse(), list[int](), _Pairs()
+        batch, taken, carers, cared = ReadResponse(), list[int](), list[int](), _Pairs()
         students = batch.students.students
         each = zip(numbers, zip(*columns, strict=True), known, fits.tolist(), left.tolist(), strict=True)
         for index, (number, cells, about, fit, is_left) in enumerate(each):
@@ -210,7 +211,7 @@ class Roster:
                         cared.note(index, cells[8])
                 elif kind in RELATIONS and fit:
                     if self._carer(number, cells, kind, gone=is_left):
-                        self._carer_ids += people[index : index + 1].tobytes()
+                        carers.append(index)
                         cared.note(index, cells[8], turned=True)
                 elif fit:
                     message = "no file says this user's role, so it was not read"
@@ -221,10 +222,13 @@ class Roster:
                     raise self._users.bad(number, "sourcedId", reason, message)
             except RecordRejected as error:
                 findings.reject(error)
-        self._cares += cared.marks(people)
+        if carers:
+            self._carer_ids.add(people[carers])
+        if cared:
+            self._cares.add(cared.marks(people))
         if taken:
-            self._ids += people[taken].tobytes()
-            self._rows.extend([numbers[index] for index in taken])
+            self._ids.add(people[taken])
+            self._rows.add([numbers[index] for index in taken])
             data = batch.SerializeToString()
             self._spool.write(_HEAD.pack(len(taken), len(data)) + data)
 
@@ -234,7 +238,7 @@ class Roster:
         if guardian is None or gone:
             return False
         data = guardian.SerializeToString(deterministic=True)
-        self._carer_places.append(self._carers_size << 16 | len(data))
+        self._carer_places.add([self._carers_size << 16 | len(data)])
         self._carers_size += len(data)
         self._carers.write(data)
         return True
@@ -264,14 +268,14 @@ class Roster:
 
     def _find_repeats(self, findings: Findings) -> None:
         """A student named twice: the same is merged, a contradiction is rejected with both rows."""
-        mine = marks_of(self._ids)
+        mine, numbers = self._ids.all(), self._rows.all()
         ordered = np.sort(mine)
         again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         del ordered
         if not len(again):
             return
         repeats = np.flatnonzero(np.isin(mine, again)).tolist()
-        rows = {self._rows[index] for index in repeats}
+        rows = set(numbers[repeats].tolist())
         content = {row: hash(cells) for row, cells in self._package.cells("users", _unheard()) if row in rows}
         first: dict[int, int] = {}
         for index in repeats:
@@ -279,9 +283,10 @@ class Roster:
             if earlier == index:
                 continue
             self._skipped.add(index)
-            if content[self._rows[earlier]] != content[self._rows[index]]:
-                message = f"contradicts row {self._rows[earlier]}, which has the same key"
-                place = self._package.place("users", self._rows[index])
+            row, other = int(numbers[index]), int(numbers[earlier])
+            if content[other] != content[row]:
+                message = f"contradicts row {other}, which has the same key"
+                place = self._package.place("users", row)
                 findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
 
     def _name_unmet(self) -> None:
@@ -297,10 +302,10 @@ class Roster:
                     place = self._package.place(standard, numbers[at], column)
                     message = "names a user that users.csv does not have"
                     self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        named = np.unique(pairs_of(self._cares)[:, 1])
+        named = np.unique(self._cares.all().reshape(-1, 2)[:, 1])
         at = positions(self._people, named)
         orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
-        orphans = orphans[~np.isin(orphans, marks_of(self._strangers))]
+        orphans = orphans[~np.isin(orphans, self._strangers.all())]
         if len(orphans):
             message = f"{len(orphans)} of the agents that students name are not in users.csv"
             self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
@@ -330,11 +335,11 @@ class Roster:
     def _touched(self) -> None:
         """Students whom this delta changes without a row in its users.csv: their names are in an earlier package."""
         told, before = self._people, self._before
-        mine = marks_of(bytes(self._ids))
+        mine = self._ids.all()
         changed = [self._touched_marks]
         if self._joins.rooms:
             changed.append(told["mark"][np.isin(told["room"], list(self._joins.rooms))])
-        carers = marks_of(bytes(self._carer_ids))
+        carers = self._carer_ids.all()
         changed.append(before.cares[np.isin(before.cares[:, 1], carers), 0])
         every = np.unique(np.concatenate(changed))
         at = positions(told, every)
@@ -343,7 +348,7 @@ class Roster:
         # With them the guardians of all students this delta brings, unless it brings those too.
         brought = np.concatenate((wanted, mine))
         known = before.cares[np.isin(before.cares[:, 0], brought), 1]
-        named = pairs_of(self._cares)[:, 1].copy()
+        named = self._cares.all().reshape(-1, 2)[:, 1].copy()
         also = np.setdiff1d(np.concatenate((known, named)), np.concatenate((carers, mine)))
         missing = np.intersect1d(self._from_before(np.union1d(wanted, also), told), wanted)
         if len(missing):
@@ -359,7 +364,7 @@ class Roster:
         """
         people = self._earlier.people
         pupils = people["mark"][np.isin(people["kind"], (PUPIL, STUDENT))]
-        absent = pupils[~np.isin(pupils, marks_of(bytes(self._ids)))]
+        absent = pupils[positions(np.sort(self._ids.all()), pupils) < 0] if len(pupils) else pupils
         if not len(absent):
             return
         place = self._package.place("users")
@@ -378,20 +383,21 @@ class Roster:
 
     def _paired(self) -> NDArray[np.uint64]:
         """Student and guardian, by student. A student whose row names no agent keeps those of before."""
-        pairs = pairs_of(self._cares)
+        pairs = self._cares.all().reshape(-1, 2)
         if self._package.is_delta:
             cares = self._before.cares
-            silent = np.setdiff1d(marks_of(self._ids), pairs[:, 0])
+            silent = np.setdiff1d(self._ids.all(), pairs[:, 0])
             pairs = np.concatenate((pairs, cares[np.isin(cares[:, 0], silent)]))
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
     def _state(self) -> State:
         joined = self._joins.state
-        mine = marks_of(self._ids)
-        unknown = np.intersect1d(marks_of(self._strangers), mine) if self._strangers else mine[:0]
+        mine = self._ids.all()
+        strangers = self._strangers.all()
+        unknown = np.unique(strangers[positions(np.sort(mine), strangers) >= 0] if len(strangers) else strangers)
         pupils = np.zeros(len(unknown), self._people.dtype)
         pupils["mark"], pupils["kind"], pupils["room"], pupils["rank"] = unknown, PUPIL, -1, NO_RANK
-        cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
+        cares = self._pairs[np.isin(self._pairs[:, 1], self._carer_ids.all())]
         if not self._package.is_delta:
             people = self._people if self._met.all() else self._people[self._met]
             return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
@@ -423,12 +429,15 @@ class _Pairs:
                 places.append(index)
                 ids.append(one)
 
-    def marks(self, people: Marks) -> bytes:
+    def __bool__(self) -> bool:
+        return any(places for places, _ in self._sides)
+
+    def marks(self, people: Marks) -> Marks:
         """Student and guardian by mark, pair after pair; ``people`` are those of the block."""
         (students, guardians), (carers, children) = self._sides
         forth = np.column_stack((people[students], marks(guardians)))
         back = np.column_stack((marks(children), people[carers]))
-        return np.concatenate((forth, back)).astype("<u8").tobytes()
+        return np.concatenate((forth, back)).ravel()
 
 
 def _told(people: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
