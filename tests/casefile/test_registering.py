@@ -116,6 +116,27 @@ def test_one_unsafe_character_among_many_students_is_found_and_its_place_named(t
     assert [violation.field for violation in refused.value.violations] == ["students[7].family_name"]
 
 
+def test_a_batch_may_ask_for_no_names(town: Any) -> None:
+    made = request(("unnamed-1", "甲"))
+    made.without_names = True
+    assert not town.call(SCHOOL, made).names
+    assert town.inside_id("unnamed-1")
+
+
+def test_a_change_prepared_before_another_change_is_sealed_anew(town: Any) -> None:
+    gateway = town.gate.gateway
+    students, caller = gateway.door.students, gateway.registry.find(SCHOOL)
+    town.call(SCHOOL, request(("stale-1", "甲"), ("stale-2", "甲")))
+    made = request(("stale-1", "丙"), ("stale-2", "甲"))
+    prepared = students.prepare(gateway.store.read, caller, made.students)
+    town.call(SCHOOL, request(("stale-1", "乙"), ("stale-2", "乙")))
+    gateway.store.run(lambda tx: students.register_all(tx, caller, made.students, prepared))
+    with gateway.store.read() as reading:
+        for local, given in (("stale-1", "丙"), ("stale-2", "甲")):
+            assert students.load(reading, town.inside_id(local), SCHOOL).given_name == given
+            assert row(town, local)["version"] == 3
+
+
 def test_students_from_before_blind_ids_had_neighbours_and_names_were_enciphered_are_still_found(town: Any) -> None:
     name = town.call(SCHOOL, request(("old-1", "甲"))).names[0]
     inside, students = town.inside_id("old-1"), town.gate.gateway.door.students
@@ -137,10 +158,3 @@ def test_students_from_before_blind_ids_had_neighbours_and_names_were_enciphered
     found = town.gate.gateway.store.run(lambda tx: aged.register_all(tx, caller, made.students))
     assert found[0].id == inside
     assert len(town.rows(tables.local_ids)) == before + 1
-
-
-def test_a_batch_may_ask_for_no_names(town: Any) -> None:
-    made = request(("unnamed-1", "甲"))
-    made.without_names = True
-    assert not town.call(SCHOOL, made).names
-    assert town.inside_id("unnamed-1")

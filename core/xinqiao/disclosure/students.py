@@ -43,7 +43,11 @@ _STORED = (
     .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
     .where(_OURS)
 )
-_THERE = select(_LOCAL.blind).where(_OURS)
+_THERE = (
+    select(_LOCAL.blind, tables.students.c.id, tables.students.c.version)
+    .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
+    .where(_OURS)
+)
 _BY_ID = _STUDENT.where(tables.students.c.id == bindparam("key"))
 _ANY = select(_LOCAL.blind).where(_LOCAL.partner == bindparam("partner")).limit(1)
 _BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.students.c.id).where(
@@ -71,11 +75,20 @@ class Fresh(NamedTuple):
     sealed: bytes
 
 
+class Changed(NamedTuple):
+    """A student as stored under ``version``, with the record that is to replace it; None where it is the same."""
+
+    version: int
+    sealed: bytes | None
+
+
 class Prepared(NamedTuple):
-    """What registering needs and may be done before its transaction: the students' blind ids, and who was new then."""
+    """What registering needs and may be done before its transaction: the students' blind ids, who was new then, and
+    what is to become of those who were not."""
 
     blinds: list[bytes]
     fresh: dict[bytes, Fresh]
+    changed: dict[bytes, Changed]
 
 
 class Students:
@@ -88,7 +101,8 @@ class Students:
         self._skip: dict[str, int] = {}
 
     def prepare(self, read: Read, partner: Partner, students: Sequence[Student]) -> Prepared:
-        """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal.
+        """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal,
+        whose record is another gets it sealed.
 
         The snapshot is given back before the long part: while one is held, SQLite's log only grows. Whoever is
         registered by another meanwhile leaves only a key behind that opens nothing.
@@ -97,10 +111,10 @@ class Students:
         with read() as reading:
             blinds = self._blinds(reading, partner.agency, local_ids)
             last = dict(zip(blinds, students, strict=True))
-            there = {bytes(blind) for (blind,) in _asked(reading, _THERE, partner.agency, list(last))}
+            stored = {bytes(blind): row for blind, *row in _asked(reading, _STORED, partner.agency, list(last))}
             now_us = reading.now_us
-        new = {blind: student for blind, student in last.items() if blind not in there} if there else last
-        return Prepared(blinds, self._fresh(new, now_us))
+        new = {blind: student for blind, student in last.items() if blind not in stored} if stored else last
+        return Prepared(blinds, self._fresh(new, now_us), self._changed(stored, last))
 
     def register_all(
         self, tx: Tx, partner: Partner, students: Iterable[Student], prepared: Prepared | None = None
@@ -112,12 +126,18 @@ class Students:
         """
         listed = list(students)
         self.check_scope(partner, listed)
-        blinds, fresh = prepared or (
-            self._blinds(tx, partner.agency, [student.local_id for student in listed]), dict[bytes, Fresh]()
+        blinds, fresh, changed = prepared or (
+            self._blinds(tx, partner.agency, [student.local_id for student in listed]), dict[bytes, Fresh](),
+            dict[bytes, Changed](),
         )  # fmt: skip
         last = dict(zip(blinds, listed, strict=True))
-        stored = {bytes(blind): rest for blind, *rest in _asked(tx, _STORED, partner.agency, list(last))}
-        self._change(tx, [(*row, last[blind]) for blind, row in stored.items()])
+        stored = {bytes(blind): (str(of), int(at)) for blind, of, at in _asked(tx, _THERE, partner.agency, list(last))}
+        # Whom another has changed meanwhile, or registered, was not prepared as stored now.
+        stale = [blind for blind, (_, at) in stored.items() if blind not in changed or changed[blind].version != at]
+        if stale:
+            rows = {bytes(blind): row for blind, *row in _asked(tx, _STORED, partner.agency, stale)}
+            changed = changed | self._changed(rows, last)
+        self._change(tx, [(*stored[blind], last[blind], changed[blind].sealed) for blind in stored])
         new = {blind: student for blind, student in last.items() if blind not in stored} if stored else last
         unprepared = {blind: student for blind, student in new.items() if blind not in fresh}
         if unprepared:
@@ -130,19 +150,26 @@ class Students:
         if not {student.school for student in students} <= partner.schools:
             raise Refusal("PERMISSION_DENIED", "SCOPE", "a school is not one of the caller's")
 
-    def _change(self, tx: Tx, found: "list[tuple[str, int, bytes, Student]]") -> None:
-        sealers = self._keys.sealers([identifier for identifier, _, _, _ in found])
-        for identifier, version, sealed, student in found:
-            record = _plain(student)
-            sealer = sealers.get(identifier)
+    def _changed(self, stored: "dict[bytes, list[Any]]", last: dict[bytes, Student]) -> dict[bytes, Changed]:
+        """What is to become of stored students, (id, version, sealed) each. Raises KeyGone, SealBroken."""
+        sealers = self._keys.sealers([identifier for identifier, _, _ in stored.values()])
+        changed: dict[bytes, Changed] = {}
+        for blind, (identifier, version, sealed) in stored.items():
+            record, sealer = _plain(last[blind]), sealers.get(identifier)
             if sealer is None:
                 raise KeyGone
-            if sealer.open(bytes(sealed), table="students", key=identifier) == record:
-                continue
-            tx.update(
-                tables.students, (identifier,), school=student.school, state=int(student.left), updated_us=tx.now_us,
-                version=version + 1, sealed=sealer.seal(record, table="students", key=identifier),
-            )  # fmt: skip
+            same = sealer.open(bytes(sealed), table="students", key=identifier) == record
+            changed[blind] = Changed(version, None if same else sealer.seal(record, table="students", key=identifier))
+        return changed
+
+    def _change(self, tx: Tx, found: "list[tuple[str, int, Student, bytes | None]]") -> None:
+        tx.update_many(
+            tables.students, ("school", "state", "updated_us", "version", "sealed"),
+            [
+                (student.school, int(student.left), tx.now_us, version + 1, sealed, identifier)
+                for identifier, version, student, sealed in found if sealed is not None
+            ],
+        )  # fmt: skip
 
     def _fresh(self, new: dict[bytes, Student], now_us: int) -> dict[bytes, Fresh]:
         """Ids (one after another in every index), keys and seals."""

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableSequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -56,7 +56,7 @@ class _TryAgain(Exception):
 class _Students:
     """Students under way with the cursor behind the last one: prepared, or refused already."""
 
-    students: Sequence[Student]
+    students: MutableSequence[Student]
     cursor: str
     call: Waiting | None = None
     refusal: Refusal | None = None

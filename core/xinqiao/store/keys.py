@@ -12,6 +12,7 @@ import threading
 from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -67,6 +68,7 @@ class KeyStore:
         alone = self._engine.dialect.name == "sqlite" and not read_only
         self._trust_s = math.inf if alone else _SHARED_TRUST_S
         self._database = threading.Lock()
+        self._beside = ThreadPoolExecutor(1, "keys")
         self._memory = threading.Lock()
         self._cache: OrderedDict[str, tuple[Sealer, float]] = OrderedDict()
         self._derived: dict[str, bytes] = {}
@@ -142,16 +144,19 @@ class KeyStore:
             (student, _FIRST_VERSION, suite, wrapped, now)
             for (student, _), wrapped in zip(records, wrap_all(self._kek, secret), strict=True)
         ]
+        # The database takes the keys while the records are sealed, and both are done before anything is given away.
+        stored = self._beside.submit(self._insert, rows)
+        sealed = seal_first(records, _FIRST_VERSION, suite, keys, table=table)
+        stored.result()
+        return sealed
+
+    def _insert(self, rows: "list[tuple[str, int, int, bytes, int]]") -> None:
         with self._database, self._engine.begin() as connection:
             start = 0
             for size in sizes(len(rows)):
                 values = tuple(chain.from_iterable(rows[start : start + size]))
                 connection.exec_driver_sql(self._statements.insert_rows(student_keys, size), values)
                 start += size
-        return [
-            seal_first(student, _FIRST_VERSION, suite, key, plaintext, table=table, record=student)
-            for (student, plaintext), key in zip(records, keys, strict=True)
-        ]
 
     def sealer(self, student: str) -> Sealer:
         """The sealer of ``student``. Raises :class:`KeyGone` when there is no key (any more)."""
@@ -207,6 +212,7 @@ class KeyStore:
         """Forget the unwrapped keys and disconnect."""
         with self._memory:
             self._cache.clear()
+        self._beside.shutdown()
         self._engine.dispose()
 
     def _cached(self, student: str) -> Sealer | None:

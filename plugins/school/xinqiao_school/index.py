@@ -226,10 +226,10 @@ class State:
     @classmethod
     def load(cls, path: Path) -> "State":
         """Raises FileNotFoundError, ValueError for a file that is none of ours."""
-        data = path.read_bytes()
-        if len(data) < len(_MAGIC) + 24 or not data.startswith(_MAGIC):
+        whole = path.read_bytes()
+        if len(whole) < len(_MAGIC) + 24 or not whole.startswith(_MAGIC):
             raise ValueError("not a roster's state")
-        data = memoryview(data)[len(_MAGIC) :]
+        data = memoryview(whole)[len(_MAGIC) :]
         people, cares, text = (int(size) for size in np.frombuffer(data[:24], "<u8"))
         middle = 24 + people * _PERSON.itemsize
         end = middle + cares * 2 * MARK_BYTES

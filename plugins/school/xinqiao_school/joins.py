@@ -150,8 +150,7 @@ class Joins:
     def _parents(self) -> None:
         """References among the small files, whose targets may come later in the same file."""
         for standard in _SMALL:
-            columns = COLUMNS[standard]
-            wanted = [(at, column) for at, column in enumerate(columns) if column in _TARGETS]
+            wanted = [(at, column) for at, column in enumerate(COLUMNS[standard]) if column in _TARGETS]
             for numbers, columns in self._package.columns(standard, Findings(accept_valid_rows=True)):
                 with self._notes.by_row():
                     for at, column in wanted:

@@ -302,10 +302,10 @@ class Roster:
                     place = self._package.place(standard, numbers[at], column)
                     message = "names a user that users.csv does not have"
                     self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        named = np.unique(self._cares.all().reshape(-1, 2)[:, 1])
-        at = positions(self._people, named)
-        orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
-        orphans = orphans[~np.isin(orphans, self._strangers.all())]
+        agents = np.unique(self._cares.all().reshape(-1, 2)[:, 1])
+        places = positions(self._marks, agents)
+        orphans = agents[(places < 0) | ~self._met[places]] if len(self._marks) else agents
+        orphans = orphans[~np.isin(orphans, self._strangers.all())] if len(orphans) else orphans
         if len(orphans):
             message = f"{len(orphans)} of the agents that students name are not in users.csv"
             self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
