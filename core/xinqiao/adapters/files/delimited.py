@@ -111,7 +111,7 @@ class _Reader:
                 cells.extend([""] * len(rows) if place is None else map(itemgetter(place), rows))
             if len(numbers) >= _TOGETHER:
                 yield numbers, waiting
-                numbers, waiting = [], [[] for _ in self._columns]
+                numbers, waiting = [], [list[str]() for _ in self._columns]
         if numbers:
             yield numbers, waiting
 
