@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
+from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.contract.decode import validate
 from xinqiao.contract.errors import Refusal
 from xinqiao.store import tables
@@ -113,3 +114,47 @@ def test_one_unsafe_character_among_many_students_is_found_and_its_place_named(t
     with pytest.raises(Refusal) as refused:
         validate(made)
     assert [violation.field for violation in refused.value.violations] == ["students[7].family_name"]
+
+
+def test_a_batch_may_ask_for_no_names(town: Any) -> None:
+    made = request(("unnamed-1", "甲"))
+    made.without_names = True
+    assert not town.call(SCHOOL, made).names
+    assert town.inside_id("unnamed-1")
+
+
+def test_a_change_prepared_before_another_change_is_sealed_anew(town: Any) -> None:
+    gateway = town.gate.gateway
+    students, caller = gateway.door.students, gateway.registry.find(SCHOOL)
+    town.call(SCHOOL, request(("stale-1", "甲"), ("stale-2", "甲")))
+    made = request(("stale-1", "丙"), ("stale-2", "甲"))
+    prepared = students.prepare(gateway.store.read, caller, made.students)
+    town.call(SCHOOL, request(("stale-1", "乙"), ("stale-2", "乙")))
+    gateway.store.run(lambda tx: students.register_all(tx, caller, made.students, prepared))
+    with gateway.store.read() as reading:
+        for local, given in (("stale-1", "丙"), ("stale-2", "甲")):
+            assert students.load(reading, town.inside_id(local), SCHOOL).given_name == given
+            assert row(town, local)["version"] == 3
+
+
+def test_students_from_before_blind_ids_had_neighbours_and_names_were_enciphered_are_still_found(town: Any) -> None:
+    name = town.call(SCHOOL, request(("old-1", "甲"))).names[0]
+    inside, students = town.inside_id("old-1"), town.gate.gateway.door.students
+
+    def age(tx: Any) -> None:
+        for each in town.rows(tables.local_ids, partner=SCHOOL):
+            tx.delete(tables.local_ids, SCHOOL, each["blind"])
+            tx.insert(tables.local_ids, SCHOOL, bytes(each["blind"])[4:], each["student"])
+        tx.insert(tables.pseudonyms, SCHOOL, "a" * 26, inside)
+
+    town.gate.gateway.store.run(age)
+    aged = type(students)(town.gate.gateway.door.keys)
+    caller = town.gate.gateway.registry.find(SCHOOL)
+    with town.gate.gateway.store.read() as reading:
+        for ref in ({"local_id": "old-1"}, {"name": name}, {"name": f"students/{'a' * 26}"}):
+            assert aged.resolve(reading, caller, StudentRef(**ref)).id == inside
+    made = request(("old-1", "改"), ("old-2", "丙"))
+    before = len(town.rows(tables.local_ids))
+    found = town.gate.gateway.store.run(lambda tx: aged.register_all(tx, caller, made.students))
+    assert found[0].id == inside
+    assert len(town.rows(tables.local_ids)) == before + 1

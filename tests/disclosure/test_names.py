@@ -1,15 +1,23 @@
-"""Names and blind ids are keyed hashes as the standards have them, however fast they are made."""
+"""Names and blind ids are what the standards give: an enciphered id and keyed hashes, however fast they are made."""
 
 import base64
 import hashlib
 import hmac
 
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xinqiao.disclosure.students import Students
 
-KEYS = {"pseudonym/clinic": b"\x07" * 32, "blind/school": b"\x08" * 32}
+KEYS = {
+    "blind/school": b"\x08" * 32,
+    "near/school": b"\x09" * 32,
+    "name/clinic": b"\x07" * 32,
+    "name/grid": b"\x06" * 32,
+}
+IDS = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 
 class _Keys:
@@ -17,17 +25,33 @@ class _Keys:
         return KEYS[label]
 
 
+def _students() -> Students:
+    return Students(_Keys())  # type: ignore[arg-type]
+
+
 @given(st.text(max_size=200))
-def test_a_blind_id_is_hmac_sha256(local_id: str) -> None:
-    students = Students(_Keys())  # type: ignore[arg-type]
+def test_a_blind_id_is_hmac_sha256_beside_its_neighbours(local_id: str) -> None:
     text = local_id.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    expected = hmac.digest(KEYS["blind/school"], text.encode(), hashlib.sha256)[:16]
-    assert students.blind("school", text) == expected
+    near = hmac.digest(KEYS["near/school"], text[:-2].encode(), hashlib.sha256)[:4]
+    own = hmac.digest(KEYS["blind/school"], text.encode(), hashlib.sha256)[:16]
+    assert _students().blind("school", text) == near + own
 
 
-@given(st.text("0123456789abcdef", min_size=32, max_size=32))
-def test_a_pseudonym_is_base32_of_hmac_sha256(student: str) -> None:
-    students = Students(_Keys())  # type: ignore[arg-type]
-    digest = hmac.digest(KEYS["pseudonym/clinic"], student.encode(), hashlib.sha256)[:16]
-    expected = base64.b32encode(digest).decode().rstrip("=").lower()
-    assert students.name("clinic", student) == f"students/{expected}"
+@given(st.lists(IDS, max_size=5))
+def test_a_pseudonym_is_base32_of_the_id_enciphered(ids: list[str]) -> None:
+    expected: list[str] = []
+    for student in ids:
+        block = Cipher(AES(KEYS["name/clinic"]), modes.ECB()).encryptor().update(bytes.fromhex(student))
+        expected.append(f"students/{base64.b32encode(block).decode().rstrip('=').lower()}")
+    assert _students().names("clinic", ids) == expected
+
+
+@given(IDS)
+def test_only_the_agency_that_was_told_a_name_can_use_it(student: str) -> None:
+    students = _students()
+    pseudonym = students.name("clinic", student).removeprefix("students/")
+    assert students.identified("clinic", pseudonym) == student
+    assert students.identified("grid", pseudonym) != student
+    letters = "abcdefghijklmnopqrstuvwxyz234567"
+    # Two bits of the last letter say nothing: only one spelling is the name.
+    assert students.identified("clinic", pseudonym[:-1] + letters[letters.index(pseudonym[-1]) + 1]) == ""

@@ -29,7 +29,6 @@ def test_a_read_of_which_everything_was_kept_back_is_a_denial_with_its_reason(fr
     local = town.student()
     consent = town.consent(local, recipient="grid", purpose=4).name
     door, student = town.gate.gateway.door, town.inside_id(local)
-    town.gate.gateway.store.run(lambda tx: door.students.publish(tx, "grid", student))
     request = case_rpc.GetCaseRequest()
     request.student.name = door.students.name("grid", student)
     assert town.call("grid", request).case.student.family_name == "欧阳"

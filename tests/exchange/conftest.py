@@ -61,6 +61,11 @@ def definition(*receivers: str, nil_report: bool = True) -> Exchange:
     )
 
 
+def student_of(name: str) -> str:
+    """The internal id of the student whose referral has this name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 @dataclass
 class Desk:
     """The partners' side: takes each request id once, and counter-signs. Scripts change what it does."""
@@ -147,8 +152,8 @@ class Books:
     def refer(
         self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = ""
     ) -> None:
-        """A referral of student ``s-<name>`` with its changes (time, event, state); ``earlier`` is advice since corrected."""
-        student = f"s-{name}"
+        """A referral of a student of its own with its changes (time, event, state); ``earlier`` is advice since corrected."""
+        student = student_of(name)
         self.store.keys.ensure([student])
         referral = referral_pb.Referral(
             sender=SCHOOL, recipient=HOSPITAL, state=referral_pb.ReferralState.ValueType(changes[-1][2]),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import pytest
-from tests.exchange.conftest import EXCHANGE, PERIOD, Books
+from tests.exchange.conftest import EXCHANGE, PERIOD, Books, student_of
 
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
@@ -79,7 +79,7 @@ def test_killed_at_any_command_a_rerun_finishes_and_the_partner_sees_one_effect(
 def fill(books: Books, period: str) -> None:
     for name in ("a", "b", "c"):
         books.refer(f"{period}-{name}", (span(period).from_us, 1, 2))
-    books.store.keys.shred(f"s-{period}-b")
+    books.store.keys.shred(student_of(f"{period}-b"))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -116,7 +116,7 @@ def test_a_record_erased_between_its_judgement_and_its_sending_does_not_go(books
     with pytest.raises(Killed):
         books.exchanges(dying).run(EXCHANGE, PERIOD, actor="admin")
     assert (books.rows()[0]["state"], books.journal("released")) == (pb.RUN_STATE_SNAPSHOT, 2)
-    books.store.keys.shred("s-b")
+    books.store.keys.shred(student_of("b"))
     books.wait(microseconds=LEASE_US)
     (run,) = books.run()
     assert (run.revision, run.state, run.sent, run.failed) == (1, pb.RUN_STATE_RECONCILED, 1, 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.exchange.conftest import EXCHANGE, GATEWAY_KEY, HOSPITAL, PERIOD, SCHOOL, Books, at, definition
+from tests.exchange.conftest import EXCHANGE, GATEWAY_KEY, HOSPITAL, PERIOD, SCHOOL, Books, at, definition, student_of
 
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.common.v1 import options_pb2 as options
@@ -48,7 +48,7 @@ def test_totals_reconcile_with_withheld_refused_and_failed_items(books: Books) -
     books.policy, books.definition = own_only_policy(books.folder), definition(SCHOOL)
     books.refer_many("a", "b", "c")
     books.refer("d", (at(2026, 9, 1), 1, 2), school="moved-away")
-    books.store.keys.shred("s-b")
+    books.store.keys.shred(student_of("b"))
     books.desk.refuse = [(1, "NO_SUCH_CASE")]  # the second in the package, the fourth in the period
     (run,) = books.run()
     assert run.state == pb.RUN_STATE_RECONCILED
@@ -68,7 +68,7 @@ def test_only_what_the_door_permits_leaves(books: Books) -> None:
     (item,) = books.desk.only()
     assert item.referral.name == "referrals/a"
     assert item.referral.student.startswith("students/")
-    assert "s-a" not in item.referral.student
+    assert student_of("a") not in item.referral.student
     assert (item.referral.reason, item.referral.note, item.referral.outcome.diagnosis) == ("", "", "")
 
 
@@ -165,7 +165,7 @@ def test_more_items_than_a_page_all_go_once_and_in_order(books: Books, monkeypat
     for module in ("items", "steps"):
         monkeypatch.setattr(f"xinqiao.exchange.{module}.PAGE", 2)
     books.refer_many("a", "b", "c", "d", "e")
-    books.store.keys.shred("s-b")
+    books.store.keys.shred(student_of("b"))
     (run,) = books.run()
     assert (run.selected, run.sent, run.failed) == (5, 4, 1)
     assert [(item.ordinal, item.referral.name[-1]) for item in books.desk.only()] == list(enumerate("acde"))
@@ -289,7 +289,7 @@ def test_what_may_no_longer_go_is_never_sent_again_but_revised(books: Books) -> 
     books.refer_many("a", "b")
     books.desk.waiting = True
     books.run()
-    books.store.keys.shred("s-b")
+    books.store.keys.shred(student_of("b"))
     books.wait(seconds=10)
     books.desk.waiting = False
     (run,) = books.run()

@@ -38,7 +38,6 @@ def report(town, local, source=TEACHER, kind=SUICIDAL, *, as_=None, name="", **w
 def pseudonym(town, local, partner):
     """The name under which an agency knows the student, as after a referral."""
     inside, door = town.inside_id(local), town.gate.gateway.door
-    town.gate.gateway.store.run(lambda tx: door.students.publish(tx, partner, inside))
     return door.students.name(partner, inside)
 
 

@@ -6,12 +6,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.errors import KeyGone, SealBroken
-from xinqiao.store.keys import KeyStore
+from xinqiao.store.keys import KeyStore, wrap_all
 from xinqiao.store.sealing import SM4_GCM
 
 _PLACE = {"table": "signals", "key": "id1"}
@@ -212,3 +215,10 @@ def test_a_copied_key_database_can_be_opened_beside_the_first(
     restored = KeyStore(keyring_dir, f"sqlite:///{tmp_path / 'backup.db'}", clock)
     assert restored.sealer("s1").commit("w", 1, b"x") == commitment
     restored.close()
+
+
+@given(st.integers(1, 5))
+def test_many_keys_are_wrapped_as_rfc_3394_wraps_each(count: int) -> None:
+    kek, keys = os.urandom(32), os.urandom(32 * count)
+    expected = [aes_key_wrap(kek, keys[at : at + 32]) for at in range(0, len(keys), 32)]
+    assert wrap_all(kek, keys) == expected

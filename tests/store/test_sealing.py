@@ -98,7 +98,7 @@ def test_a_commitment_depends_on_key_writer_place_and_payload() -> None:
 
 @pytest.mark.parametrize("suite", [AES_256_GCM, SM4_GCM])
 def test_the_first_record_of_a_new_key_opens_as_any_other_and_only_in_its_place(suite: int) -> None:
-    blob = seal_first("s1", 1, suite, _KEY, "心情".encode(), table="students", record="s1")
+    [_, blob] = seal_first([("s0", b""), ("s1", "心情".encode())], 1, suite, [bytes(32), _KEY], table="students")
     assert _sealer(suite).open(blob, table="students", key="s1") == "心情".encode()
     for sealer, place in (
         (_sealer(suite), {"table": "students", "key": "s2"}),

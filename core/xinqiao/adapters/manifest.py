@@ -21,6 +21,9 @@ PACKAGE = "package"
 _REJECTED = "rejected"
 """Not a contract: every source may say what it could not take."""
 
+_MANY = {"students": "student"}
+"""Bodies that bring many of one contract at once."""
+
 _PREFIX = "FIELD_CLASS_"
 _NEVER = ("FIELD_CLASS_UNSPECIFIED", "FIELD_CLASS_COUNSELLING_NOTE")
 
@@ -43,7 +46,7 @@ def _one_of(words: tuple[str, ...]) -> AfterValidator:
 WRITTEN = (*_oneof(DeliverRequest), PACKAGE)
 """What a plugin may be given: the bodies of ``DeliverRequest``, and packages."""
 
-READ = tuple(name for name in _oneof(ReadResponse) if name != _REJECTED)
+READ = tuple(name for name in _oneof(ReadResponse) if name != _REJECTED and name not in _MANY)
 """What a plugin may bring: the bodies of ``ReadResponse``."""
 
 CLASSES = tuple(name.removeprefix(_PREFIX) for name in FieldClass.DESCRIPTOR.values_by_name if name not in _NEVER)
@@ -145,7 +148,8 @@ class Manifest(Strict):
 
     def brings(self, contract: str) -> bool:
         """Whether the plugin may yield ``contract`` from ``read``."""
-        return contract == _REJECTED or any(use.contract == contract for use in self.contracts.read)
+        one = _MANY.get(contract, contract)
+        return one == _REJECTED or any(use.contract == one for use in self.contracts.read)
 
 
 def load_manifest(path: Path) -> Manifest:

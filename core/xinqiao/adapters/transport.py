@@ -76,6 +76,19 @@ class Endpoint:
         return self.host == "localhost" or (self.literal is not None and self.literal.is_loopback)
 
 
+def configured_endpoint(url: str) -> str:
+    """``host:port`` of an address in an agency's settings. Raises ValueError for what the transport would refuse later."""
+    try:
+        target = _parse(url)
+    except PartnerRefused as error:
+        raise ValueError(error.message) from None
+    if target.scheme == "http" and not target.local:
+        raise ValueError("plain http is for loopback only; use https")
+    if "?" in url:
+        raise ValueError("the address must have no query")
+    return target.endpoint
+
+
 class HttpTransport:
     """Sends requests to the ``host:port`` pairs it was made with; safe to use from several threads at once.
 

@@ -64,7 +64,9 @@ class CaseFile:
         call.journal(
             "students.registered", resource=f"partners/{call.caller.agency}", reason=f"students:{len(request.students)}"
         )
-        return rpc.RegisterStudentsResponse(names=[students.name(call.caller.agency, k.id) for k in known])
+        if request.without_names:
+            return rpc.RegisterStudentsResponse()
+        return rpc.RegisterStudentsResponse(names=students.names(call.caller.agency, [each.id for each in known]))
 
     def record_consent(self, request: rpc.RecordConsentRequest, call: Call) -> rpc.RecordConsentResponse:
         """Keep a consent, or a refusal, with its evidence; an earlier word of the same signer is superseded."""

@@ -1,9 +1,7 @@
 """Strict decoding: what arrives is exactly one canonical message of the contract, or it is refused with the reason."""
 
 import re
-from collections.abc import Callable
 from functools import cache
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import protovalidate
@@ -12,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from xinqiao.contract.errors import Refusal, Violation
+from xinqiao.contract.many import shortened
 
 M = TypeVar("M", bound=Message)
 
@@ -19,7 +18,6 @@ M = TypeVar("M", bound=Message)
 # belongs in a name or a sentence, all are used to make one text look like another.
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _DEPTH = 100
-_MANY = 8
 
 Steps = tuple[tuple[str, bool, "tuple[object, ...] | None"], ...]
 """Fields that hold text or messages: name, repeated, and the steps inside."""
@@ -46,6 +44,7 @@ def decode(kind: type[M], data: bytes) -> M:
 
 def validate(message: Message) -> None:
     """Check text and constraints of a message that was made in this process or just decoded."""
+    message = shortened(message)
     _check_text(message, _text_plan(message.DESCRIPTOR), "")
     try:
         protovalidate.validate(message)
@@ -120,16 +119,6 @@ def _text_plan(descriptor: Descriptor) -> "Steps":
     return tuple(steps)
 
 
-@cache
-def _plain_texts(descriptor: Descriptor) -> "tuple[Callable[[Message], tuple[str, ...]] | None, Steps]":
-    """What gives the plain texts of a message at once, and the steps that are left; None for less than two texts."""
-    steps = _text_plan(descriptor)
-    names = [name for name, repeated, inner in steps if inner is None and not repeated]
-    if len(names) < 2:
-        return None, steps
-    return attrgetter(*names), tuple(step for step in steps if step[0] not in names)
-
-
 def _check_text(message: Message, steps: "Steps", path: str) -> None:
     for name, repeated, inner in steps:
         value = getattr(message, name)
@@ -144,12 +133,8 @@ def _check_text(message: Message, steps: "Steps", path: str) -> None:
                         violations=(Violation(path + name, "CHARSET", "remove the unsafe code point"),),
                     )
         elif repeated:
-            texts, rest = _plain_texts(value[0].DESCRIPTOR) if len(value) >= _MANY else (None, ())
             for index, item in enumerate(value):
-                # Of many records all texts of each together: one that is unsafe is looked for only then.
-                joined = texts is not None and "".join(texts(item)).isprintable()
-                if not joined or rest:
-                    _check_text(item, rest if joined else inner, f"{path}{name}[{index}].")  # type: ignore[arg-type]
+                _check_text(item, inner, f"{path}{name}[{index}].")  # type: ignore[arg-type]
         elif message.HasField(name):
             _check_text(value, inner, f"{path}{name}.")  # type: ignore[arg-type]
 

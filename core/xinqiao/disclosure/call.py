@@ -41,9 +41,15 @@ def asks_partners(question: str) -> Callable[[F], F]:
 
 def prepares(work: str) -> Callable[[F], F]:
     """As :func:`asks_partners`, for a mutation with work that needs no transaction: sealing thousands of records would
-    hold up every other command. The function must do without, should ``Call.answers`` be None.
+    hold up every other command. It has the threads of bulk work, so that no question of a red case waits behind it.
+    The function must do without, should ``Call.answers`` be None.
     """
-    return asks_partners(work)
+
+    def mark(function: F) -> F:
+        function.__dict__["beforehand_is_bulk"] = True
+        return asks_partners(work)(function)
+
+    return mark
 
 
 View = tuple[str, str, int, str, int]

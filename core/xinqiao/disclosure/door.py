@@ -180,7 +180,6 @@ class Door:
             payload=payload,
             sealer=sealer,
         )
-        self.students.publish(tx, recipient.agency, student)
         if not enqueue:
             return Released("", _withheld(kept, denials), classes)
         number = int(LANE_CRISIS if lane == "crisis" else LANE_ROUTINE)

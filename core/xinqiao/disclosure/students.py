@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
@@ -17,11 +19,14 @@ from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import Select, bindparam, select
 from xinqiao.store.tx import ReadTx, Tx
 
-_NAMES = 20_000  # pseudonyms kept in memory
+_NEAR = 4  # bytes of a blind id that neighbours share
+_APART = 2  # last characters in which neighbours differ
 _STUDENT = select(tables.students.c.id, tables.students.c.school)
 _LOCAL, _OTHER = tables.local_ids.c, tables.pseudonyms.c
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_LETTERS = 26  # of a pseudonym
+_BITS = {letter: bits for bits, letter in enumerate(_ALPHABET)}
 _BY_LOCAL_ID = _STUDENT.join(tables.local_ids, _LOCAL.student == tables.students.c.id).where(
     (_LOCAL.partner == bindparam("partner")) & (_LOCAL.blind == bindparam("key"))
 )
@@ -38,7 +43,13 @@ _STORED = (
     .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
     .where(_OURS)
 )
-_THERE = select(_LOCAL.blind).where(_OURS)
+_THERE = (
+    select(_LOCAL.blind, tables.students.c.id, tables.students.c.version)
+    .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
+    .where(_OURS)
+)
+_BY_ID = _STUDENT.where(tables.students.c.id == bindparam("key"))
+_ANY = select(_LOCAL.blind).where(_LOCAL.partner == bindparam("partner")).limit(1)
 _BY_PSEUDONYM = _STUDENT.join(tables.pseudonyms, _OTHER.student == tables.students.c.id).where(
     (_OTHER.partner == bindparam("partner")) & (_OTHER.pseudonym == bindparam("key"))
 )
@@ -59,17 +70,25 @@ class Fresh(NamedTuple):
     """A student who is not stored yet, ready to be: the key is durable, the record sealed."""
 
     id: str
-    name: str
     school: str
     left: bool
     sealed: bytes
 
 
+class Changed(NamedTuple):
+    """A student as stored under ``version``, with the record that is to replace it; None where it is the same."""
+
+    version: int
+    sealed: bytes | None
+
+
 class Prepared(NamedTuple):
-    """What registering needs and may be done before its transaction: the students' blind ids, and who was new then."""
+    """What registering needs and may be done before its transaction: the students' blind ids, who was new then, and
+    what is to become of those who were not."""
 
     blinds: list[bytes]
     fresh: dict[bytes, Fresh]
+    changed: dict[bytes, Changed]
 
 
 class Students:
@@ -78,21 +97,24 @@ class Students:
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
         self._derived: dict[str, HMAC] = {}
-        self._names: dict[tuple[str, str], str] = {}
+        self._ciphers: dict[str, Cipher[modes.ECB]] = {}
+        self._skip: dict[str, int] = {}
 
     def prepare(self, read: Read, partner: Partner, students: Sequence[Student]) -> Prepared:
-        """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal.
+        """The work of :meth:`register_all` that needs no transaction: who is new gets an id, a durable key and a seal,
+        whose record is another gets it sealed.
 
         The snapshot is given back before the long part: while one is held, SQLite's log only grows. Whoever is
         registered by another meanwhile leaves only a key behind that opens nothing.
         """
-        blinds = [self.blind(partner.agency, student.local_id) for student in students]
-        last = dict(zip(blinds, students, strict=True))
+        local_ids = [student.local_id for student in students]
         with read() as reading:
-            there = {bytes(blind) for (blind,) in _asked(reading, _THERE, partner.agency, list(last))}
+            blinds = self._blinds(reading, partner.agency, local_ids)
+            last = dict(zip(blinds, students, strict=True))
+            stored = {bytes(blind): row for blind, *row in _asked(reading, _STORED, partner.agency, list(last))}
             now_us = reading.now_us
-        new = {blind: student for blind, student in last.items() if blind not in there} if there else last
-        return Prepared(blinds, self._fresh(partner.agency, new, now_us))
+        new = {blind: student for blind, student in last.items() if blind not in stored} if stored else last
+        return Prepared(blinds, self._fresh(new, now_us), self._changed(stored, last))
 
     def register_all(
         self, tx: Tx, partner: Partner, students: Iterable[Student], prepared: Prepared | None = None
@@ -104,16 +126,22 @@ class Students:
         """
         listed = list(students)
         self.check_scope(partner, listed)
-        blinds, fresh = prepared or (
-            [self.blind(partner.agency, student.local_id) for student in listed], dict[bytes, Fresh]()
+        blinds, fresh, changed = prepared or (
+            self._blinds(tx, partner.agency, [student.local_id for student in listed]), dict[bytes, Fresh](),
+            dict[bytes, Changed](),
         )  # fmt: skip
         last = dict(zip(blinds, listed, strict=True))
-        stored = {bytes(blind): rest for blind, *rest in _asked(tx, _STORED, partner.agency, list(last))}
-        self._change(tx, [(*row, last[blind]) for blind, row in stored.items()])
+        stored = {bytes(blind): (str(of), int(at)) for blind, of, at in _asked(tx, _THERE, partner.agency, list(last))}
+        # Whom another has changed meanwhile, or registered, was not prepared as stored now.
+        stale = [blind for blind, (_, at) in stored.items() if blind not in changed or changed[blind].version != at]
+        if stale:
+            rows = {bytes(blind): row for blind, *row in _asked(tx, _STORED, partner.agency, stale)}
+            changed = changed | self._changed(rows, last)
+        self._change(tx, [(*stored[blind], last[blind], changed[blind].sealed) for blind in stored])
         new = {blind: student for blind, student in last.items() if blind not in stored} if stored else last
         unprepared = {blind: student for blind, student in new.items() if blind not in fresh}
         if unprepared:
-            fresh = fresh | self._fresh(partner.agency, unprepared, tx.now_us)
+            fresh = fresh | self._fresh(unprepared, tx.now_us)
         self._add(tx, partner.agency, {blind: fresh[blind] for blind in new})
         return [Known(stored[blind][0] if blind in stored else fresh[blind].id, last[blind].school) for blind in blinds]
 
@@ -122,30 +150,36 @@ class Students:
         if not {student.school for student in students} <= partner.schools:
             raise Refusal("PERMISSION_DENIED", "SCOPE", "a school is not one of the caller's")
 
-    def _change(self, tx: Tx, found: "list[tuple[str, int, bytes, Student]]") -> None:
-        sealers = self._keys.sealers([identifier for identifier, _, _, _ in found])
-        for identifier, version, sealed, student in found:
-            record = _plain(student)
-            sealer = sealers.get(identifier)
+    def _changed(self, stored: "dict[bytes, list[Any]]", last: dict[bytes, Student]) -> dict[bytes, Changed]:
+        """What is to become of stored students, (id, version, sealed) each. Raises KeyGone, SealBroken."""
+        sealers = self._keys.sealers([identifier for identifier, _, _ in stored.values()])
+        changed: dict[bytes, Changed] = {}
+        for blind, (identifier, version, sealed) in stored.items():
+            record, sealer = _plain(last[blind]), sealers.get(identifier)
             if sealer is None:
                 raise KeyGone
-            if sealer.open(bytes(sealed), table="students", key=identifier) == record:
-                continue
-            tx.update(
-                tables.students, (identifier,), school=student.school, state=int(student.left), updated_us=tx.now_us,
-                version=version + 1, sealed=sealer.seal(record, table="students", key=identifier),
-            )  # fmt: skip
+            same = sealer.open(bytes(sealed), table="students", key=identifier) == record
+            changed[blind] = Changed(version, None if same else sealer.seal(record, table="students", key=identifier))
+        return changed
 
-    def _fresh(self, agency: str, new: dict[bytes, Student], now_us: int) -> dict[bytes, Fresh]:
+    def _change(self, tx: Tx, found: "list[tuple[str, int, Student, bytes | None]]") -> None:
+        tx.update_many(
+            tables.students, ("school", "state", "updated_us", "version", "sealed"),
+            [
+                (student.school, int(student.left), tx.now_us, version + 1, sealed, identifier)
+                for identifier, version, student, sealed in found if sealed is not None
+            ],
+        )  # fmt: skip
+
+    def _fresh(self, new: dict[bytes, Student], now_us: int) -> dict[bytes, Fresh]:
         """Ids (one after another in every index), keys and seals."""
         identifiers = new_ids(now_us, len(new))
         # One transaction of the key store for all of them: a key without a student is harmless, the reverse is not.
         records = [_plain(student) for student in new.values()]
         sealed = self._keys.seal_first("students", list(zip(identifiers, records, strict=True)))
-        names = self.names(agency, identifiers)
         return {
-            blind: Fresh(identifier, name, student.school, student.left, record)
-            for (blind, student), identifier, name, record in zip(new.items(), identifiers, names, sealed, strict=True)
+            blind: Fresh(identifier, student.school, student.left, record)
+            for (blind, student), identifier, record in zip(new.items(), identifiers, sealed, strict=True)
         }
 
     def _add(self, tx: Tx, agency: str, fresh: dict[bytes, Fresh]) -> None:
@@ -155,24 +189,25 @@ class Students:
             [(one.id, one.school, "", int(one.left), now, now, 1, one.sealed) for one in fresh.values()],
         )
         tx.insert_many(tables.local_ids, sorted((agency, blind, one.id) for blind, one in fresh.items()))
-        tx.insert_many(
-            tables.pseudonyms,
-            sorted((agency, one.name.removeprefix("students/"), one.id) for one in fresh.values()),
-        )
 
     def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
         """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
         if ref.WhichOneof("ref") == "local_id":
-            rows = tx.find(_BY_LOCAL_ID, partner=partner.agency, key=self.blind(partner.agency, ref.local_id))
+            rows = tx.find(
+                _BY_LOCAL_ID, partner=partner.agency, key=self._blinds(tx, partner.agency, [ref.local_id])[0]
+            )
         else:
-            rows = tx.find(_BY_PSEUDONYM, partner=partner.agency, key=ref.name.removeprefix("students/"))
+            pseudonym = ref.name.removeprefix("students/")
+            rows = tx.find(_BY_ID, key=self.identified(partner.agency, pseudonym)) or tx.find(
+                _BY_PSEUDONYM, partner=partner.agency, key=pseudonym
+            )
         if not rows or (partner.schools and str(rows[0]["school"]) not in partner.schools):
             raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
         return Known(str(rows[0]["id"]), str(rows[0]["school"]))
 
     def resolve_all(self, tx: ReadTx, partner: Partner, local_ids: Sequence[str]) -> list[Known | None]:
         """The students of many local ids, None for one that :meth:`resolve` would refuse."""
-        blinds = [self.blind(partner.agency, local_id) for local_id in local_ids]
+        blinds = self._blinds(tx, partner.agency, local_ids)
         found: dict[bytes, Known] = {}
         for blind, student, school in _asked(tx, _BY_LOCAL_IDS, partner.agency, list(dict.fromkeys(blinds))):
             if not partner.schools or school in partner.schools:
@@ -188,35 +223,56 @@ class Students:
         record.name = self.name(agency, student)
         return record
 
-    def publish(self, tx: Tx, agency: str, student: str) -> str:
-        """Make sure ``agency`` can name the student from now on; its ``students/{pseudonym}``."""
-        name = self.name(agency, student)
-        tx.insert_if_absent(tables.pseudonyms, agency, name.removeprefix("students/"), student)
-        return name
-
     def name(self, agency: str, student: str) -> str:
-        """`students/{pseudonym}`: a keyed hash, so two agencies' tables cannot be joined."""
-        name = self._names.get((agency, student))
-        if name is None:
-            name = "students/" + _base32(self._keyed(f"pseudonym/{agency}", student))
-            if len(self._names) >= _NAMES:
-                self._names.clear()
-            self._names[(agency, student)] = name
-        return name
+        """`students/{pseudonym}`, as :meth:`names`."""
+        return self.names(agency, [student])[0]
 
     def names(self, agency: str, students: Sequence[str]) -> list[str]:
-        """As :meth:`name`, of many at once."""
-        keyed = self._keyed
-        label = f"pseudonym/{agency}"
-        found = ["students/" + _base32(keyed(label, student)) for student in students]
-        if len(self._names) + len(found) > _NAMES:
-            self._names.clear()
-        self._names.update(zip([(agency, student) for student in students], found, strict=True))
-        return found
+        """The internal ids enciphered under a key of the agency: two agencies' names cannot be joined.
+
+        Enciphered, not hashed: there is nothing to look up, so no index in random order that a city's roster would
+        have to write all over.
+        """
+        enciphered = self._cipher(agency).encryptor().update(bytes.fromhex("".join(students)))
+        return ["students/" + _base32(enciphered[at : at + 16]) for at in range(0, len(enciphered), 16)]
 
     def blind(self, agency: str, local_id: str) -> bytes:
-        """The keyed hash under which an agency's own id is looked up; never the id itself."""
-        return self._keyed(f"blind/{agency}", local_id)
+        """The keyed hash under which an agency's own id is looked up; never the id itself.
+
+        Four bytes of the id without its last two characters, then sixteen of all of it: ids given one after another
+        lie together in the index, and all that shows is that they were.
+        """
+        return self._keyed(f"near/{agency}", local_id[:-_APART])[:_NEAR] + self._keyed(f"blind/{agency}", local_id)
+
+    def _blinds(self, tx: ReadTx, agency: str, local_ids: Sequence[str]) -> list[bytes]:
+        """As :meth:`blind`, of many, as the agency's students are stored."""
+        skip = self._skip.get(agency)
+        if skip is None:
+            # An index from before there were neighbours goes on without them.
+            stored = tx.find(_ANY, partner=agency)
+            skip = self._skip[agency] = _NEAR if stored and len(stored[0]["blind"]) == 16 else 0
+        near = dict.fromkeys([local_id[:-_APART] for local_id in local_ids], b"")
+        for text in near if not skip else ():
+            near[text] = self._keyed(f"near/{agency}", text)[:_NEAR]
+        label, keyed = f"blind/{agency}", self._keyed
+        return [near[local_id[:-_APART]] + keyed(label, local_id) for local_id in local_ids]
+
+    def _cipher(self, agency: str) -> "Cipher[modes.ECB]":
+        cipher = self._ciphers.get(agency)
+        if cipher is None:
+            # Each id is one block, and no two are the same: what ECB shows of repeats is not there to be shown.
+            mode = modes.ECB()  # noqa: S305
+            cipher = self._ciphers[agency] = Cipher(AES(self._keys.derive(f"name/{agency}")), mode)
+        return cipher
+
+    def identified(self, agency: str, pseudonym: str) -> str:
+        """The id that :meth:`name` gave this pseudonym; some other id, or none, where it gave none."""
+        bits = 0
+        for letter in pseudonym:
+            bits = bits << 5 | _BITS.get(letter, 0)
+        if len(pseudonym) != _LETTERS or bits & 3:
+            return ""
+        return self._cipher(agency).decryptor().update((bits >> 2).to_bytes(16, "big")).hex()
 
     def _keyed(self, label: str, text: str) -> bytes:
         """16 bytes of HMAC-SHA256 under the key of ``label``; the keyed state is made once and copied."""

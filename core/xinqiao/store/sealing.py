@@ -143,12 +143,19 @@ class Sealer:
 
 
 def seal_first(
-    student: str, version: int, suite: int, key: bytes, plaintext: bytes, *, table: str, record: str
-) -> bytes:  # fmt: skip
-    """As ``Sealer(student, {version: (suite, key)}).seal``, where nothing else is sealed: a third of the time."""
-    header, nonce = _header(suite, version), random_bytes(_NONCE)
-    about = _place(table) + _field(student.encode()) + header + record.encode()
-    return header + nonce + _aead(suite, key).encrypt(nonce, plaintext, about)
+    records: Sequence[tuple[str, bytes]], version: int, suite: int, keys: Sequence[bytes], *, table: str
+) -> list[bytes]:
+    """The first record of many students, (student, plaintext) each, under the student's id and key.
+
+    As ``Sealer(student, {version: (suite, key)}).seal``, where nothing else is sealed: a third of the time.
+    """
+    header, nonces = _header(suite, version), random_bytes(_NONCE * len(records))
+    place, sealed = _place(table), list[bytes]()
+    for at, ((student, plaintext), key) in enumerate(zip(records, keys, strict=True)):
+        nonce, name = nonces[_NONCE * at : _NONCE * (at + 1)], student.encode()
+        about = place + _field(name) + header + name
+        sealed.append(header + nonce + _aead(suite, key).encrypt(nonce, plaintext, about))
+    return sealed
 
 
 def _aead(suite: int, key: bytes) -> Aead:

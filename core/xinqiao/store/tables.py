@@ -56,7 +56,7 @@ pseudonyms = Table(
     Column("pseudonym", Text, primary_key=True),
     Column("student", Text, nullable=False),
     UniqueConstraint("partner", "student", name="uq_pseudonyms_partner_student"),
-    info={"doc": "The name under which one partner knows a student."},
+    info={"doc": "Names that partners were told before names were enciphered ids; read, and written no more."},
 )
 assessments = Table(
     "assessments",

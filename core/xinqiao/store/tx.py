@@ -177,6 +177,20 @@ class Tx(ReadTx):
         sql = self._statements.update(table, tuple(values))
         return self._change(table, sql, (*values.values(), *key)) == 1
 
+    def update_many(self, table: Table, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+        """Change these columns of many rows, each given as the new values and then its primary key."""
+        if not rows:
+            return
+        sql = self._statements.update(table, names)
+        if self._raw is None:
+            self._connection.exec_driver_sql(sql, list(rows))
+            return
+        self._before_change(table)
+        try:
+            self._raw.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+
     def delete(self, table: Table, *key: object) -> bool:
         """Delete the row with this primary key; False when there is none."""
         return self._change(table, self._statements.delete(table), key) == 1

@@ -78,7 +78,7 @@ def make(tmp_path: Path) -> Callable[..., School]:
 
 
 def students(items: list[ReadResponse]) -> list[Student]:
-    return [item.student for item in items if item.HasField("student")]
+    return [each for item in items for each in ([item.student] if item.HasField("student") else item.students.students)]
 
 
 def forms(items: list[ReadResponse]) -> list[FormSheet]:

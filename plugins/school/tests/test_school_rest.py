@@ -8,6 +8,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.protocols import AgencyContext
@@ -53,7 +54,7 @@ def make(platform: RestPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def students(items: list[ReadResponse]) -> list[Student]:
-    return [item.student for item in items if item.HasField("student")]
+    return [each for item in items for each in ([item.student] if item.HasField("student") else item.students.students)]
 
 
 def users_asked(platform: RestPlatform) -> int:
@@ -260,3 +261,11 @@ def test_a_platform_that_caps_its_pages_and_counts_nothing_is_read_to_the_end(mo
     )
     pages = Pages(rest, cast("HttpTransport", Capped()), SystemClock(), lambda seconds: None)
     assert sum(len(page) for page in pages.collection("users", "")) == 250
+
+
+@pytest.mark.parametrize(
+    "address", ["http://sis.example/x", "https://u@a/x", "https://a/x?y", "ftp://a/x", "https://a:0/x"]
+)
+def test_an_address_the_transport_would_refuse_is_refused_in_the_settings(address: str) -> None:
+    with pytest.raises(ValidationError):
+        RestSettings(base_url=address, token_url="https://a/t", client_id="c", client_secret=Secret("env", "X"))

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from xinqiao.adapters.files.places import Place
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao_school import SchoolAdapter, SchoolSettings
+from xinqiao_school.inbox import Cursor
+from xinqiao_school.index import marks
+from xinqiao_school.notes import Notes
 from xinqiao_school.synthetic import make_zip
 
 PHQ = [f"phq{n}" for n in range(1, 10)]
@@ -75,7 +81,7 @@ def make(tmp_path: Path) -> Callable[..., School]:
 
 
 def students(items: list[ReadResponse]) -> list[Student]:
-    return [item.student for item in items if item.HasField("student")]
+    return [each for item in items for each in ([item.student] if item.HasField("student") else item.students.students)]
 
 
 def rejected(items: list[ReadResponse]) -> list[Rejected]:
@@ -437,3 +443,25 @@ def test_an_id_with_white_space_around_it_is_the_same_student_in_every_file(make
     roles = "sourcedId,status,userSourcedId,role\nR1,active,S1\u3000,student\n"
     school.roster(users_csv=users, roles_csv=roles, enrollments_csv=None)
     assert [s.local_id for s in students(school.read())] == ["S1"]
+
+
+def test_rows_that_are_judged_together_are_listed_row_by_row() -> None:
+    notes = Notes("x.zip")
+    with notes.by_row():
+        notes.add(Place("x.zip/users.csv", None, 3, "phone"), "DATA/PHONE", "one")
+        notes.add(Place("x.zip/users.csv", None, 2, "status"), "DATA/STATUS", "two")
+    notes.add(Place("x.zip/users.csv", None, 1), "DATA/STATUS", "three")
+    assert [item.message for _, item in notes.items()] == ["two", "one", "three"]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=140), max_size=50))
+def test_two_ids_have_one_mark_only_if_they_are_the_same(ids: list[str]) -> None:
+    found = marks(ids).tolist()
+    assert [marks([one])[0] for one in ids] == found
+    assert len(set(found)) == len({one[:129] for one in ids})
+
+
+def test_a_cursor_that_counted_single_students_has_its_package_read_from_the_beginning() -> None:
+    old = '{"done":false,"entry":2,"item":5000,"ledger":"x"}'
+    assert Cursor.parse(old) == Cursor(2, 0, False, "x")
+    assert Cursor.parse(Cursor(2, 5, False, "x").text()) == Cursor(2, 5, False, "x")

@@ -19,7 +19,7 @@ from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
 from xinqiao.contract.clock import SystemClock
 from xinqiao_school import inbox, reports, wire
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
-from xinqiao_school.index import PUPIL, Marks, State, mark, marks_of, positions
+from xinqiao_school.index import PUPIL, Marks, State, marks, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
 from xinqiao_school.notes import Notes
 from xinqiao_school.package import Package
@@ -218,8 +218,7 @@ class SchoolAdapter:
     @staticmethod
     def _roster_items(roster: Roster, notes: Notes, opened: ExitStack) -> Iterator[ReadResponse]:
         with opened:
-            for student in roster.students():
-                yield ReadResponse(student=student)
+            yield from roster.batches()
         yield from notes.responses()
 
     def _bases(self, ledger: Ledger, opened: ExitStack) -> list[Package]:
@@ -295,8 +294,8 @@ class SchoolAdapter:
 
     def _sheet_items(self, scores: Scores, source: str, known: Marks, notes: Notes) -> Iterator[ReadResponse]:
         if self._settings.register_unknown:
-            marks = marks_of(b"".join(map(mark, scores.students)))
-            for local_id, at in zip(scores.students, positions(known, marks).tolist(), strict=True):
+            at_each = positions(known, marks(list(scores.students))).tolist()
+            for local_id, at in zip(scores.students, at_each, strict=True):
                 if at < 0:
                     student = Student(
                         local_id=local_id, school=self._settings.school, school_title=self._settings.school_title

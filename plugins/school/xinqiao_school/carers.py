@@ -1,7 +1,6 @@
 """Guardians beside their students: names in a temporary file, and in memory only where each stands."""
 
 import os
-from array import array
 from collections.abc import Iterator
 from typing import IO
 
@@ -9,25 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xinqiao.api.common.v1.types_pb2 import Guardian
-from xinqiao_school.index import Marks, marks_of, positions
+from xinqiao_school.index import Marks, positions
 
 _MAX_GUARDIANS = 8
-
-
-def pairs_of(digests: bytearray) -> NDArray[np.uint64]:
-    """Student and guardian by mark, a row each pair."""
-    return marks_of(digests).reshape(-1, 2)
 
 
 class Carers:
     """Finds the guardians of many students at once; their names stay in the file."""
 
-    def __init__(self, file: IO[bytes], ids: Marks, places: "array[int]", pairs: NDArray[np.uint64]) -> None:
+    def __init__(self, file: IO[bytes], ids: Marks, places: Marks, pairs: NDArray[np.uint64]) -> None:
         file.flush()
         self._number = file.fileno()
         order = np.argsort(ids, kind="stable")
         self._ids = ids[order]
-        self._places = np.frombuffer(places, "<u8")[order] if places else np.zeros(0, np.uint64)
+        self._places = places[order]
         at = positions(self._ids, np.ascontiguousarray(pairs[:, 1]))
         self._students, self._at = np.ascontiguousarray(pairs[at >= 0, 0]), at[at >= 0]
 

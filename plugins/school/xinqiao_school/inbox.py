@@ -64,7 +64,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """After item ``item`` of ledger entry ``entry`` (from 1); ``ledger`` is the digest of the ledger up to it."""
+    """After item ``item`` of ledger entry ``entry`` (from 1); ``ledger`` is the digest of the ledger up to it.
+
+    In the text an item is a ``step``. An ``item`` there was a single student: the entry is then read from its beginning.
+    """
 
     entry: int
     item: int
@@ -72,9 +75,8 @@ class Cursor:
     ledger: str
 
     def text(self) -> str:
-        # Written out: a roster has a cursor for each of a million students.
-        done = "true" if self.done else "false"
-        return f'{{"done":{done},"entry":{self.entry},"item":{self.item},"ledger":"{self.ledger}"}}'
+        about = {"done": self.done, "entry": self.entry, "step": self.item, "ledger": self.ledger}
+        return json.dumps(about, separators=(",", ":"))
 
     @classmethod
     def parse(cls, text: str) -> "Cursor | None":
@@ -86,7 +88,8 @@ class Cursor:
         if not isinstance(raw, dict):
             return None
         found = cast("dict[str, object]", raw)
-        entry, item, done, ledger = (found.get(key) for key in ("entry", "item", "done", "ledger"))
+        entry, item, done, ledger = (found.get(key) for key in ("entry", "step", "done", "ledger"))
+        item = 0 if item is None else item
         if type(entry) is int and type(item) is int and isinstance(done, bool) and isinstance(ledger, str):
             return cls(entry, item, done, ledger)
         return None

@@ -1,9 +1,9 @@
 """The joins of a roster in a few bytes a person: roles, classes, birth dates under hashed ids, and no name of anybody."""
 
 import json
-from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -17,24 +17,81 @@ UNKNOWN, SEATED, PUPIL, OTHER, RELATIVE, GUARDIAN, PARENT, LEFT, STUDENT = range
 
 ROLES = {"student": STUDENT, "parent": PARENT, "guardian": GUARDIAN, "relative": RELATIVE}
 NO_RANK = 9
+MAX_ID = 128
 MARK_BYTES = 8
 
 Marks = NDArray[np.uint64]
 _PERSON = np.dtype([("mark", "<u8"), ("born", "<i4"), ("room", "<i4"), ("kind", "u1"), ("rank", "u1"), ("sex", "u1")])
-_ABOUT = blake2b(digest_size=MARK_BYTES, person=b"xinqiao-school")
+_FACTORS = np.frombuffer(shake_256(b"xinqiao-school").digest(MARK_BYTES * (MAX_ID + 1)), "<u8") | np.uint64(1)
 _FOLD = 1 << 17
+_MAGIC = b"roster 2"
+_PIECE = 1 << 16
+_SPELLINGS = 10_000
 
 
-def mark(local_id: str) -> bytes:
-    """A short stand-in for an id: the joins are made on it, and it remembers a roster's ids without keeping them."""
-    about = _ABOUT.copy()
-    about.update(local_id.encode())
-    return about.digest()
+def marks(local_ids: Sequence[str]) -> Marks:
+    """Short stand-ins for ids: the joins are made on them, and they remember a roster's ids without keeping them.
+
+    The same in every run: each letter times a factor of its place, added up modulo 2^64 and mixed. Two of a city's two
+    million ids fall together about once in ten million rosters. Ids have up to ``MAX_ID`` characters, none of them NUL.
+    """
+    if len(max(local_ids, key=len, default="")) > MAX_ID:
+        local_ids = [one[: MAX_ID + 1] for one in local_ids]
+    texts = np.array(local_ids, np.str_)
+    width = texts.dtype.itemsize // 4
+    if not len(texts) or not width:
+        return np.zeros(len(texts), np.uint64)
+    letters = texts.view(np.uint32).reshape(len(texts), width)
+    mixed = letters.astype(np.uint64) @ _FACTORS[:width]
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _FACTORS[0]
+    return cast("Marks", mixed ^ mixed >> np.uint64(29))
 
 
-def marks_of(digests: bytes | bytearray) -> Marks:
-    """Marks laid end to end, as numbers."""
-    return np.frombuffer(digests, dtype="<u8")
+class Gathered:
+    """Numbers that come block by block and are wanted all together.
+
+    They are kept in few large pieces: small ones among the short-lived memory of each block would keep all of it.
+    """
+
+    def __init__(self, kind: str = "<u8") -> None:
+        self._kind = kind
+        self._full: list[NDArray[Any]] = []
+        self._piece = np.zeros(0, kind)
+        self._used = 0
+
+    def add(self, values: Any) -> None:
+        """Take one block's."""
+        if self._used + len(values) > len(self._piece):
+            self._full.append(self._piece[: self._used])
+            self._piece, self._used = np.empty(max(_PIECE, len(values)), self._kind), 0
+        self._piece[self._used : self._used + len(values)] = values
+        self._used += len(values)
+
+    def all(self) -> NDArray[Any]:
+        """Those of all blocks, one after another."""
+        if self._full:
+            self._piece = np.concatenate((*self._full, self._piece[: self._used]))
+            self._full, self._used = [], len(self._piece)
+        return self._piece[: self._used]
+
+
+class Words(dict[str, int]):
+    """The code of each spelling, worked out once: a column of a million cells has a handful of them."""
+
+    def __init__(self, code: Callable[[str], int]) -> None:
+        super().__init__()
+        self._code = code
+
+    def __missing__(self, text: str) -> int:
+        code = self._code(text.strip().lower())
+        if len(self) < _SPELLINGS:
+            self[text] = code
+        return code
+
+    def of(self, cells: Sequence[str]) -> NDArray[np.int64]:
+        """The code of each cell."""
+        return np.fromiter(map(self.__getitem__, cells), np.int64, len(cells))
 
 
 class Room(NamedTuple):
@@ -46,52 +103,43 @@ class Room(NamedTuple):
     home: bool
 
 
-@dataclass(slots=True)
 class Columns:
-    """What one file says of people, row after row, and then folded to one word a person."""
+    """What files say of people, block after block, and then folded to one word a person."""
 
-    digests: bytearray = field(default_factory=bytearray)
-    kinds: "array[int]" = field(default_factory=lambda: array("B"))
-    rooms: "array[int]" = field(default_factory=lambda: array("i"))
-    ranks: "array[int]" = field(default_factory=lambda: array("B"))
-    born: "array[int]" = field(default_factory=lambda: array("i"))
-    sexes: "array[int]" = field(default_factory=lambda: array("B"))
-    _folded: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
+    def __init__(self) -> None:
+        self._waiting: list[NDArray[Any]] = []
+        self._count = 0
+        self._folded = np.zeros(0, _PERSON)
 
-    def role(self, digest: bytes, kind: int) -> None:
-        self._add(digest, kind, -1, NO_RANK, 0, 0)
-
-    def seat(self, digest: bytes, kind: int, room: int, rank: int) -> None:
-        self._add(digest, kind, room, rank, 0, 0)
-
-    def person(self, digest: bytes, born: int, sex: int) -> None:
-        self._add(digest, UNKNOWN, -1, NO_RANK, born, sex)
+    def add(
+        self,
+        people: Marks,
+        *,
+        kind: NDArray[Any] | int = UNKNOWN,
+        room: NDArray[Any] | int = -1,
+        rank: NDArray[Any] | int = NO_RANK,
+        born: NDArray[Any] | int = 0,
+        sex: NDArray[Any] | int = 0,
+    ) -> None:
+        """Take what one block of rows says, a value a row or one for all."""
+        rows = np.empty(len(people), _PERSON)
+        rows["mark"], rows["kind"], rows["room"], rows["rank"] = people, kind, room, rank
+        rows["born"], rows["sex"] = born, sex
+        self._waiting.append(rows)
+        self._count += len(rows)
+        if self._count >= _FOLD:
+            self._fold()
 
     def folded(self) -> NDArray[Any]:
         """One row a person, by mark: the most telling role, the best class, and the last birth date and sex."""
         self._fold()
-        return self._folded.pop() if self._folded else np.zeros(0, _PERSON)
-
-    def _add(self, digest: bytes, kind: int, room: int, rank: int, born: int, sex: int) -> None:
-        self.digests += digest
-        self.kinds.append(kind)
-        self.rooms.append(room)
-        self.ranks.append(rank)
-        self.born.append(born)
-        self.sexes.append(sex)
-        if len(self.kinds) >= _FOLD:
-            self._fold()
+        folded, self._folded = self._folded, np.zeros(0, _PERSON)
+        return folded
 
     def _fold(self) -> None:
-        rows = np.empty(len(self.kinds), _PERSON)
-        rows["mark"] = marks_of(self.digests)
-        for name, values in (
-            ("kind", self.kinds), ("room", self.rooms), ("rank", self.ranks), ("born", self.born), ("sex", self.sexes),
-        ):  # fmt: skip
-            rows[name] = np.frombuffer(values, dtype=values.typecode) if values else 0
-        self.digests, self.kinds, self.rooms = bytearray(), array("B"), array("i")
-        self.ranks, self.born, self.sexes = array("B"), array("i"), array("B")
-        self._folded = [merged(self._folded.pop(), rows) if self._folded else one_each(rows)]
+        if self._waiting:
+            self._folded = merged(self._folded, np.concatenate(self._waiting))
+            self._waiting, self._count = [], 0
 
 
 def one_each(rows: NDArray[Any]) -> NDArray[Any]:
@@ -173,20 +221,21 @@ class State:
         about = {"orgs": self.orgs, "rooms": [(key, *self.rooms[at]) for key, at in self.room_ids.items()]}
         text = json.dumps(about, ensure_ascii=False, separators=(",", ":")).encode()
         sizes = np.array([len(self.people), len(self.cares), len(text)], "<u8").tobytes()
-        write_whole(path, sizes, self.people.data, np.ascontiguousarray(self.cares).data, text)
+        write_whole(path, _MAGIC, sizes, self.people.data, np.ascontiguousarray(self.cares).data, text)
 
     @classmethod
     def load(cls, path: Path) -> "State":
         """Raises FileNotFoundError, ValueError for a file that is none of ours."""
-        data = path.read_bytes()
-        if len(data) < 24:
+        whole = path.read_bytes()
+        if len(whole) < len(_MAGIC) + 24 or not whole.startswith(_MAGIC):
             raise ValueError("not a roster's state")
+        data = memoryview(whole)[len(_MAGIC) :]
         people, cares, text = (int(size) for size in np.frombuffer(data[:24], "<u8"))
         middle = 24 + people * _PERSON.itemsize
         end = middle + cares * 2 * MARK_BYTES
         if len(data) != end + text:
             raise ValueError("not a roster's state")
-        about = cast("dict[str, Any]", json.loads(data[end:]))
+        about = cast("dict[str, Any]", json.loads(bytes(data[end:])))
         state = cls(np.frombuffer(data[24:middle], _PERSON), np.frombuffer(data[middle:end], "<u8").reshape(-1, 2))
         state.orgs = {key: cast("tuple[str, str, str]", tuple(org)) for key, org in about["orgs"].items()}
         for key, title, grades, org, home in about["rooms"]:

@@ -1,12 +1,32 @@
 """The files of a package beside users.csv: read once, checked against one another, folded into a ``State``."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
+from functools import partial
+from itertools import compress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xinqiao.adapters.files.places import Findings
 from xinqiao.api.common.v1.types_pb2 import SEX_FEMALE, SEX_MALE, SEX_UNSPECIFIED
-from xinqiao_school.index import LEFT, NO_RANK, OTHER, PUPIL, ROLES, SEATED, Columns, Room, State, mark
+from xinqiao_school.index import (
+    LEFT,
+    MAX_ID,
+    NO_RANK,
+    OTHER,
+    PUPIL,
+    ROLES,
+    SEATED,
+    STUDENT,
+    UNKNOWN,
+    Columns,
+    Room,
+    State,
+    Words,
+    marks,
+)
 from xinqiao_school.notes import Notes
 from xinqiao_school.package import COLUMNS, Package
 
@@ -18,8 +38,12 @@ _EARLIEST = date(1990, 1, 1).toordinal()
 _TARGETS = {"schoolSourcedId": "orgs", "orgSourcedId": "orgs", "parentSourcedId": "", "courseSourcedId": "courses",
             "schoolYearSourcedId": "academicSessions", "termSourcedIds": "academicSessions",
             "primaryOrgSourcedId": "orgs", "orgSourcedIds": "orgs"}  # fmt: skip
-_OFTEN = 50_000
+_PASSED = 10_000
 _SMALL = ("orgs", "academicSessions", "courses")
+
+Cells = list[str]
+Take = Callable[[Sequence[int], list[Cells]], None]
+"""Takes a block of rows: their numbers, and the cells of each column."""
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -33,30 +57,47 @@ class Joins:
     def __init__(self, package: Package, base: State, notes: Notes) -> None:
         self.columns = Columns()
         self.state = State(room_ids=dict(base.room_ids), rooms=list(base.rooms), orgs=dict(base.orgs))
-        self.emptied: set[tuple[bytes, int]] = set()
+        self.emptied: set[tuple[int, int]] = set()
         self.rooms: set[int] = set()
         self._package = package
         self._notes = notes
         self._whole = not package.is_delta
         self._ids: dict[str, set[str]] = {}
+        self._passed: set[tuple[str, str]] = set()
         self._untold: set[tuple[str, str]] = set()
         self._days: dict[str, int] = {"": 0}
+        self._deleted = Words(lambda text: text == "tobedeleted")
+        self._kinds = Words(lambda text: ROLES.get(text, OTHER))
+        self._primary = Words(lambda text: text == "true")
+        self._sexes = Words(lambda text: _SEX.get(text, int(SEX_UNSPECIFIED)))
+        self._titled = self._home = np.zeros(1, np.bool_)
 
     def read(self) -> Iterator[None]:
         """All of them, in the order in which they refer to one another; yields now and then. Raises FileRefused."""
         for standard in _SMALL:
             self._ids[standard] = set()
-            yield from self._each(standard, self._small)
+            yield from self._each(standard, partial(self._small, standard))
         self._parents()
-        yield from self._each("classes", self._class)
-        yield from self._each("roles", self._role)
-        yield from self._each("enrollments", self._enrolment)
-        yield from self._each("demographics", self._person)
+        yield from self._each("classes", self._classes)
+        # One more at the end, for -1: in no class.
+        self._titled = np.array([*(bool(room.title) for room in self.state.rooms), False])
+        self._home = np.array([*(room.home for room in self.state.rooms), False])
+        yield from self._each("roles", self._roles)
+        yield from self._each("enrollments", self._enrolments)
+        yield from self._each("demographics", self._persons)
 
-    def check_reference(self, standard: str, number: int, column: str, value: str) -> None:
-        """Name a reference to what the package does not hold; a delta may refer to what came before it."""
+    def check_references(self, standard: str, numbers: Sequence[int], column: str, values: Cells) -> None:
+        """Name each reference to what the package does not hold; a delta may refer to what came before it."""
+        if not self._whole:
+            return
+        strange = set(values) - self._ids[_TARGETS[column] or standard]
+        for number, value in zip(numbers, values, strict=True) if strange - {""} else ():
+            if value in strange and (column, value) not in self._passed:
+                self._check_reference(standard, number, column, value.strip())
+
+    def _check_reference(self, standard: str, number: int, column: str, value: str) -> None:
         target = _TARGETS[column] or standard
-        if not self._whole or not value or value in self._ids[target]:
+        if not value or value in self._ids[target]:
             return
         if not self._package.has(target):
             if (standard, column) not in self._untold:
@@ -68,108 +109,123 @@ class Joins:
                 what = "an organisation" if target == "orgs" else "something"
                 self._say(standard, number, column, f"names {what} that {target}.csv does not have")
                 return
+        if len(self._passed) < _PASSED:
+            self._passed.add((column, value))
 
-    def _each(self, standard: str, take: Callable[[int, tuple[str, ...]], None]) -> Iterator[None]:
+    def _each(self, standard: str, take: Take) -> Iterator[None]:
         findings = Findings(accept_valid_rows=True)
-        name = COLUMNS[standard][0]
-        for number, cells in self._package.cells(standard, findings):
-            key = cells[0]
-            if not key or len(key) > 128 or key[0].isspace() or key[-1].isspace():
-                key = key.strip()
-                if not key or len(key) > 128:
-                    reason = "DATA/CELL_TOO_LONG" if key else "DATA/MISSING"
-                    message = "is longer than 128 characters" if key else "must not be blank"
-                    place = self._package.place(standard, number, name)
-                    self._notes.add(place, reason, message, refused=True)
-                    continue
-                cells = (key, *cells[1:])
-            take(number, cells)
-            if not number % _OFTEN:
-                yield
+        for numbers, columns in self._package.columns(standard, findings):
+            with self._notes.by_row():
+                take(*self._keyed(standard, numbers, columns))
+            yield
         self._notes.add_findings(findings, proven=True)
+
+    def _keyed(self, standard: str, numbers: Sequence[int], columns: list[Cells]) -> tuple[Sequence[int], list[Cells]]:
+        """The rows whose first cell can be an id; it is given without blanks around it."""
+        keys = list(map(str.strip, columns[0]))
+        columns = [keys, *columns[1:]]
+        if all(keys) and len(max(keys, key=len)) <= MAX_ID:
+            return numbers, columns
+        for number, key in zip(numbers, keys, strict=True):
+            if not 0 < len(key) <= MAX_ID:
+                reason = "DATA/CELL_TOO_LONG" if key else "DATA/MISSING"
+                message = "is longer than 128 characters" if key else "must not be blank"
+                place = self._package.place(standard, number, COLUMNS[standard][0])
+                self._notes.add(place, reason, message, refused=True)
+        return picked(numbers, columns, np.array([0 < len(key) <= MAX_ID for key in keys]))
 
     def _say(self, standard: str, number: int, column: str, message: str, *, refused: bool = False) -> None:
         self._notes.add(self._package.place(standard, number, column), "DATA/REFERENCE", message, refused=refused)
 
     # -- small files ------------------------------------------------------------------------------------------------
 
-    def _small(self, number: int, cells: tuple[str, ...]) -> None:
-        del number
-        if len(cells) == len(COLUMNS["orgs"]):
-            self._ids["orgs"].add(cells[0])
-            self.state.orgs[cells[0]] = (cells[2].strip(), cells[3].strip().lower(), cells[4].strip())
-        elif len(cells) == len(COLUMNS["courses"]):
-            self._ids["courses"].add(cells[0])
-        else:
-            self._ids["academicSessions"].add(cells[0])
+    def _small(self, standard: str, numbers: Sequence[int], columns: list[Cells]) -> None:
+        del numbers
+        self._ids[standard].update(columns[0])
+        if standard != "orgs":
+            return
+        for key, _, name, kind, identifier, _ in zip(*columns, strict=True):
+            self.state.orgs[key] = (name.strip(), kind.strip().lower(), identifier.strip())
 
     def _parents(self) -> None:
         """References among the small files, whose targets may come later in the same file."""
         for standard in _SMALL:
-            columns = COLUMNS[standard]
-            wanted = [(at, column) for at, column in enumerate(columns) if column in _TARGETS]
-            for number, cells in self._package.cells(standard, Findings(accept_valid_rows=True)):
-                for at, column in wanted:
-                    self.check_reference(standard, number, column, cells[at].strip())
+            wanted = [(at, column) for at, column in enumerate(COLUMNS[standard]) if column in _TARGETS]
+            for numbers, columns in self._package.columns(standard, Findings(accept_valid_rows=True)):
+                with self._notes.by_row():
+                    for at, column in wanted:
+                        self.check_references(standard, numbers, column, columns[at])
 
     # -- large files ------------------------------------------------------------------------------------------------
 
-    def _class(self, number: int, cells: tuple[str, ...]) -> None:
-        key, status, title, grades, kind, org, course, terms = cells
-        org = org.strip()
-        if len(title.strip()) > 120:
-            place = self._package.place("classes", number, "title")
+    def _classes(self, numbers: Sequence[int], columns: list[Cells]) -> None:
+        fits = np.array([len(title.strip()) <= 120 for title in columns[2]], np.bool_)
+        for at in np.flatnonzero(~fits).tolist():
+            place = self._package.place("classes", numbers[at], "title")
             self._notes.add(place, "DATA/CELL_TOO_LONG", "is longer than 120 characters", refused=True)
-            return
-        # An enrolment in a deleted class is no orphan; only its title is out of date.
-        gone = status.strip().lower() == "tobedeleted"
-        home = kind.strip().lower() == "homeroom" and not gone
-        room = Room("" if gone else title.strip(), "" if gone else grades.strip(), org, home)
-        self.rooms.add(self.state.set_room(key, room))
-        self.check_reference("classes", number, "schoolSourcedId", org)
-        self.check_reference("classes", number, "courseSourcedId", course.strip())
-        self.check_reference("classes", number, "termSourcedIds", terms.strip())
+        numbers, columns = picked(numbers, columns, fits)
+        for key, status, title, grades, kind, org, _, _ in zip(*columns, strict=True):
+            # An enrolment in a deleted class is no orphan; only its title is out of date.
+            gone = status.strip().lower() == "tobedeleted"
+            home = kind.strip().lower() == "homeroom" and not gone
+            room = Room("" if gone else title.strip(), "" if gone else grades.strip(), org.strip(), home)
+            self.rooms.add(self.state.set_room(key, room))
+        for at, column in ((5, "schoolSourcedId"), (6, "courseSourcedId"), (7, "termSourcedIds")):
+            self.check_references("classes", numbers, column, columns[at])
 
-    def _role(self, number: int, cells: tuple[str, ...]) -> None:
-        user, status, role, org = cells
-        kind = ROLES.get(role.strip().lower(), OTHER)
-        if status.strip().lower() == "tobedeleted" and kind != OTHER:
-            kind = LEFT if kind == ROLES["student"] else OTHER
-        self.columns.role(mark(user), kind)
-        self.check_reference("roles", number, "orgSourcedId", org.strip())
+    def _roles(self, numbers: Sequence[int], columns: list[Cells]) -> None:
+        users, statuses, roles, orgs = columns
+        kind = self._kinds.of(roles)
+        gone = np.where(kind == STUDENT, LEFT, OTHER)
+        self.columns.add(marks(users), kind=np.where(self._deleted.of(statuses), gone, kind))
+        self.check_references("roles", numbers, "orgSourcedId", orgs)
 
-    def _enrolment(self, number: int, cells: tuple[str, ...]) -> None:
-        user, room_id, status, role, primary, school = cells
-        room_id, digest = room_id.strip(), mark(user)
-        if not room_id:
-            place = self._package.place("enrollments", number, "classSourcedId")
-            self._notes.add(place, "DATA/MISSING", "must not be blank", refused=True)
-            return
-        room = self.state.room_ids.get(room_id)
-        if room is None and self._whole:
-            message = "names a class that classes.csv does not have"
-            self._say("enrollments", number, "classSourcedId", message, refused=True)
-            return
-        pupil = role.strip().lower() == "student"
-        if status.strip().lower() == "tobedeleted":
-            if room is not None:
-                self.emptied.add((digest, room))
-            self.columns.seat(digest, 0, -1, NO_RANK)
-        elif room is None or not pupil or not self.state.rooms[room].title:
-            self.columns.seat(digest, PUPIL if pupil else SEATED, -1, NO_RANK)
-        else:
-            rank = 2 * (not self.state.rooms[room].home) + (primary.strip().lower() != "true")
-            self.columns.seat(digest, PUPIL, room, rank)
-        self.check_reference("enrollments", number, "schoolSourcedId", school.strip())
+    def _enrolments(self, numbers: Sequence[int], columns: list[Cells]) -> None:
+        numbers, columns, room = self._seated(numbers, columns)
+        users, _, statuses, roles, primaries, schools = columns
+        people, gone, pupil = marks(users), self._deleted.of(statuses) == 1, self._kinds.of(roles) == STUDENT
+        emptied = gone & (room >= 0)
+        self.emptied.update(zip(people[emptied].tolist(), room[emptied].tolist(), strict=True))
+        seat = pupil & ~gone & self._titled[room]
+        rank = np.where(self._home[room], 0, 2) + (self._primary.of(primaries) == 0)
+        self.columns.add(
+            people, kind=np.where(gone, UNKNOWN, np.where(pupil, PUPIL, SEATED)), room=np.where(seat, room, -1),
+            rank=np.where(seat, rank, NO_RANK),
+        )  # fmt: skip
+        self.check_references("enrollments", numbers, "schoolSourcedId", schools)
 
-    def _person(self, number: int, cells: tuple[str, ...]) -> None:
+    def _seated(
+        self, numbers: Sequence[int], columns: list[Cells]
+    ) -> tuple[Sequence[int], list[Cells], NDArray[np.int64]]:
+        """The enrolments whose class can be known, with its number; -1 for one that only an earlier package has."""
+        find = self.state.room_ids.get
+        room = np.fromiter([find(key, -1) for key in columns[1]], np.int64, len(numbers))
+        keep = np.ones(len(numbers), np.bool_)
+        for at in np.flatnonzero(room < 0).tolist():
+            key = columns[1][at].strip()
+            room[at] = find(key, -1)
+            if not key:
+                keep[at] = False
+                place = self._package.place("enrollments", numbers[at], "classSourcedId")
+                self._notes.add(place, "DATA/MISSING", "must not be blank", refused=True)
+            elif room[at] < 0 and self._whole:
+                keep[at] = False
+                message = "names a class that classes.csv does not have"
+                self._say("enrollments", numbers[at], "classSourcedId", message, refused=True)
+        numbers, columns = picked(numbers, columns, keep)
+        return numbers, columns, room[keep]
+
+    def _persons(self, numbers: Sequence[int], columns: list[Cells]) -> None:
         """A date that cannot be read is named and left out; the sex beside it still counts."""
-        user, status, born, sex = cells
-        del status
-        day = self._days.get(born)
-        if day is None:
-            day = self._day(number, born.strip())
-        self.columns.person(mark(user), day, _SEX.get(sex.strip().lower(), int(SEX_UNSPECIFIED)))
+        users, _, births, sexes = columns
+        find = self._days.get
+        days = [find(text) for text in births]
+        if None in days:
+            days = [
+                self._day(number, text.strip()) if day is None else day
+                for number, text, day in zip(numbers, births, days, strict=True)
+            ]
+        self.columns.add(marks(users), born=np.array(days, np.int64), sex=self._sexes.of(sexes))
 
     def _day(self, number: int, text: str) -> int:
         place = self._package.place("demographics", number, "birthDate")
@@ -181,8 +237,17 @@ class Joins:
         if found and found < _EARLIEST:
             self._notes.add(place, "DATA/DATE_RANGE", "is before 1990; left out")
             return 0
-        self._days[text] = found
+        if len(self._days) < _PASSED:
+            self._days[text] = found
         return found
+
+
+def picked(numbers: Sequence[int], columns: list[Cells], keep: NDArray[np.bool_]) -> tuple[Sequence[int], list[Cells]]:
+    """The rows of a block that ``keep`` marks."""
+    if keep.all():
+        return numbers, columns
+    chosen = keep.tolist()
+    return list(compress(numbers, chosen)), [list(compress(column, chosen)) for column in columns]
 
 
 def _ordinal(text: str) -> int:

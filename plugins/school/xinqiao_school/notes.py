@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from xinqiao.adapters.errors import RecordRejected
@@ -21,15 +22,29 @@ class Notes:
         self._limit = limit
         self._items: list[tuple[bool, Rejected]] = []
         self._more = 0
+        self._waiting: list[tuple[Place, str, str, bool]] | None = None
         self.delta = False
         """Whether the file is a roster delta: set by who opens it."""
 
     def add(self, place: Place, reason: str, message: str, *, refused: bool = False) -> None:
         """``refused``: something was not taken because of it; else it was read past."""
-        if len(self._items) < self._limit:
+        if self._waiting is not None:
+            self._waiting.append((place, reason, message, refused))
+        elif len(self._items) < self._limit:
             self._items.append((refused, rejected(self._source, place, reason, message)))
         else:
             self._more += 1
+
+    @contextmanager
+    def by_row(self) -> Generator[None, None, None]:
+        """What is added meanwhile is listed row by row: rows that are judged together are judged column by column."""
+        self._waiting = waiting = list[tuple[Place, str, str, bool]]()
+        try:
+            yield
+        finally:
+            self._waiting = None
+            for place, reason, message, refused in sorted(waiting, key=lambda each: each[0].row or 0):
+                self.add(place, reason, message, refused=refused)
 
     def add_findings(self, findings: Findings, *, proven: bool = False) -> None:
         """Take over the rows a reader rejected, then its warnings; a ``proven`` file cannot have been cut off."""

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from xinqiao.adapters.files.archive import Archive, open_archive
-from xinqiao.adapters.files.delimited import read_cells
+from xinqiao.adapters.files.delimited import read_columns
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import Column, TableLimits
 from xinqiao.adapters.files.zipdirectory import ArchiveLimits
-from xinqiao_school.index import mark
 from xinqiao_school.notes import Notes, header_cells
 
 GIB = 1024**3
@@ -80,23 +79,26 @@ class Package:
     def place(self, standard: str, row: int | None = None, column: str | None = None) -> Place:
         return Place(f"{self.label}/{standard}.csv", None, row, column)
 
-    def cells(self, standard: str, findings: Findings) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Row number and cells, in the order of ``COLUMNS``; bad rows go to ``findings``. None if it lacks the file."""
+    def columns(self, standard: str, findings: Findings) -> Iterator[tuple[list[int], list[list[str]]]]:
+        """A thousand rows at once: their numbers, and the cells of each of ``COLUMNS``; bad rows go to ``findings``.
+
+        None if the package lacks the file.
+        """
         name = self._members.get(standard)
         if name is None:
             return
         with self._archive.open(name) as stream:
             columns = self._columns(standard, header_cells(stream, "utf-8"))
         with self._archive.open(name) as stream:
-            yield from read_cells(
+            yield from read_columns(
                 stream, encoding="utf-8", columns=columns, name=f"{self.label}/{standard}.csv", extra="ignore",
                 limits=_TABLE, findings=findings,
             )  # fmt: skip
 
-    def users(self, wanted: set[bytes]) -> Iterator[tuple[str, ...]]:
-        """The rows of users.csv whose ids have these marks."""
-        rows = self.cells("users", Findings(accept_valid_rows=True))
-        yield from (cells for _, cells in rows if mark(cells[0].strip()) in wanted)
+    def cells(self, standard: str, findings: Findings) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """As ``columns``, row by row."""
+        for numbers, columns in self.columns(standard, findings):
+            yield from zip(numbers, zip(*columns, strict=True), strict=True)
 
     def verify_unread(self) -> None:
         """Prove the checksums of the files that are not read to their end anyway. Raises FileRefused."""

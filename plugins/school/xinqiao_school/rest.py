@@ -21,7 +21,7 @@ import numpy as np
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.contract.clock import Clock, from_us
-from xinqiao_school.index import mark, marks_of
+from xinqiao_school.index import Gathered, marks
 from xinqiao_school.package import COLUMNS
 from xinqiao_school.settings import RestSettings
 from xinqiao_school.wire import write_whole
@@ -110,7 +110,7 @@ class Pages:
 
     def collection(self, name: str, since: str) -> Iterator[list[Json]]:
         """Pages of ``name``, changed since the time ``since`` (empty: all). Raises ``Moved`` when it changed under way."""
-        seen = bytearray()
+        seen = Gathered()
         offset, total, limit = 0, -1, self._settings.page_size
         for _ in range(_MAX_PAGES):
             query = {"limit": limit, "offset": offset, "sort": "sourcedId", "orderBy": "asc"}
@@ -121,7 +121,7 @@ class Pages:
             if told is not None and total >= 0 and told != total:
                 raise Moved(name)
             total = told if told is not None else total
-            seen += b"".join(mark(_text(item.get("sourcedId"))) for item in items)
+            seen.add(marks([_text(item.get("sourcedId")) for item in items]))
             if items:
                 yield items
             offset += len(items)
@@ -129,7 +129,7 @@ class Pages:
             if not items or (total >= 0 and offset >= total) or (total < 0 and not more and "link" in answer.headers):
                 break
         # An object that came twice is merged later; one that slipped between two pages would be missing for ever.
-        if total >= 0 and len(np.unique(marks_of(seen))) != total:
+        if total >= 0 and len(np.unique(seen.all())) != total:
             raise Moved(name)
 
     def _page(self, name: str, query: Mapping[str, object]) -> tuple[HttpResponse, list[Json]]:

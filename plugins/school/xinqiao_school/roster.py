@@ -2,9 +2,7 @@
 
 import struct
 import tempfile
-from array import array
 from collections.abc import Generator, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -13,29 +11,33 @@ from numpy.typing import NDArray
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Findings, Place
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.api.common.v1.types_pb2 import Student
-from xinqiao_school.carers import Carers, pairs_of
+from xinqiao_school.carers import Carers
 from xinqiao_school.index import (
     LEFT,
+    MAX_ID,
     NO_RANK,
     OTHER,
     PUPIL,
     ROLES,
     STUDENT,
     UNKNOWN,
+    Gathered,
+    Marks,
     State,
-    mark,
-    marks_of,
+    Words,
+    marks,
     merged,
     positions,
 )
-from xinqiao_school.joins import Joins
+from xinqiao_school.joins import Cells, Joins, picked
 from xinqiao_school.notes import Notes
 from xinqiao_school.package import Package
 from xinqiao_school.settings import SchoolSettings
-from xinqiao_school.users import RELATIONS, Known, Users
+from xinqiao_school.users import RELATIONS, Users
 
-_BLOCK = 4096
+_PUPILS = frozenset((PUPIL, STUDENT, LEFT))
 _HEAD = struct.Struct("<II")
 
 
@@ -66,15 +68,18 @@ class Roster:
         self._people: NDArray[Any] = self._before.people
         self._spool: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by close
         self._carers: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._ids, self._contents, self._rows = bytearray(), array("q"), array("I")
+        self._ids, self._rows = Gathered(), Gathered("<u4")
         self._met = np.zeros(0, np.bool_)
-        self._strangers = bytearray()
-        self._carer_ids, self._carer_places = bytearray(), array("Q")
-        self._cares = bytearray()
+        self._marks: Marks = np.zeros(0, np.uint64)
+        self._strangers = Gathered()
+        self._carer_ids, self._carer_places = Gathered(), Gathered()
+        self._cares = Gathered()
         self._pairs = np.zeros((0, 2), np.uint64)
         self._skipped: set[int] = set()
-        self._touched_marks = set[int]()
+        self._touched_marks: Marks = np.zeros(0, np.uint64)
         self._carers_size = 0
+        self._roles = Words(lambda text: ROLES.get(text, OTHER) if text else UNKNOWN)
+        self._deleted = Words(lambda text: text == "tobedeleted")
 
     def close(self) -> None:
         """Give the temporary files back."""
@@ -96,12 +101,14 @@ class Roster:
         yield from self._joins.read()
         told = self._joins.columns.folded()
         self._people = self._changed(told) if self._package.is_delta else told
+        self._marks = np.ascontiguousarray(self._people["mark"])
         self._met = np.zeros(len(self._people), np.bool_)
-        self._touched_marks = set(told["mark"].tolist()) if self._package.is_delta else set[int]()
+        self._touched_marks = np.ascontiguousarray(told["mark"]) if self._package.is_delta else self._touched_marks
+        del told
         findings = Findings(accept_valid_rows=self._settings.accept_valid_rows)
-        rows = self._package.cells("users", findings)
-        while block := list(islice(rows, _BLOCK)):
-            self._block(block, findings)
+        for numbers, columns in self._package.columns("users", findings):
+            with self._notes.by_row():
+                self._block(numbers, columns, findings)
             yield
         if self._package.is_delta:
             self._touched()
@@ -114,13 +121,13 @@ class Roster:
         findings.settle()
         state = self._state()
         # What follows takes as long as the gateway takes to store it: keep only what it needs.
-        self._people, self._contents = self._before.people, array("q")
+        self._people, self._marks = self._before.people, self._before.people["mark"][:0]
         return state
 
     @property
     def count(self) -> int:
         """Students, after ``check``."""
-        return len(self._rows) - len(self._skipped)
+        return len(self._rows.all()) - len(self._skipped)
 
     def students(self) -> Iterator[Student]:
         """The students of a package that ``check`` has passed."""
@@ -129,118 +136,176 @@ class Roster:
 
     def placed(self) -> Iterator[tuple[Place, Student]]:
         """As ``students``, each with the row that named it."""
-        carers = Carers(self._carers, marks_of(self._carer_ids), self._carer_places, self._pairs)
-        marks = marks_of(self._ids)
-        self._spool.seek(0)
-        for start in range(0, len(marks), _BLOCK):
-            known = carers.of(marks[start : start + _BLOCK])
-            for index, guardians in enumerate(known, start):
-                row, length = _HEAD.unpack(self._spool.read(_HEAD.size))
-                data = self._spool.read(length)
-                if index in self._skipped:
-                    continue
-                student = Student.FromString(data)
-                for guardian in guardians:
-                    student.guardians.append(guardian)
+        for rows, response in self._kept():
+            for row, student in zip(rows, response.students.students, strict=True):
                 yield self._package.place("users", row or None), student
+
+    def batches(self) -> Iterator[ReadResponse]:
+        """As ``students``, a thousand at once."""
+        for _, response in self._kept():
+            yield response
+
+    def _kept(self) -> Iterator[tuple[Sequence[int], ReadResponse]]:
+        carers = Carers(self._carers, self._carer_ids.all(), self._carer_places.all(), self._pairs)
+        everybody, numbers, start = self._ids.all(), self._rows.all(), 0
+        self._spool.seek(0)
+        while head := self._spool.read(_HEAD.size):
+            count, length = _HEAD.unpack(head)
+            response = ReadResponse.FromString(self._spool.read(length))
+            students = response.students.students
+            if len(self._pairs):
+                for student, guardians in zip(students, carers.of(everybody[start : start + count]), strict=True):
+                    student.guardians.extend(guardians)
+            rows = numbers[start : start + count].tolist()
+            for index in reversed([at for at in range(count) if start + at in self._skipped] if self._skipped else []):
+                del students[index], rows[index]
+            start += count
+            if rows:
+                yield rows, response
 
     # -- users.csv --------------------------------------------------------------------------------------------------
 
-    def _block(self, block: Sequence[tuple[int, tuple[str, ...]]], findings: Findings) -> None:
-        digests = [mark(cells[0].strip()) for _, cells in block]
-        marks = marks_of(b"".join(digests))
-        at = positions(self._people, marks)
+    def _block(self, numbers: Sequence[int], columns: list[Cells], findings: Findings) -> None:
+        ids = list(map(str.strip, columns[0]))
+        fits = [0 < len(user) <= MAX_ID for user in ids]
+        people = marks(ids)
+        at = positions(self._marks, people)
         self._met[at[at >= 0]] = True
-        self._strangers += marks[at < 0].tobytes()
-        told = _told(self._people, at)
-        for (number, cells), digest, known in zip(block, digests, told, strict=True):
+        self._strangers.add(people[at < 0])
+        statuses, orgs, more = columns[1], columns[9], columns[10]
+        if not all(fits):
+            statuses, orgs, more = (
+                [cell if fit else blank for cell, fit in zip(column, fits, strict=True)]
+                for column, blank in ((statuses, "active"), (orgs, ""), (more, ""))
+            )
+        if set(statuses) != {"active"}:
+            for number, status in zip(numbers, statuses, strict=True):
+                if status != "active" and (told := status.strip().lower()) != "active":
+                    self._users.judge_status(number, told)
+        self._joins.check_references("users", numbers, "primaryOrgSourcedId", orgs)
+        self._joins.check_references("users", numbers, "orgSourcedIds", more)
+        self._take(numbers, [ids, *columns[1:]], people, _told(self._people, at), findings)
+
+    def _take(
+        self, numbers: Sequence[int], columns: list[Cells], people: Marks, told: NDArray[Any], findings: Findings
+    ) -> None:
+        """Students and guardians of a block, with their ids and what the other files say of each."""
+        said = self._roles.of(columns[2])
+        kinds = np.where((said != UNKNOWN) & (told["kind"] < OTHER), said, told["kind"])
+        gone = self._deleted.of(columns[1]) == 1
+        fits = np.array([0 < len(user) <= MAX_ID for user in columns[0]])
+        known = zip(kinds.tolist(), told["room"].tolist(), told["born"].tolist(), told["sex"].tolist(), strict=True)
+        left = gone | (kinds == LEFT)
+        batch, taken, carers, cared = ReadResponse(), list[int](), list[int](), _Pairs()
+        students = batch.students.students
+        each = zip(numbers, zip(*columns, strict=True), known, fits.tolist(), left.tolist(), strict=True)
+        for index, (number, cells, about, fit, is_left) in enumerate(each):
+            kind = about[0]
+            if kind == OTHER and fit:
+                continue
             try:
-                self._user(number, cells, digest, known)
+                if kind in _PUPILS and fit:
+                    self._users.add_student(students, number, cells, about, is_left)
+                    taken.append(index)
+                    if cells[8]:
+                        cared.note(index, cells[8])
+                elif kind in RELATIONS and fit:
+                    if self._carer(number, cells, kind, gone=is_left):
+                        carers.append(index)
+                        cared.note(index, cells[8], turned=True)
+                elif fit:
+                    message = "no file says this user's role, so it was not read"
+                    self._users.note(number, "sourcedId", "DATA/REFERENCE", message)
+                else:
+                    reason = "DATA/CELL_TOO_LONG" if cells[0] else "DATA/MISSING"
+                    message = "is longer than 128 characters" if cells[0] else "must not be blank"
+                    raise self._users.bad(number, "sourcedId", reason, message)
             except RecordRejected as error:
                 findings.reject(error)
+        if carers:
+            self._carer_ids.add(people[carers])
+        if cared:
+            self._cares.add(cared.marks(people))
+        if taken:
+            self._ids.add(people[taken])
+            self._rows.add([numbers[index] for index in taken])
+            data = batch.SerializeToString()
+            self._spool.write(_HEAD.pack(len(taken), len(data)) + data)
 
-    def _user(self, number: int, cells: tuple[str, ...], digest: bytes, known: Known) -> None:
-        user, status, role, _given, _family, _grades, _phone, _sms, agents, org, orgs = cells
-        user, role, status = user.strip(), role.strip().lower(), status.strip().lower()
-        if not user or len(user) > 128:
-            reason = "DATA/CELL_TOO_LONG" if user else "DATA/MISSING"
-            message = "is longer than 128 characters" if user else "must not be blank"
-            raise self._users.bad(number, "sourcedId", reason, message)
-        if status != "active":
-            self._users.judge_status(number, status)
-        kind = known[0]
-        if role and kind < OTHER:
-            kind = ROLES.get(role, OTHER)
-        if org:
-            self._joins.check_reference("users", number, "primaryOrgSourcedId", org.strip())
-        if orgs:
-            self._joins.check_reference("users", number, "orgSourcedIds", orgs.strip())
-        if kind in (PUPIL, STUDENT, LEFT):
-            left = status == "tobedeleted" or kind == LEFT
-            student = self._users.student(number, cells, user, known, left)
-            if agents:
-                self._cares += b"".join(digest + mark(one) for one in map(str.strip, agents.split(",")) if one)
-            self._ids += digest
-            self._contents.append(hash(cells))
-            self._rows.append(number)
-            data = student.SerializeToString(deterministic=True)
-            self._spool.write(_HEAD.pack(number, len(data)) + data)
-            return
-        if kind in RELATIONS:
-            self._carer(number, cells, digest, kind, status)
-        elif kind == UNKNOWN:
-            message = "no file says this user's role, so it was not read"
-            self._users.note(number, "sourcedId", "DATA/REFERENCE", message)
-
-    def _carer(self, number: int, cells: tuple[str, ...], digest: bytes, kind: int, status: str) -> None:
-        """Keep a guardian's name and phone aside; guardians' own ``agentSourcedIds`` may name the child instead."""
+    def _carer(self, number: int, cells: tuple[str, ...], kind: int, *, gone: bool) -> bool:
+        """Keep a guardian's name and phone aside; whether there is anything to keep."""
         guardian = self._users.guardian(number, cells, kind)
-        if guardian is None or status == "tobedeleted":
-            return
-        agents = cells[8]
-        if agents:
-            self._cares += b"".join(mark(one) + digest for one in map(str.strip, agents.split(",")) if one)
+        if guardian is None or gone:
+            return False
         data = guardian.SerializeToString(deterministic=True)
-        self._carer_ids += digest
-        self._carer_places.append(self._carers_size << 16 | len(data))
+        self._carer_places.add([self._carers_size << 16 | len(data)])
         self._carers_size += len(data)
         self._carers.write(data)
+        return True
+
+    def _from_before(self, wanted: Marks, people: NDArray[Any], *, left: bool = False) -> Marks:
+        """Take users from the earlier packages, the newest word on each; the ids that none of them names."""
+        for base in reversed(self._bases):
+            if not len(wanted):
+                break
+            for _, columns in base.columns("users", _unheard()):
+                ids = list(map(str.strip, columns[0]))
+                theirs, first = np.unique(marks(ids), return_index=True)
+                keep = np.zeros(len(ids), np.bool_)
+                keep[first[np.isin(theirs, wanted)]] = True
+                if not keep.any():
+                    continue
+                numbers, columns = picked([0] * len(ids), [ids, *columns[1:]], keep)
+                found = marks(columns[0])
+                wanted = np.setdiff1d(wanted, found)
+                told = _told(people, positions(people, found))
+                if left:
+                    told["kind"], told["room"] = LEFT, -1
+                self._take(numbers, columns, found, told, _unheard())
+        return wanted
 
     # -- after the last row -----------------------------------------------------------------------------------------
 
     def _find_repeats(self, findings: Findings) -> None:
         """A student named twice: the same is merged, a contradiction is rejected with both rows."""
-        marks = marks_of(self._ids)
-        ordered = np.sort(marks)
+        mine, numbers = self._ids.all(), self._rows.all()
+        ordered = np.sort(mine)
         again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         del ordered
+        if not len(again):
+            return
+        repeats = np.flatnonzero(np.isin(mine, again)).tolist()
+        rows = set(numbers[repeats].tolist())
+        content = {row: hash(cells) for row, cells in self._package.cells("users", _unheard()) if row in rows}
         first: dict[int, int] = {}
-        for index in np.flatnonzero(np.isin(marks, again)).tolist() if len(again) else ():
-            earlier = first.setdefault(int(marks[index]), index)
+        for index in repeats:
+            earlier = first.setdefault(int(mine[index]), index)
             if earlier == index:
                 continue
             self._skipped.add(index)
-            if self._contents[earlier] != self._contents[index]:
-                message = f"contradicts row {self._rows[earlier]}, which has the same key"
-                place = self._package.place("users", self._rows[index])
+            row, other = int(numbers[index]), int(numbers[earlier])
+            if content[other] != content[row]:
+                message = f"contradicts row {other}, which has the same key"
+                place = self._package.place("users", row)
                 findings.reject(RecordRejected("DATA/DUPLICATE", message, place))
 
     def _name_unmet(self) -> None:
         """Users that other files mention and a bulk users.csv does not have; their rows are looked up only then."""
         if self._package.is_delta:
             return
-        unmet = set(self._people["mark"][~self._met].tolist())
-        for standard in ("roles", "enrollments", "demographics") if unmet else ():
+        unmet = self._people["mark"][~self._met]
+        for standard in ("roles", "enrollments", "demographics") if len(unmet) else ():
             column = "sourcedId" if standard == "demographics" else "userSourcedId"
-            for number, cells in self._package.cells(standard, Findings(accept_valid_rows=True)):
-                if int.from_bytes(mark(cells[0].strip()), "little") in unmet:
-                    place = self._package.place(standard, number, column)
+            for numbers, columns in self._package.columns(standard, _unheard()):
+                named = np.isin(marks(list(map(str.strip, columns[0]))), unmet)
+                for at in np.flatnonzero(named).tolist():
+                    place = self._package.place(standard, numbers[at], column)
                     message = "names a user that users.csv does not have"
                     self._notes.add(place, "DATA/REFERENCE", message, refused=True)
-        named = np.unique(pairs_of(self._cares)[:, 1])
-        at = positions(self._people, named)
-        orphans = named[(at < 0) | ~self._met[at]] if len(self._people) else named
-        orphans = orphans[~np.isin(orphans, marks_of(self._strangers))]
+        agents = np.unique(self._cares.all().reshape(-1, 2)[:, 1])
+        places = positions(self._marks, agents)
+        orphans = agents[(places < 0) | ~self._met[places]] if len(self._marks) else agents
+        orphans = orphans[~np.isin(orphans, self._strangers.all())] if len(orphans) else orphans
         if len(orphans):
             message = f"{len(orphans)} of the agents that students name are not in users.csv"
             self._notes.add(self._package.place("users", None, "agentSourcedIds"), "DATA/REFERENCE", message)
@@ -251,7 +316,7 @@ class Roster:
         """The people of before, with what this delta's other files say; ``told`` is one row a person."""
         people = self._before.people.copy()
         gone = list(self._joins.emptied)
-        at = positions(people, marks_of(b"".join(digest for digest, _ in gone)))
+        at = positions(people, np.array([person for person, _ in gone], np.uint64))
         for place, (_, room) in zip(at.tolist(), gone, strict=True):
             if place >= 0 and people["room"][place] == room:
                 people["room"][place], people["rank"][place] = -1, NO_RANK
@@ -270,11 +335,11 @@ class Roster:
     def _touched(self) -> None:
         """Students whom this delta changes without a row in its users.csv: their names are in an earlier package."""
         told, before = self._people, self._before
-        mine = marks_of(bytes(self._ids))
-        changed = [np.array(sorted(self._touched_marks), np.uint64)]
+        mine = self._ids.all()
+        changed = [self._touched_marks]
         if self._joins.rooms:
             changed.append(told["mark"][np.isin(told["room"], list(self._joins.rooms))])
-        carers = marks_of(bytes(self._carer_ids))
+        carers = self._carer_ids.all()
         changed.append(before.cares[np.isin(before.cares[:, 1], carers), 0])
         every = np.unique(np.concatenate(changed))
         at = positions(told, every)
@@ -283,21 +348,10 @@ class Roster:
         # With them the guardians of all students this delta brings, unless it brings those too.
         brought = np.concatenate((wanted, mine))
         known = before.cares[np.isin(before.cares[:, 0], brought), 1]
-        named = pairs_of(self._cares)[:, 1].copy()
+        named = self._cares.all().reshape(-1, 2)[:, 1].copy()
         also = np.setdiff1d(np.concatenate((known, named)), np.concatenate((carers, mine)))
-        left = {one.tobytes() for one in np.union1d(wanted, also)}
-        for base in reversed(self._bases):
-            if not left:
-                break
-            for cells in base.users(left):
-                digest = mark(cells[0].strip())
-                left.discard(digest)
-                try:
-                    self._user(0, cells, digest, _told(self._people, positions(self._people, marks_of(digest)))[0])
-                except RecordRejected:
-                    continue
-        missing = left & {one.tobytes() for one in wanted}
-        if missing:
+        missing = np.intersect1d(self._from_before(np.union1d(wanted, also), told), wanted)
+        if len(missing):
             message = f"{len(missing)} student(s) are changed whom no package in the inbox names; send a bulk package"
             self._notes.add(Place(self._package.label), "DATA/REFERENCE", message, refused=True)
 
@@ -310,7 +364,7 @@ class Roster:
         """
         people = self._earlier.people
         pupils = people["mark"][np.isin(people["kind"], (PUPIL, STUDENT))]
-        absent = pupils[~np.isin(pupils, marks_of(bytes(self._ids)))]
+        absent = pupils[positions(np.sort(self._ids.all()), pupils) < 0] if len(pupils) else pupils
         if not len(absent):
             return
         place = self._package.place("users")
@@ -318,19 +372,10 @@ class Roster:
             message = f"{len(absent)} student(s) of earlier packages are not in it; kept, as none is told to have left"
             self._notes.add(place, "DATA/ABSENT", message)
             return
-        left = {one.tobytes() for one in absent}
-        for base in reversed(self._bases):
-            for cells in base.users(left) if left else ():
-                digest = mark(cells[0].strip())
-                left.discard(digest)
-                _, _, born, sex = _told(people, positions(people, marks_of(digest)))[0]
-                try:
-                    self._user(0, cells, digest, (LEFT, -1, born, sex))
-                except RecordRejected:
-                    continue
+        left = self._from_before(absent, people, left=True)
         message = f"{len(absent) - len(left)} student(s) of earlier packages are not in it and were read as left"
         self._notes.add(place, "DATA/ABSENT", message)
-        if left:
+        if len(left):
             message = f"{len(left)} more are not in it, and no package in the inbox names them; they were kept"
             self._notes.add(place, "DATA/ABSENT", message)
 
@@ -338,25 +383,26 @@ class Roster:
 
     def _paired(self) -> NDArray[np.uint64]:
         """Student and guardian, by student. A student whose row names no agent keeps those of before."""
-        pairs = pairs_of(self._cares)
+        pairs = self._cares.all().reshape(-1, 2)
         if self._package.is_delta:
             cares = self._before.cares
-            silent = np.setdiff1d(marks_of(self._ids), pairs[:, 0])
+            silent = np.setdiff1d(self._ids.all(), pairs[:, 0])
             pairs = np.concatenate((pairs, cares[np.isin(cares[:, 0], silent)]))
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
     def _state(self) -> State:
         joined = self._joins.state
-        marks = marks_of(self._ids)
-        unknown = np.intersect1d(marks_of(self._strangers), marks) if self._strangers else marks[:0]
+        mine = self._ids.all()
+        strangers = self._strangers.all()
+        unknown = np.unique(strangers[positions(np.sort(mine), strangers) >= 0] if len(strangers) else strangers)
         pupils = np.zeros(len(unknown), self._people.dtype)
         pupils["mark"], pupils["kind"], pupils["room"], pupils["rank"] = unknown, PUPIL, -1, NO_RANK
-        cares = self._pairs[np.isin(self._pairs[:, 1], marks_of(self._carer_ids))]
+        cares = self._pairs[np.isin(self._pairs[:, 1], self._carer_ids.all())]
         if not self._package.is_delta:
             people = self._people if self._met.all() else self._people[self._met]
             return State(merged(people, pupils), cares, joined.room_ids, joined.rooms, joined.orgs)
         everybody = merged(self._people.copy(), pupils)
-        touched = np.union1d(np.array(sorted(self._touched_marks), np.uint64), marks)
+        touched = np.union1d(self._touched_marks, mine)
         at = positions(everybody, touched)
         people = everybody[at[at >= 0]]
         wanted = self._joins.rooms | set(people["room"][people["room"] >= 0].tolist())
@@ -369,14 +415,39 @@ class Roster:
         return state
 
 
-def _told(people: NDArray[Any], at: NDArray[np.int64]) -> list[Known]:
-    """Kind, class, birth date and sex of those at these positions; zeros and no class for who is not known."""
-    if not len(people):
-        return [(UNKNOWN, -1, 0, 0)] * len(at)
-    rows, here = people[at], at >= 0
-    return list(
-        zip(
-            np.where(here, rows["kind"], UNKNOWN).tolist(), np.where(here, rows["room"], -1).tolist(),
-            np.where(here, rows["born"], 0).tolist(), np.where(here, rows["sex"], 0).tolist(), strict=True,
-        )
-    )  # fmt: skip
+class _Pairs:
+    """Who names whom in one block: places in the block, and ids not looked at yet."""
+
+    def __init__(self) -> None:
+        self._sides: tuple[tuple[list[int], list[str]], ...] = (([], []), ([], []))
+
+    def note(self, index: int, named: str, *, turned: bool = False) -> None:
+        """The ids in ``named`` are guardians of the student at ``index``, or ``turned`` the guardian's students."""
+        places, ids = self._sides[turned]
+        for one in map(str.strip, named.split(",")) if named else ():
+            if one:
+                places.append(index)
+                ids.append(one)
+
+    def __bool__(self) -> bool:
+        return any(places for places, _ in self._sides)
+
+    def marks(self, people: Marks) -> Marks:
+        """Student and guardian by mark, pair after pair; ``people`` are those of the block."""
+        (students, guardians), (carers, children) = self._sides
+        forth = np.column_stack((people[students], marks(guardians)))
+        back = np.column_stack((marks(children), people[carers]))
+        return np.concatenate((forth, back)).ravel()
+
+
+def _told(people: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
+    """What is known of those at these positions of ``people``; of the others a kind that is unknown, and no class."""
+    told = np.zeros(len(at), people.dtype)
+    told["room"] = -1
+    told[at >= 0] = people[at[at >= 0]]
+    return told
+
+
+def _unheard() -> Findings:
+    """For reading a file a second time: its bad rows are on record already."""
+    return Findings(accept_valid_rows=True)

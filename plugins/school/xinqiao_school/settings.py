@@ -5,17 +5,16 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from xinqiao.adapters.transport import configured_endpoint
 from xinqiao.config.secret import Secret
 
 Encoding = Literal["utf-8", "gb18030"]
 
 _SCOPE = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
 _SCOPES = tuple(f"{_SCOPE}{word}.readonly" for word in ("roster-core", "roster", "roster-demographics"))
-_DEFAULT_PORT = {"http": 80, "https": 443}
 _PATTERN = re.compile(r"\{([0-9]{1,3})\.\.([0-9]{1,3})\}")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CODING = re.compile(r"([0-9]{1,3})-([0-9]{1,3})")
@@ -115,7 +114,7 @@ class RestSettings(_Strict):
     @field_validator("base_url", "token_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        host_port(value)
+        configured_endpoint(value)
         return value.rstrip("/")
 
 
@@ -163,16 +162,7 @@ class SchoolSettings(_Strict):
 def hosts(settings: SchoolSettings) -> list[str]:
     """The ``host:port`` pairs these settings need: none for folders."""
     rest = settings.rest
-    return [] if rest is None else sorted({host_port(rest.base_url), host_port(rest.token_url)})
-
-
-def host_port(url: str) -> str:
-    """``host:port`` of an address. Raises ValueError for one that is not plain http or https."""
-    parts = urlsplit(url)
-    port = parts.port or _DEFAULT_PORT.get(parts.scheme)
-    if port is None or not parts.hostname or "@" in parts.netloc or "?" in url or "#" in url:
-        raise ValueError("must be https://host[:port]/path without user, query or fragment")
-    return f"{f'[{parts.hostname}]' if ':' in parts.hostname else parts.hostname}:{port}"
+    return [] if rest is None else sorted({configured_endpoint(rest.base_url), configured_endpoint(rest.token_url)})
 
 
 def expand(pattern: str) -> list[str]:

@@ -3,6 +3,8 @@
 import re
 from datetime import date
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
 from xinqiao_school.index import GUARDIAN, PARENT, RELATIVE
@@ -29,10 +31,18 @@ class Users:
         self._settings = settings
         self._notes = notes
         self._schools: dict[str, tuple[str, str]] = {}
+        self._days: dict[int, str] = {}
 
-    def student(self, number: int, cells: tuple[str, ...], user: str, known: Known, left: bool) -> Student:
+    def add_student(
+        self,
+        students: RepeatedCompositeFieldContainer[Student],
+        number: int,
+        cells: tuple[str, ...],
+        known: Known,
+        left: bool,
+    ) -> None:
         """Raises RecordRejected."""
-        _, _, _, given, family, grades, phone, sms, _, org, orgs = cells
+        user, _, _, given, family, grades, phone, sms, _, org, orgs = cells
         given, family, grades = given.strip(), family.strip(), grades.strip()
         if len(given) > 60 or len(family) > 60:
             column = "givenName" if len(given) > 60 else "familyName"
@@ -41,11 +51,14 @@ class Users:
         room = self._joins.state.rooms[room_number] if room_number >= 0 else None
         where = room.org if room is not None and room.org else org.strip() or orgs.partition(",")[0].strip()
         code, title = self._school(where)
-        return Student(
+        day = self._days.get(born)
+        if day is None:
+            day = self._days[born] = date.fromordinal(born).isoformat() if born else ""
+        students.add(
             local_id=user,
             family_name=family,
             given_name=given,
-            birth_date=date.fromordinal(born).isoformat() if born else "",
+            birth_date=day,
             sex=Sex.ValueType(sex),
             phone=self._phone(number, phone, sms) if phone or sms else "",
             school=code,

@@ -51,9 +51,9 @@ def add_cases(app: typer.Typer, texts: Texts) -> None:
         address: Annotated[str, address] = "",
         json: Annotated[bool, as_json] = False,
     ) -> int:
-        from xinqiao.cli import keeping
+        from xinqiao.cli import retaining
 
-        return keeping.retention(texts, config, as_, address, json=json)
+        return retaining.retention(texts, config, as_, address, json=json)
 
     drill = below(app, texts, "drill")
 

@@ -253,6 +253,7 @@ class ReadResponse(_message.Message):
     FORMS_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
+    STUDENTS_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Pass it to the next Read once this item is durable."""
     @_builtins.property
@@ -271,6 +272,10 @@ class ReadResponse(_message.Message):
     def rejected(self) -> Global___Rejected:
         """Something the adapter could not take."""
 
+    @_builtins.property
+    def students(self) -> Global___StudentBatch:
+        """Many students of the partner's roster at once."""
+
     def __init__(
         self,
         *,
@@ -279,16 +284,41 @@ class ReadResponse(_message.Message):
         forms: Global___FormSheet | None = ...,
         referral: Global___ReferralUpdate | None = ...,
         rejected: Global___Rejected | None = ...,
+        students: Global___StudentBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cursor", b"cursor", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cursor", b"cursor", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___ReadResponse: _TypeAlias = ReadResponse  # noqa: Y015
+
+@_typing.final
+class StudentBatch(_message.Message):
+    """Students in the order of the roster."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def students(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Student]:
+        """Up to 2,000."""
+
+    def __init__(
+        self,
+        *,
+        students: _abc.Iterable[_types_pb2.Student] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["students", b"students"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudentBatch: _TypeAlias = StudentBatch  # noqa: Y015
 
 @_typing.final
 class FormSheet(_message.Message):

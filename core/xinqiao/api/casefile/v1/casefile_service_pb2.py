@@ -28,7 +28,7 @@ from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_
 from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/casefile/v1/casefile_service.proto\x12\x17xinqiao.api.casefile.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&xinqiao/api/casefile/v1/casefile.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\xdd\x01\n\x17RegisterStudentsRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12=\n\x08students\x18\x02 \x03(\x0b\x32\x1e.xinqiao.api.common.v1.StudentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xd0\x0f:\x04\xe8\xe0\x18\x02\"/\n\x18RegisterStudentsResponse\x12\r\n\x05names\x18\x01 \x03(\t:\x04\xe8\xe0\x18\x02\"\x92\x02\n\x14RecordConsentRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12:\n\x07student\x18\x02 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01\x12\x39\n\x07\x63onsent\x18\x03 \x01(\x0b\x32 .xinqiao.api.casefile.v1.ConsentB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"P\n\x15RecordConsentResponse\x12\x31\n\x07\x63onsent\x18\x01 \x01(\x0b\x32 .xinqiao.api.casefile.v1.Consent:\x04\xe8\xe0\x18\x02\"\xd2\x01\n\x16WithdrawConsentRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x33\n\x04name\x18\x02 \x01(\tB%\xbaH\"r 2\x1e^consents/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x02\"v\n\x17WithdrawConsentResponse\x12\x31\n\x07\x63onsent\x18\x01 \x01(\x0b\x32 .xinqiao.api.casefile.v1.Consent\x12\"\n\x14\x63\x61ncelled_deliveries\x18\x02 \x01(\x05\x42\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\"R\n\x0eGetCaseRequest\x12:\n\x07student\x18\x01 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"w\n\x0fGetCaseResponse\x12+\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x1d.xinqiao.api.casefile.v1.Case\x12\x31\n\x08withheld\x18\x02 \x03(\x0b\x32\x1f.xinqiao.api.common.v1.Withheld:\x04\xe8\xe0\x18\x02\"\x82\x02\n\x18\x45xplainDisclosureRequest\x12:\n\x07student\x18\x01 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\trecipient\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12;\n\x07purpose\x18\x03 \x01(\x0e\x32\x1e.xinqiao.api.common.v1.PurposeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x05\x62\x61sis\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$:\x04\xe8\xe0\x18\x02\"}\n\x0c\x43lassVerdict\x12\x36\n\x0b\x66ield_class\x18\x01 \x01(\x0e\x32!.xinqiao.api.common.v1.FieldClass\x12\x11\n\tpermitted\x18\x02 \x01(\x08\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02\"r\n\x19\x45xplainDisclosureResponse\x12\x37\n\x08verdicts\x18\x01 \x03(\x0b\x32%.xinqiao.api.casefile.v1.ClassVerdict\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x02\"\x86\x02\n\x14\x44ischargeDutyRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x31\n\x04name\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^duties/[A-Za-z0-9_-]{1,64}$\x12\x1b\n\x03how\x18\x03 \x01(\tB\x0e\xbaH\x07r\x05\x10\x01\x18\xd0\x0f\xe8\xe0\x18\x0f\x12\x19\n\x04told\x18\x04 \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x04:\x04\xe8\xe0\x18\x02\"J\n\x15\x44ischargeDutyResponse\x12+\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x1d.xinqiao.api.casefile.v1.Duty:\x04\xe8\xe0\x18\x02\x32\xa0\x06\n\x0f\x43\x61seFileService\x12\x86\x01\n\x10RegisterStudents\x12\x30.xinqiao.api.casefile.v1.RegisterStudentsRequest\x1a\x31.xinqiao.api.casefile.v1.RegisterStudentsResponse\"\r\xea\xe0\x18\t\x08\x01\x12\x01\x01\x18\x01 \x02\x12\x7f\n\rRecordConsent\x12-.xinqiao.api.casefile.v1.RecordConsentRequest\x1a..xinqiao.api.casefile.v1.RecordConsentResponse\"\x0f\xea\xe0\x18\x0b\x08\x01\x12\x03\x02\x01\x0b\x18\x01 \x02\x12\x85\x01\n\x0fWithdrawConsent\x12/.xinqiao.api.casefile.v1.WithdrawConsentRequest\x1a\x30.xinqiao.api.casefile.v1.WithdrawConsentResponse\"\x0f\xea\xe0\x18\x0b\x08\t\x12\x03\x02\x01\x0b\x18\x02 \x02\x12n\n\x07GetCase\x12\'.xinqiao.api.casefile.v1.GetCaseRequest\x1a(.xinqiao.api.casefile.v1.GetCaseResponse\"\x10\xea\xe0\x18\x0c\x08\x04\x12\x04\x02\x01\x03\x05\x18\x01 \x01\x12\x8b\x01\n\x11\x45xplainDisclosure\x12\x31.xinqiao.api.casefile.v1.ExplainDisclosureRequest\x1a\x32.xinqiao.api.casefile.v1.ExplainDisclosureResponse\"\x0f\xea\xe0\x18\x0b\x08\x08\x12\x03\x02\n\x0b\x18\x01 \x01\x12}\n\rDischargeDuty\x12-.xinqiao.api.casefile.v1.DischargeDutyRequest\x1a..xinqiao.api.casefile.v1.DischargeDutyResponse\"\r\xea\xe0\x18\t\x08\x03\x12\x01\x02\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/casefile/v1/casefile_service.proto\x12\x17xinqiao.api.casefile.v1\x1a\x1b\x62uf/validate/validate.proto\x1a&xinqiao/api/casefile/v1/casefile.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\xf4\x01\n\x17RegisterStudentsRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12=\n\x08students\x18\x02 \x03(\x0b\x32\x1e.xinqiao.api.common.v1.StudentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xd0\x0f\x12\x15\n\rwithout_names\x18\x03 \x01(\x08:\x04\xe8\xe0\x18\x02\"/\n\x18RegisterStudentsResponse\x12\r\n\x05names\x18\x01 \x03(\t:\x04\xe8\xe0\x18\x02\"\x92\x02\n\x14RecordConsentRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12:\n\x07student\x18\x02 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01\x12\x39\n\x07\x63onsent\x18\x03 \x01(\x0b\x32 .xinqiao.api.casefile.v1.ConsentB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"P\n\x15RecordConsentResponse\x12\x31\n\x07\x63onsent\x18\x01 \x01(\x0b\x32 .xinqiao.api.casefile.v1.Consent:\x04\xe8\xe0\x18\x02\"\xd2\x01\n\x16WithdrawConsentRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x33\n\x04name\x18\x02 \x01(\tB%\xbaH\"r 2\x1e^consents/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x02\"v\n\x17WithdrawConsentResponse\x12\x31\n\x07\x63onsent\x18\x01 \x01(\x0b\x32 .xinqiao.api.casefile.v1.Consent\x12\"\n\x14\x63\x61ncelled_deliveries\x18\x02 \x01(\x05\x42\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\"R\n\x0eGetCaseRequest\x12:\n\x07student\x18\x01 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"w\n\x0fGetCaseResponse\x12+\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x1d.xinqiao.api.casefile.v1.Case\x12\x31\n\x08withheld\x18\x02 \x03(\x0b\x32\x1f.xinqiao.api.common.v1.Withheld:\x04\xe8\xe0\x18\x02\"\x82\x02\n\x18\x45xplainDisclosureRequest\x12:\n\x07student\x18\x01 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01\x12\x33\n\trecipient\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12;\n\x07purpose\x18\x03 \x01(\x0e\x32\x1e.xinqiao.api.common.v1.PurposeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x32\n\x05\x62\x61sis\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$:\x04\xe8\xe0\x18\x02\"}\n\x0c\x43lassVerdict\x12\x36\n\x0b\x66ield_class\x18\x01 \x01(\x0e\x32!.xinqiao.api.common.v1.FieldClass\x12\x11\n\tpermitted\x18\x02 \x01(\x08\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02\"r\n\x19\x45xplainDisclosureResponse\x12\x37\n\x08verdicts\x18\x01 \x03(\x0b\x32%.xinqiao.api.casefile.v1.ClassVerdict\x12\x16\n\x0epolicy_version\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x02\"\x86\x02\n\x14\x44ischargeDutyRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x31\n\x04name\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^duties/[A-Za-z0-9_-]{1,64}$\x12\x1b\n\x03how\x18\x03 \x01(\tB\x0e\xbaH\x07r\x05\x10\x01\x18\xd0\x0f\xe8\xe0\x18\x0f\x12\x19\n\x04told\x18\x04 \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x04:\x04\xe8\xe0\x18\x02\"J\n\x15\x44ischargeDutyResponse\x12+\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x1d.xinqiao.api.casefile.v1.Duty:\x04\xe8\xe0\x18\x02\x32\xa0\x06\n\x0f\x43\x61seFileService\x12\x86\x01\n\x10RegisterStudents\x12\x30.xinqiao.api.casefile.v1.RegisterStudentsRequest\x1a\x31.xinqiao.api.casefile.v1.RegisterStudentsResponse\"\r\xea\xe0\x18\t\x08\x01\x12\x01\x01\x18\x01 \x02\x12\x7f\n\rRecordConsent\x12-.xinqiao.api.casefile.v1.RecordConsentRequest\x1a..xinqiao.api.casefile.v1.RecordConsentResponse\"\x0f\xea\xe0\x18\x0b\x08\x01\x12\x03\x02\x01\x0b\x18\x01 \x02\x12\x85\x01\n\x0fWithdrawConsent\x12/.xinqiao.api.casefile.v1.WithdrawConsentRequest\x1a\x30.xinqiao.api.casefile.v1.WithdrawConsentResponse\"\x0f\xea\xe0\x18\x0b\x08\t\x12\x03\x02\x01\x0b\x18\x02 \x02\x12n\n\x07GetCase\x12\'.xinqiao.api.casefile.v1.GetCaseRequest\x1a(.xinqiao.api.casefile.v1.GetCaseResponse\"\x10\xea\xe0\x18\x0c\x08\x04\x12\x04\x02\x01\x03\x05\x18\x01 \x01\x12\x8b\x01\n\x11\x45xplainDisclosure\x12\x31.xinqiao.api.casefile.v1.ExplainDisclosureRequest\x1a\x32.xinqiao.api.casefile.v1.ExplainDisclosureResponse\"\x0f\xea\xe0\x18\x0b\x08\x08\x12\x03\x02\n\x0b\x18\x01 \x01\x12}\n\rDischargeDuty\x12-.xinqiao.api.casefile.v1.DischargeDutyRequest\x1a..xinqiao.api.casefile.v1.DischargeDutyResponse\"\r\xea\xe0\x18\t\x08\x03\x12\x01\x02\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -108,31 +108,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CASEFILESERVICE'].methods_by_name['DischargeDuty']._loaded_options = None
   _globals['_CASEFILESERVICE'].methods_by_name['DischargeDuty']._serialized_options = b'\352\340\030\t\010\003\022\001\002\030\001 \002'
   _globals['_REGISTERSTUDENTSREQUEST']._serialized_start=217
-  _globals['_REGISTERSTUDENTSREQUEST']._serialized_end=438
-  _globals['_REGISTERSTUDENTSRESPONSE']._serialized_start=440
-  _globals['_REGISTERSTUDENTSRESPONSE']._serialized_end=487
-  _globals['_RECORDCONSENTREQUEST']._serialized_start=490
-  _globals['_RECORDCONSENTREQUEST']._serialized_end=764
-  _globals['_RECORDCONSENTRESPONSE']._serialized_start=766
-  _globals['_RECORDCONSENTRESPONSE']._serialized_end=846
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=849
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1059
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1061
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1179
-  _globals['_GETCASEREQUEST']._serialized_start=1181
-  _globals['_GETCASEREQUEST']._serialized_end=1263
-  _globals['_GETCASERESPONSE']._serialized_start=1265
-  _globals['_GETCASERESPONSE']._serialized_end=1384
-  _globals['_EXPLAINDISCLOSUREREQUEST']._serialized_start=1387
-  _globals['_EXPLAINDISCLOSUREREQUEST']._serialized_end=1645
-  _globals['_CLASSVERDICT']._serialized_start=1647
-  _globals['_CLASSVERDICT']._serialized_end=1772
-  _globals['_EXPLAINDISCLOSURERESPONSE']._serialized_start=1774
-  _globals['_EXPLAINDISCLOSURERESPONSE']._serialized_end=1888
-  _globals['_DISCHARGEDUTYREQUEST']._serialized_start=1891
-  _globals['_DISCHARGEDUTYREQUEST']._serialized_end=2153
-  _globals['_DISCHARGEDUTYRESPONSE']._serialized_start=2155
-  _globals['_DISCHARGEDUTYRESPONSE']._serialized_end=2229
-  _globals['_CASEFILESERVICE']._serialized_start=2232
-  _globals['_CASEFILESERVICE']._serialized_end=3032
+  _globals['_REGISTERSTUDENTSREQUEST']._serialized_end=461
+  _globals['_REGISTERSTUDENTSRESPONSE']._serialized_start=463
+  _globals['_REGISTERSTUDENTSRESPONSE']._serialized_end=510
+  _globals['_RECORDCONSENTREQUEST']._serialized_start=513
+  _globals['_RECORDCONSENTREQUEST']._serialized_end=787
+  _globals['_RECORDCONSENTRESPONSE']._serialized_start=789
+  _globals['_RECORDCONSENTRESPONSE']._serialized_end=869
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=872
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1082
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1084
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1202
+  _globals['_GETCASEREQUEST']._serialized_start=1204
+  _globals['_GETCASEREQUEST']._serialized_end=1286
+  _globals['_GETCASERESPONSE']._serialized_start=1288
+  _globals['_GETCASERESPONSE']._serialized_end=1407
+  _globals['_EXPLAINDISCLOSUREREQUEST']._serialized_start=1410
+  _globals['_EXPLAINDISCLOSUREREQUEST']._serialized_end=1668
+  _globals['_CLASSVERDICT']._serialized_start=1670
+  _globals['_CLASSVERDICT']._serialized_end=1795
+  _globals['_EXPLAINDISCLOSURERESPONSE']._serialized_start=1797
+  _globals['_EXPLAINDISCLOSURERESPONSE']._serialized_end=1911
+  _globals['_DISCHARGEDUTYREQUEST']._serialized_start=1914
+  _globals['_DISCHARGEDUTYREQUEST']._serialized_end=2176
+  _globals['_DISCHARGEDUTYRESPONSE']._serialized_start=2178
+  _globals['_DISCHARGEDUTYRESPONSE']._serialized_end=2252
+  _globals['_CASEFILESERVICE']._serialized_start=2255
+  _globals['_CASEFILESERVICE']._serialized_end=3055
 # @@protoc_insertion_point(module_scope)

@@ -29,8 +29,11 @@ class RegisterStudentsRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STUDENTS_FIELD_NUMBER: _builtins.int
+    WITHOUT_NAMES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    without_names: _builtins.bool
+    """Answer without names, for a caller that goes by its own ids."""
     @_builtins.property
     def students(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Student]:
         """Up to 2,000."""
@@ -40,10 +43,11 @@ class RegisterStudentsRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         students: _abc.Iterable[_types_pb2.Student] | None = ...,
+        without_names: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "students", b"students"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "students", b"students", "without_names", b"without_names"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

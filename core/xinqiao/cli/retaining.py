@@ -4,8 +4,9 @@ from pathlib import Path
 
 from xinqiao.api.gateway.v1.retention_service_pb2 import ContractRetention, GetRetentionRequest
 from xinqiao.api.gateway.v1.retention_service_pb2_grpc import RetentionServiceStub
-from xinqiao.cli.output import as_json, coloured, plain, say, table, when
+from xinqiao.cli.output import as_json, plain, say, when
 from xinqiao.cli.remote import connect
+from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
 
 
