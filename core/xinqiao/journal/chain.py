@@ -40,6 +40,18 @@ class Chain:
         self.frontier = Frontier()
         self._accepted: tuple[bytes, ...] | None = (ZERO_HASH,)
 
+    @classmethod
+    def resumed(cls, writer: str, frontier: Frontier, last: bytes) -> "Chain":
+        """The chain after ``frontier.size`` sound rows, the last of which has the hash ``last``."""
+        chain = cls(writer)
+        chain.seq, chain.frontier, chain._accepted = frontier.size, frontier, (last,)
+        return chain
+
+    @property
+    def last(self) -> bytes:
+        """The hash of the last row while all was sound."""
+        return self._accepted[0] if self._accepted else ZERO_HASH
+
     def add(self, entry: Entry) -> tuple[Finding, ...]:
         """Check ``entry`` as the next row; what is wrong with it, mostly nothing."""
         expected = self.seq + 1
