@@ -102,6 +102,7 @@ class Desk:
             refused=[pb.RefusedItem(ordinal=ordinal, reason=reason) for ordinal, reason in self.refuse],
             receive_time_us=1,
             checkpoint=manifest.checkpoint,
+            checkpoints=manifest.checkpoints,
         )
         self.mend(receipt)
         signed = receipt.SerializeToString()

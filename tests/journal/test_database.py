@@ -50,12 +50,10 @@ def tamper(url: str, *statements: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
-            drops: tuple[str, ...] = (
-                "DROP TRIGGER IF EXISTS journal_no_update",
-                "DROP TRIGGER IF EXISTS journal_no_delete",
-            )
+            names = (f"{table}_no_{what}" for table in ("journal", "checkpoints") for what in ("update", "delete"))
+            drops = tuple(f"DROP TRIGGER IF EXISTS {name}" for name in names)
         else:
-            drops = ("ALTER TABLE journal DISABLE TRIGGER ALL",)
+            drops = tuple(f"ALTER TABLE {table} DISABLE TRIGGER ALL" for table in ("journal", "checkpoints"))
         for statement in (*drops, *statements):
             connection.exec_driver_sql(statement)
     engine.dispose()

@@ -129,7 +129,9 @@ class Checkpointer:
         size = last.size if last is not None else 0
         known = self._memory.heads.get(writer)
         if known is not None and size < known.frontier.size:
-            where = "" if self._memory.path is None else f"; after a restore that was meant, move {self._memory.path} away"
+            where = (
+                "" if self._memory.path is None else f"; after a restore that was meant, move {self._memory.path} away"
+            )
             raise _ProblemError(f"the last checkpoint was signed for more rows than the stored one: rolled back{where}")
         if top < size:
             raise _ProblemError(f"rows {top + 1} to {size} are missing, a checkpoint covers them")
