@@ -13,13 +13,20 @@ from xinqiao.journal.memory import Head, Memory
 from xinqiao.journal.note import Checkpoint, Cosigner, NoteError, make_checkpoint, open_checkpoint
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
-from xinqiao.store.sql import ColumnElement, func, select
+from xinqiao.store.sql import ColumnElement, bindparam, func, select
 from xinqiao.store.tx import ReadTx, Tx
 
 STOP_AFTER_US: Final = 4 * 3_600_000_000
 """A row that no checkpoint has covered for so long stops what leaves by the routine lane (X-Road's rule)."""
 
 _PAGE: Final = 2000
+_C = tables.journal.c
+_ROWS: Final = (
+    select(tables.journal)
+    .where(_C.writer == bindparam("writer"), _C.seq > bindparam("after"), _C.seq <= bindparam("top"))
+    .order_by(_C.seq)
+    .limit(_PAGE)
+)
 
 
 class JournalInconsistent(Refusal):
@@ -175,13 +182,11 @@ class Checkpointer:
         return opened
 
     def _page(self, writer: str, after: int, top: int) -> list[Entry]:
-        column = tables.journal.c
-        statement = select(tables.journal).where(column.writer == writer, column.seq > after, column.seq <= top)
         with self._store.read() as tx:
-            rows = tx.all(statement.order_by(column.seq).limit(_PAGE))
+            rows = tx.pick(_ROWS, writer=writer, after=after, top=top)
         if not rows:
             raise _ProblemError(f"rows {after + 1} to {top} are missing")
-        return [Entry(*row.values()) for row in rows]
+        return list(map(Entry._make, rows))
 
 
 def latest(tx: ReadTx) -> dict[str, str]:
