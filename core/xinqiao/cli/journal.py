@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -110,7 +110,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ProofError("MALFORMED") from None
     if not isinstance(document, dict):
         raise ProofError("MALFORMED")
-    return document
+    return cast("dict[str, Any]", document)
 
 
 def _failed(texts: Texts, error: ProofError | Unreadable | KeyFileError) -> int:
