@@ -1,7 +1,10 @@
 """A deployment for the measurements: fresh certificates and stores, the example configuration, a roster of students."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -125,3 +128,19 @@ def batches(
             local_ids=[_local(first + (start + index) % students) for index in range(count)],
             answers=b"".join(answers(chance) for _ in range(count)),
         )
+
+
+@contextmanager
+def server(kind: str, folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A server process: its port, and the process."""
+    script = str(Path(__file__).with_name("serve.py"))
+    process = subprocess.Popen(
+        [sys.executable, script, kind, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("no pipes")
+    try:
+        yield int(process.stdout.readline() or 0), process
+    finally:
+        process.stdin.close()
+        process.wait(60)

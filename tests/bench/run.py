@@ -8,11 +8,9 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,19 @@ import bulk
 import day
 import deployment
 import hospital
+import journal
 import redlane
 import roster
 import startup
 import xlsx
+from deployment import server
 from load import Client, Load
 from rich.console import Console
 from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "roster", "xlsx", "day")
+_APART = ("fhir", "journal", "roster", "xlsx", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,6 @@ class Result:
     def met(self) -> bool:
         """Whether the target is met."""
         return self.ratio >= self.target if self.better == ">=" else self.ratio <= self.target
-
-
-@contextmanager
-def server(kind: str, folder: Path) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
-    """A server process: its port, and the process."""
-    script = str(Path(__file__).with_name("serve.py"))
-    process = subprocess.Popen(
-        [sys.executable, script, kind, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("no pipes")
-    try:
-        yield int(process.stdout.readline() or 0), process
-    finally:
-        process.stdin.close()
-        process.wait(60)
 
 
 def submissions(folder: Path, ports: dict[str, int], rounds: int, seconds: float) -> list[Result]:
@@ -182,6 +166,7 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
         "fhir": lambda: hospital.lines(rounds),
+        "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),

@@ -22,6 +22,7 @@ from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
 from xinqiao.exchange.package import read_items
 from xinqiao.exchange.service import Exchanges
+from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.signing import public_key_pem
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
@@ -102,6 +103,7 @@ class Desk:
             refused=[pb.RefusedItem(ordinal=ordinal, reason=reason) for ordinal, reason in self.refuse],
             receive_time_us=1,
             checkpoint=manifest.checkpoint,
+            checkpoints=manifest.checkpoints,
         )
         self.mend(receipt)
         signed = receipt.SerializeToString()
@@ -211,7 +213,9 @@ class Books:
         return (str(rows[0]["holder"]), str(rows[0]["step"]), int(rows[0]["deadline_us"])) if rows else None
 
     def wait(self, **by: int) -> None:
+        """Time goes by at a running gateway: its journal is signed meanwhile."""
         self.clock.advance(timedelta(**by))
+        Checkpointer(self.store, GATEWAY_KEY, "kunshan").run_once()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Runs end to end: totals, what leaves, disagreement, repeats, rivals."""
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from xinqiao.contract.methods import methods
 from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call
 from xinqiao.exchange.service import Exchanges
-from xinqiao.journal.checkpoint import Checkpointer
+from xinqiao.journal.append import append
+from xinqiao.journal.checkpoint import Checkpointer, latest
 from xinqiao.store import tables
 from xinqiao.store.sql import select
 
@@ -128,6 +130,44 @@ def test_the_manifest_carries_the_newest_checkpoint_and_the_receipt_echoes_it(bo
     assert run.receipt.checkpoint == run.manifest.checkpoint
 
 
+def test_the_manifest_carries_the_head_of_every_chain_and_the_partner_becomes_a_witness(books: Books) -> None:
+    books.definition = definition(HOSPITAL)
+    books.refer_many("a")
+    books.wait(minutes=1)
+    with books.store.read() as tx:
+        notes = set(latest(tx).values())
+    (run,) = books.run()
+    assert set(run.manifest.checkpoints) == notes
+    assert run.receipt.checkpoints == run.manifest.checkpoints
+    with books.store.read() as tx:
+        assert {row["note"] for row in tx.all(tables.witnesses.select())} == notes
+
+
+def test_a_partner_that_echoes_only_the_one_checkpoint_it_knows_still_settles(books: Books) -> None:
+    books.definition = definition(HOSPITAL)
+    books.refer_many("a")
+    books.wait(minutes=1)
+    books.desk.mend = lambda receipt: receipt.ClearField("checkpoints")
+    (run,) = books.run()
+    assert run.state == pb.RUN_STATE_RECONCILED
+
+
+def test_no_package_leaves_while_the_journal_is_unsigned_and_it_leaves_afterwards(books: Books) -> None:
+    books.definition = definition(HOSPITAL)
+    books.refer_many("a")
+    books.store.run(lambda tx: append(tx, kind="TEST", decision="", actor="admin"))
+    books.clock.advance(timedelta(hours=4, minutes=1))
+    (run,) = books.run()
+    holding = books.holding()
+    assert (run.state, books.desk.calls) == (pb.RUN_STATE_INCOMPLETE, [])
+    assert holding is not None
+    assert holding[:2] == ("admin", "journal_unsigned")
+    books.wait(minutes=1)
+    (run,) = books.run()
+    assert run.state == pb.RUN_STATE_RECONCILED
+    assert books.holding() is None
+
+
 def test_running_again_changes_nothing(books: Books) -> None:
     books.refer_many("a", "b")
     first = books.run()
@@ -178,6 +218,7 @@ def test_more_items_than_a_page_all_go_once_and_in_order(books: Books, monkeypat
         ("RECEIPT_COUNT", {"mend": lambda receipt: setattr(receipt, "accepted", 1)}),
         ("RECEIPT_MANIFEST", {"mend": lambda receipt: setattr(receipt, "manifest_sha256", bytes(32))}),
         ("RECEIPT_CHECKPOINT", {"mend": lambda receipt: setattr(receipt, "checkpoint", "another")}),
+        ("RECEIPT_CHECKPOINT", {"mend": lambda receipt: receipt.checkpoints.append("another")}),
         ("RECEIPT_ITEMS", {"refuse": [(7, "X")]}),
         ("RECEIPT_ITEMS", {"refuse": [(0, "X"), (0, "X")]}),
     ],

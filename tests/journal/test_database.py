@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import create_engine
+from tests.journal.conftest import KEY, PUBLIC, add, stored, tamper
 
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
@@ -17,48 +17,10 @@ from xinqiao.journal.checkpoint import Checkpointer, JournalInconsistent, latest
 from xinqiao.journal.entry import ZERO_HASH, Entry, entry_hash
 from xinqiao.journal.note import Checkpoint, make_checkpoint, open_checkpoint
 from xinqiao.journal.proof import ProofError, check_proof, prove
-from xinqiao.journal.signing import public_key_pem
 from xinqiao.journal.verify import Report, verify_database
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.readonly import open_journal
 from xinqiao.store.tx import Tx
-
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-PUBLIC = KEY.public_key()
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    path = tmp_path / "signer.pub.pem"
-    path.write_bytes(public_key_pem(KEY))
-    return path
-
-
-def add(store: Store, count: int, reason: str = "R") -> list[Entry]:
-    """``count`` rows in one command, so all on one chain."""
-    return store.run(lambda tx: [append(tx, kind="TEST", decision="PERMIT", actor="a", reason=reason)
-                                 for _ in range(count)])  # fmt: skip
-
-
-def stored(url: str) -> list[Entry]:
-    with open_journal(url) as journal:
-        return [Entry._make(row) for row in journal.rows()]
-
-
-def tamper(url: str, *statements: str) -> None:
-    """Change the database as its administrator could: triggers first."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            drops: tuple[str, ...] = (
-                "DROP TRIGGER IF EXISTS journal_no_update",
-                "DROP TRIGGER IF EXISTS journal_no_delete",
-            )
-        else:
-            drops = ("ALTER TABLE journal DISABLE TRIGGER ALL",)
-        for statement in (*drops, *statements):
-            connection.exec_driver_sql(statement)
-    engine.dispose()
 
 
 def outcome(report: Report) -> tuple[int, int]:

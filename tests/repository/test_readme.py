@@ -140,7 +140,9 @@ def test_letters_stand_for_both_questionnaires_together_and_an_id_is_not_needed(
     assert (plan.student, {each.instrument for each in plan.instruments}) == (None, {"PHQ-9", "GAD-7"})
 
 
-@pytest.mark.parametrize("readme", [*READMES, "config/README.md", "plugins/README.md"])
+@pytest.mark.parametrize(
+    "readme", [*READMES, "config/README.md", "plugins/README.md", "core/xinqiao/journal/README.md"]
+)
 def test_every_link_leads_somewhere(readme: str) -> None:
     links = [link for link in _LINK.findall(_text(readme)) if "://" not in link]
     assert [link for link in links if not ((ROOT / readme).parent / link).exists()] == []

@@ -36,6 +36,17 @@ def test_a_journal_row_cannot_be_replaced_on_sqlite_or_truncated_on_postgresql(s
     assert row["reason"] == "why"
 
 
+@pytest.mark.parametrize("statement", [update(t.checkpoints).values(note="other"), delete(t.checkpoints)])
+def test_a_checkpoint_can_be_neither_changed_nor_deleted(store: Store, statement: object) -> None:
+    store.run(lambda tx: tx.insert(t.checkpoints, "w", 1, 5, "note"))
+    with pytest.raises(Exception, match="append-only"):
+        store.run(lambda tx: tx.execute(statement))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with store.read() as tx:
+        row = tx.get(t.checkpoints, "w", 1)
+    assert row is not None
+    assert row["note"] == "note"
+
+
 @pytest.mark.parametrize(("holder", "deadline_us"), [(None, 5), ("", 5), ("nurse", None), ("nurse", 0)])
 def test_an_open_item_without_holder_or_deadline_is_refused(
     store: Store, holder: str | None, deadline_us: int | None

@@ -1,23 +1,17 @@
-"""`xinqiao keys init`, `db upgrade`, `journal verify`: what is done beside a gateway, not through one."""
+"""`xinqiao keys init`, `db upgrade`: what is done beside a gateway, not through one."""
 
 import os
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
 from xinqiao.cli.files import document_public_key, journal_public_key, load_settings, partner_certificate, use_password
-from xinqiao.cli.output import as_json, say, warn
+from xinqiao.cli.output import as_json, say
 from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
 from xinqiao.config.settings import Gateway
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
-from xinqiao.journal.verify import Report, verify_database
 from xinqiao.server.pki import Authority, write_private
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.migrate import upgrade
@@ -123,45 +117,3 @@ def upgrade_databases(texts: Texts, config: Path) -> int:
     upgrade(settings.store.url, settings.store.keys_url)
     say(texts("db.done"))
     return 0
-
-
-def verify(texts: Texts, config: Path, database: str, keys: Path | None, receipts: Path | None, *, json: bool) -> int:
-    """Verify a journal; the exit code is the report's: 0 sound, 2 changed, 3 rows missing, 4 unreadable."""
-    if not database or keys is None:
-        settings = load_settings(texts, config)
-        use_password(settings)
-        database = database or settings.store.url
-        keys = keys or journal_public_key(settings)
-    with _progress(texts) as progress:
-        report = verify_database(database, keys, receipts, progress)
-    if json:
-        as_json(report.as_dict())
-    else:
-        for line in verdict(texts, report):
-            (say if report.ok else warn)(line)
-    return report.code
-
-
-def verdict(texts: Texts, report: Report) -> list[str]:
-    """The report for people; only its first line is translated where the journal is sound."""
-    lines = report.lines()
-    if report.ok:
-        values = {"rows": report.rows, "writers": len(report.sizes), "checkpoints": report.checkpoints}
-        lines[0] = texts("journal.sound", receipts=report.receipts, **values)
-    return lines
-
-
-@contextmanager
-def _progress(texts: Texts) -> Generator[Callable[[int], None] | None]:
-    """A counter on a person's terminal; nothing where there is none."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(texts("verifying"), total=None)
-
-        def tell(count: int) -> None:
-            bar.update(task, description=f"{texts('verifying')} {texts('rows', count=count)}", completed=count)
-
-        yield tell

@@ -5,7 +5,7 @@ from pathlib import Path
 from xinqiao.api.common.v1.options_pb2 import Lane
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from xinqiao.cli.output import as_json, plain, say, when
+from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
@@ -27,6 +27,8 @@ def list_adapters(texts: Texts, config: Path, partner: str, address: str, *, jso
     if status.to_telephone:
         numbers = ", ".join(f"{p.title_zh if texts.language == 'zh' else p.title_en} {p.number}" for p in status.phones)
         say(texts("telephone", count=status.to_telephone, numbers=numbers))
+    for problem in status.problems:
+        warn(texts("error", text=problem.text_zh if texts.language == "zh" else problem.text_en))
     headings = [texts(f"col.{name}") for name in ("agency", "adapter", "state", "message")]
     rows = [(each.agency, each.adapter, _agency_state(each), each.message) for each in status.agencies]
     table(headings, rows)

@@ -161,10 +161,15 @@ class Journal(Strict):
     """The tamper-evident record of who disclosed what to whom."""
 
     checkpoint_seconds: int = Field(
-        default=60, ge=1, le=3600, description="Sign a checkpoint at least this often, seconds."
+        default=60, ge=1, le=60, description="Sign a checkpoint at least this often, seconds."
     )
     checkpoint_rows: int = Field(default=1000, ge=1, le=100_000, description="Sign a checkpoint after this many rows.")
     signing_key: ConfigPath = Field(description="Ed25519 private key that signs checkpoints, PEM, mode 0600.")
+    cosigners: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="Further signers under each checkpoint, such as SM2 in an HSM: name of the installed entry point "
+        "and its settings. One that fails leaves the journal unsigned.",
+    )
 
 
 class Agreement(Strict):

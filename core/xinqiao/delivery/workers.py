@@ -4,7 +4,7 @@ import logging
 import random
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +18,9 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
 from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.policy import Relation
+from xinqiao.journal import witness
 from xinqiao.journal.append import append
+from xinqiao.journal.checkpoint import routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState, claim, finish, waiting
 from xinqiao.store.engine import Store
@@ -78,9 +80,11 @@ class Delivery:
         delivered: Mapping[str, Delivered],
         undelivered: Undelivered,
         operator: str,
+        notes: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """``delivered`` maps a kind of delivery to what a receipt does to its record, in the settling transaction;
-        ``undelivered`` takes back the record of a delivery that will not arrive."""
+        ``undelivered`` takes back the record of a delivery that will not arrive. ``notes`` are the journal's newest
+        checkpoints, to ride along."""
         self._store = store
         self._door = door
         self._agencies = agencies
@@ -88,6 +92,7 @@ class Delivery:
         self._delivered = delivered
         self._undelivered = undelivered
         self._operator = operator
+        self._notes = notes
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers = {int(LANE_CRISIS): pace.crisis_workers, int(LANE_ROUTINE): pace.routine_workers}
@@ -129,9 +134,16 @@ class Delivery:
         with self._store.read() as reading:
             return waiting(reading, lane)
 
+    def _stopped(self) -> bool:
+        """Whether routine records stay: a journal that got no signature for hours would prove nothing about them."""
+        with self._store.read() as reading:
+            return routine_stopped(reading)
+
     def deliver_one(self, lane: int, owner: str) -> bool:
-        """Claim, send and settle one delivery; False when nothing was due."""
+        """Claim, send and settle one delivery; False when nothing was due or nothing may go."""
         crisis = lane == LANE_CRISIS
+        if not crisis and self._stopped():
+            return False
         lease_us = self._pace.lease_s * _SECOND_US
         claimed = ""
 
@@ -159,12 +171,15 @@ class Delivery:
         try:
             if handle is None:
                 raise PartnerUnavailable("no adapter is configured for this agency")
-            receipt = handle.deliver(request).receipt
+            request.checkpoints.extend(self._notes())
+            answer = handle.deliver(request)
         except AdapterError as error:
             failure = error
             self._store.run(lambda tx: self._failed(tx, row, owner, failure), crisis=crisis)
         else:
-            self._store.run(lambda tx: self._done(tx, row, owner, receipt), crisis=crisis)
+            # What was not sent is nobody's witness, whatever a partner gives back.
+            echoed = [note for note in request.checkpoints if note in answer.checkpoints]
+            self._store.run(lambda tx: self._done(tx, row, owner, answer.receipt, echoed), crisis=crisis)
         return True
 
     def _open(self, tx: Tx, row: RowMapping, owner: str) -> DeliverRequest | None:
@@ -208,7 +223,8 @@ class Delivery:
         self._record(tx, row, "delivery.cancelled", "deny", reason)
         self._take_back(tx, row, reason, stopped=True)
 
-    def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str) -> None:
+    def _done(self, tx: Tx, row: RowMapping, owner: str, receipt: str, echoed: Sequence[str]) -> None:
+        witness.keep(tx, str(row["recipient"]), echoed)
         if not self._settle(
             tx, row, owner, state=int(DeliveryState.DELIVERED), receipt=receipt, last_reason="", payload=None
         ):

@@ -112,7 +112,7 @@ def check_receipt(manifest: bytes, signed: SignedReceipt, public_key_pem: bytes)
     sent = Manifest.FromString(manifest)
     if receipt.manifest_sha256 != hashlib.sha256(manifest).digest():
         raise _refuse("RECEIPT_MANIFEST", "the receipt is for another package")
-    if receipt.checkpoint != sent.checkpoint:
+    if receipt.checkpoint != sent.checkpoint or (receipt.checkpoints and receipt.checkpoints != sent.checkpoints):
         raise _refuse("RECEIPT_CHECKPOINT", "the receipt does not echo the manifest's checkpoint")
     ordinals = [item.ordinal for item in receipt.refused]
     if len(set(ordinals)) != len(ordinals) or any(not 0 <= ordinal < sent.items for ordinal in ordinals):

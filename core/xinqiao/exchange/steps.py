@@ -20,7 +20,9 @@ from xinqiao.exchange.items import PAGE, Selected, Verdict, judge, member, membe
 from xinqiao.exchange.package import VERSION, Items, ItemWriter, check_receipt, make_package, partner_reason
 from xinqiao.exchange.periods import Span, due_at, span
 from xinqiao.exchange.runs import Definition, Key, key_of, move, name_of
+from xinqiao.journal import witness
 from xinqiao.journal.append import append
+from xinqiao.journal.checkpoint import latest, routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, delete, func, select
@@ -235,6 +237,7 @@ class Driver:
             period=row["period"], revision=row["revision"], items=items.number, items_sha256=items.sha256,
             selected=counts["selected"], withheld=counts["withheld"], failed=counts["failed"],
             policy_version=self._door.policy.version, checkpoint=note or "", create_time_us=tx.now_us,
+            checkpoints=latest(tx).values(),
         ).SerializeToString(deterministic=True)  # fmt: skip
         self._move(tx, row, pb.RUN_STATE_SENDING, payload=manifest, columns={**counts, "manifest": manifest})
 
@@ -296,6 +299,7 @@ class Driver:
                     tables.exchange_items, (run, sent[refused.ordinal]["ordinal"]),
                     outcome=int(pb.ITEM_OUTCOME_REFUSED), reason=partner_reason(refused.reason),
                 )  # fmt: skip
+        witness.keep(tx, str(row["partner"]), [*filter(None, [receipt.checkpoint]), *receipt.checkpoints])
         counts = runs.totals(tx, run)
         decided = counts["sent"] + counts["withheld"] + counts["refused"] + counts["failed"]
         agreed = counts["selected"] == decided and counts["sent"] == receipt.accepted
@@ -317,6 +321,8 @@ class Driver:
 
     def _barred(self, tx: ReadTx) -> str:
         """Why not even counts may go to the partner now; empty when they may."""
+        if routine_stopped(tx):
+            return "JOURNAL_UNSIGNED"
         mask, denials = self._door.permitted(
             tx, recipient=self._recipient, purpose=PURPOSE_RECONCILIATION, student=None, relation="PARTY"
         )

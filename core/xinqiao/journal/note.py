@@ -7,15 +7,16 @@ receipts, and so become witnesses of the journal.
 import binascii
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 _ED25519: Final = b"\x01"
+_OTHER: Final = b"\xff"  # signed-note's type for algorithms without a number of their own: a name follows
 _MAX_NOTE: Final = 16_384
 _MAX_SIGNATURES: Final = 16
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,17}|0", re.ASCII)
@@ -36,23 +37,77 @@ class Checkpoint(NamedTuple):
     root: bytes
 
 
-def make_checkpoint(key: Ed25519PrivateKey, checkpoint: Checkpoint) -> str:
+class Cosigner(Protocol):
+    """A further signer under each checkpoint, such as SM2 with SM3 in a district's HSM; see `xinqiao.journal.cosigning`.
+
+    ``name`` stands in the note, without blanks or ``+``; ``algorithm`` and ``public_key`` make the key id. Both methods
+    may be called from any thread.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def public_key(self) -> bytes: ...
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over the note's text. Raises any exception when it cannot: then nothing is signed."""
+        ...
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether it is this signer's, by the public key alone. Never raises for a bad signature."""
+        ...
+
+
+def make_checkpoint(key: Ed25519PrivateKey, checkpoint: Checkpoint, cosigners: Sequence[Cosigner] = ()) -> str:
     """The signed note for ``checkpoint``. Raises NoteError when a name holds blanks, ``+``, or (deployment) ``/``."""
     deployment, writer, size, root = checkpoint
     if not _DEPLOYMENT.fullmatch(deployment) or not _WRITER.fullmatch(writer):
         raise NoteError("a deployment or writer name must have 1 to 128 characters, no blanks, no '+', no '/'")
     name = f"xinqiao/{deployment}"
     text = f"{name}/{writer}\n{size}\n{b64encode(root).decode()}\n"
-    signature = _key_id(name, key.public_key()) + key.sign(text.encode())
-    return f"{text}\n— {name} {b64encode(signature).decode()}\n"
+    lines = [(name, _key_id(name, key.public_key()) + key.sign(text.encode()))]
+    for each in cosigners:
+        if not _WRITER.fullmatch(each.name):
+            raise NoteError("a cosigner's name must have 1 to 128 characters, no blanks, no '+'")
+        lines.append((each.name, _cosigner_id(each) + each.sign(text.encode())))
+    return f"{text}\n" + "".join(f"— {signer} {b64encode(blob).decode()}\n" for signer, blob in lines)
 
 
-def open_checkpoint(note: str, public_keys: Iterable[Ed25519PublicKey]) -> Checkpoint:
+def read_checkpoint(note: str) -> Checkpoint:
+    """What ``note`` says, its signatures not looked at: for a note that this process made. Raises NoteError."""
+    return _split(note)[0]
+
+
+def open_checkpoint(
+    note: str, public_keys: Iterable[Ed25519PublicKey], cosigners: Iterable[Cosigner] = ()
+) -> Checkpoint:
     """Check the signature of ``note`` and read it.
 
     The signer's name must be the origin without the writer, so a key of one deployment cannot speak for another.
-    Unknown signatures (cosigners) are passed over. Raises NoteError.
+    Unknown signatures are passed over; a line of one of ``cosigners`` may be absent, but not wrong. Raises NoteError.
     """
+    checkpoint, text, signatures = _split(note)
+    name = f"xinqiao/{checkpoint.deployment}"
+    mine = [blob for signer, blob in signatures if signer == name]
+    if not any(_signed_by(key, name, text, mine) for key in public_keys):
+        raise NoteError("the checkpoint note carries no valid signature by a known key")
+    for each in cosigners:
+        for signer, blob in signatures:
+            if (signer, blob[:4]) == (each.name, _cosigner_id(each)) and not each.verify(text.encode(), blob[4:]):
+                raise NoteError("the checkpoint note carries a wrong signature by a known cosigner")
+    return checkpoint
+
+
+def cosigned(note: str, cosigner: Cosigner) -> bool:
+    """Whether ``note`` has a line under the key of ``cosigner``; `open_checkpoint` says whether it is right."""
+    wanted = cosigner.name, _cosigner_id(cosigner)
+    return any((signer, blob[:4]) == wanted for signer, blob in _split(note)[2])
+
+
+def _split(note: str) -> tuple[Checkpoint, str, list[tuple[str, bytes]]]:
+    """What the note says, the text that is signed, and each signer with its key id and signature."""
     if len(note) > _MAX_NOTE:
         raise NoteError(f"a checkpoint note has at most {_MAX_NOTE} characters")
     if any("\ud800" <= character <= "\udfff" for character in note):
@@ -65,11 +120,7 @@ def open_checkpoint(note: str, public_keys: Iterable[Ed25519PublicKey]) -> Check
     signatures = [_parse_signature(line) for line in tail[:-1].split("\n")]
     if len(signatures) > _MAX_SIGNATURES:
         raise NoteError(f"a checkpoint note has at most {_MAX_SIGNATURES} signatures")
-    name = f"xinqiao/{checkpoint.deployment}"
-    mine = [blob for signer, blob in signatures if signer == name]
-    if not any(_signed_by(key, name, text, mine) for key in public_keys):
-        raise NoteError("the checkpoint note carries no valid signature by a known key")
-    return checkpoint
+    return checkpoint, text, signatures
 
 
 def _parse(text: str) -> Checkpoint:
@@ -121,3 +172,8 @@ def _signed_by(key: Ed25519PublicKey, name: str, text: str, blobs: list[bytes]) 
 def _key_id(name: str, key: Ed25519PublicKey) -> bytes:
     raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     return sha256(name.encode() + b"\n" + _ED25519 + raw).digest()[:4]
+
+
+def _cosigner_id(cosigner: Cosigner) -> bytes:
+    about = _OTHER + cosigner.algorithm.encode() + b"\n" + cosigner.public_key
+    return sha256(cosigner.name.encode() + b"\n" + about).digest()[:4]

@@ -3,13 +3,17 @@
 Exit codes: 0 sound, 2 changed, 3 rows missing, 4 something unreadable; the gravest wins in the order 2, 3, 4.
 """
 
+import json
+from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from google.protobuf.message import DecodeError
 
+from xinqiao.api.exchange.v1.exchange_pb2 import Receipt
 from xinqiao.journal.chain import CHANGED, MISSING, UNREADABLE, Chain, Finding
 from xinqiao.journal.entry import Entry
 from xinqiao.journal.note import Checkpoint, NoteError, open_checkpoint
@@ -18,6 +22,24 @@ from xinqiao.store.readonly import Unreadable, open_journal
 
 MAX_FINDINGS: Final = 20
 _PROGRESS_EVERY: Final = 10_000
+_LINES: Final = {
+    "zh": {
+        "0": "完好", "2": "被改动", "3": "缺行", "4": "不可读",
+        "verdict": "存证日志{verdict}：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
+        "first": "首个有问题的行：{writer} 第 {seq} 行",
+        "row": "{writer} 第 {seq} 行：{what}",
+        "more": "另有 {count} 处",
+        "open": "尚未签入检查点：{count} 行",
+    },
+    "en": {
+        "0": "sound", "2": "TAMPERED", "3": "INCOMPLETE", "4": "UNREADABLE",
+        "verdict": "journal {verdict}: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
+        "first": "first bad row: {writer} {seq}",
+        "row": "{writer} row {seq}: {what}",
+        "more": "and {count} more",
+        "open": "not yet checkpointed: {count} rows",
+    },
+}  # fmt: skip
 _GRAVITY: Final = (CHANGED, MISSING, UNREADABLE)
 
 
@@ -61,29 +83,38 @@ class Report:
         rows = [each for each in self.findings if each.writer == gravest.writer and each.seq]
         return min(rows, key=lambda each: each.seq, default=gravest)
 
-    def lines(self) -> list[str]:
-        """The report for people."""
-        verdict = {0: "sound", CHANGED: "TAMPERED", MISSING: "INCOMPLETE", UNREADABLE: "UNREADABLE"}[self.code]
-        counts = f"{len(self.sizes)} writers, {self.checkpoints} checkpoints, {self.receipts} receipts"
-        out = [f"journal {verdict}: {self.rows} rows, {counts}"]
-        out += [f"{each.writer or 'journal'} row {each.seq or '-'}: {each.what}" for each in self.findings]
+    def lines(self, language: str = "en") -> list[str]:
+        """The report for people, in ``zh`` or ``en``: the verdict, the first bad row, and what was found."""
+        words = _LINES["zh" if language == "zh" else "en"]
+        out = [words["verdict"].format(
+            verdict=words[str(self.code)], rows=self.rows, writers=len(self.sizes), checkpoints=self.checkpoints,
+            receipts=self.receipts,
+        )]  # fmt: skip
+        if (first := self.first_bad) is not None and first.seq:
+            out.append(words["first"].format(writer=first.writer, seq=first.seq))
+        out += [
+            words["row"].format(writer=each.writer or "-", seq=each.seq or "-", what=each.say(language))
+            for each in self.findings
+        ]
         if self.findings_total > len(self.findings):
-            out.append(f"and {self.findings_total - len(self.findings)} more")
+            out.append(words["more"].format(count=self.findings_total - len(self.findings)))
         if self.uncheckpointed:
-            out.append(f"not yet checkpointed: {self.uncheckpointed} rows")
+            out.append(words["open"].format(count=self.uncheckpointed))
         return out
 
     def as_dict(self) -> dict[str, object]:
         """The report for machines, ready for JSON."""
+        first = self.first_bad
         return {
             "code": self.code,
+            "first_bad": {"writer": first.writer, "seq": first.seq} if first is not None and first.seq else None,
             "rows": self.rows,
             "sizes": self.sizes,
             "checkpoints": self.checkpoints,
             "receipts": self.receipts,
             "uncheckpointed": self.uncheckpointed,
             "uncheckpointed_since_us": self.uncheckpointed_since_us,
-            "findings": [each._asdict() for each in self.findings],
+            "findings": [{**each._asdict(), "what": each.what} for each in self.findings],
             "findings_total": self.findings_total,
         }
 
@@ -107,7 +138,7 @@ def verify(
     try:
         check.walk(rows, progress)
     except Unreadable as error:
-        check.find(Finding(UNREADABLE, "", 0, str(error)))
+        check.find(Finding(UNREADABLE, "", 0, "UNREADABLE", detail=str(error)))
     else:
         check.close()
     return check.report()
@@ -121,14 +152,17 @@ def verify_database(
 ) -> Report:
     """Verify the journal of the database at ``url``, opened read-only in one snapshot.
 
-    ``public_keys`` is the signer's public PEM file, a folder of ``*.pem``, or a list of files; ``receipts_dir`` a folder
-    of notes echoed by partners (``*.txt`` or ``*.note``). Never raises for bad input: whatever cannot be read is code 4.
+    ``public_keys`` is the signer's public PEM file, a folder of ``*.pem``, or a list of files. ``receipts_dir`` is a
+    folder of what partners kept: checkpoints (``*.txt``, ``*.note``) and receipts of packages (``*.json`` with
+    ``receipt`` in base64, as partners write them). What partners echoed and this database still knows is looked at
+    as well. Never raises for bad input: whatever cannot be read is code 4.
     """
     try:
         keys = load_public_keys(public_keys)
         receipts = [] if receipts_dir is None else _read_receipts(receipts_dir)
         with open_journal(url) as journal:
             stored = [StoredCheckpoint._make(row) for row in journal.checkpoints()]
+            receipts += journal.witnesses()
             rows = map(Entry._make, journal.rows())
             return verify(rows, stored, keys, receipts=receipts, progress=progress)
     except (Unreadable, KeyFileError) as error:
@@ -163,8 +197,7 @@ class _State:
             self.position += 1
             if mark.root != root and not findings:
                 first = min(self.passed + 1, size)
-                what = f"rows {first} to {size} do not match the signed {mark.source} of size {size}"
-                findings.append(Finding(CHANGED, self.chain.writer, first, what))
+                findings.append(Finding(CHANGED, self.chain.writer, first, mark.source, size))
         self.passed = size
         self.next_size = self.marks[self.position].size if self.position < len(self.marks) else -1
         if findings:
@@ -193,20 +226,19 @@ class _Verification:
             try:
                 opened = self._open(note)
             except NoteError as error:
-                self.find(Finding(CHANGED, writer, 0, f"stored checkpoint {self._checkpoints}: {error}"))
+                self.find(Finding(CHANGED, writer, 0, "FORGED", self._checkpoints, str(error)))
                 continue
             if not isinstance(stored, str) and (stored.writer, stored.size) != (opened.writer, opened.size):
-                what = f"stored checkpoint {self._checkpoints}: its note is about another writer or size"
-                self.find(Finding(CHANGED, writer, 0, what))
-            self._add_mark(opened, "checkpoint")
+                self.find(Finding(CHANGED, writer, 0, "MISFILED", self._checkpoints))
+            self._add_mark(opened, "CHECKPOINT")
 
     def load_receipts(self, receipts: Iterable[str]) -> None:
         for note in receipts:
             self._receipts += 1
             try:
-                self._add_mark(self._open(note), "receipt")
+                self._add_mark(self._open(note), "RECEIPT")
             except NoteError as error:
-                self.find(Finding(UNREADABLE, "", 0, f"receipt {self._receipts}: {error}"))
+                self.find(Finding(UNREADABLE, "", 0, "NO_RECEIPT", self._receipts, str(error)))
 
     def walk(self, rows: Iterable[Entry], progress: Callable[[int], None] | None) -> None:
         states = self._states
@@ -233,9 +265,7 @@ class _Verification:
         for state in self._states.values():
             seen, signed = state.chain.seq, state.covered
             if seen < signed:
-                source = state.marks[-1].source
-                what = f"rows {seen + 1} to {signed} are missing: the signed {source} of size {signed} covers them"
-                self.find(Finding(MISSING, state.chain.writer, seen + 1, what))
+                self.find(Finding(MISSING, state.chain.writer, seen + 1, "CUT", signed))
 
     def find(self, finding: Finding) -> None:
         self._total += 1
@@ -280,11 +310,28 @@ class _Verification:
 
 def _read_receipts(folder: Path) -> list[str]:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in {".txt", ".note"})
-        return [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+        paths = sorted(path for path in folder.iterdir() if path.suffix in {".txt", ".note", ".json"})
+        return [
+            note
+            for path in paths
+            for note in (
+                _notes_of(path.read_bytes())
+                if path.suffix == ".json"
+                else [path.read_text(encoding="utf-8", errors="replace")]
+            )
+        ]
     except OSError as error:
         raise Unreadable(f"{folder}: the receipts cannot be read ({error.strerror})") from None
 
 
+def _notes_of(data: bytes) -> list[str]:
+    """The checkpoints in a partner's receipt of a package; one empty note, which is no note, where it is no receipt."""
+    try:
+        receipt = Receipt.FromString(b64decode(json.loads(data)["receipt"], validate=True))
+    except (ValueError, TypeError, KeyError, DecodeError):
+        return [""]
+    return list(dict.fromkeys(filter(None, (receipt.checkpoint, *receipt.checkpoints))))
+
+
 def _unreadable(what: str) -> Report:
-    return Report(UNREADABLE, 0, {}, 0, 0, 0, None, (Finding(UNREADABLE, "", 0, what),), 1)
+    return Report(UNREADABLE, 0, {}, 0, 0, 0, None, (Finding(UNREADABLE, "", 0, "UNREADABLE", detail=what),), 1)

@@ -34,6 +34,7 @@ from xinqiao.disclosure.students import Students
 from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
+from xinqiao.journal.cosigning import load_cosigners
 from xinqiao.journal.signing import load_public_keys, load_signing_key
 from xinqiao.referral.capacity import Capacity
 from xinqiao.referral.crisis import Plan
@@ -60,6 +61,7 @@ from xinqiao.store.engine import Store, open_store
 from xinqiao.store.sql import func
 
 _SKEW_US = 300_000_000
+_CHECKPOINT_LOOK_S = 1.0
 _US = timedelta(microseconds=1)
 _log = logging.getLogger("xinqiao.server")
 
@@ -113,7 +115,13 @@ class Gateway:
             _refusals(district), phones,
         )  # fmt: skip
         signing_key = load_signing_key(Path(settings.journal.signing_key))
-        self.checkpointer = Checkpointer(self.store, signing_key, settings.deployment)
+        self.checkpointer = Checkpointer(
+            self.store, signing_key, settings.deployment,
+            cosigners=load_cosigners(settings.journal.cosigners),
+            memory=settings.journal.signing_key.with_suffix(".heads"),
+            every_s=settings.journal.checkpoint_seconds - _CHECKPOINT_LOOK_S,
+            every_rows=settings.journal.checkpoint_rows,
+        )  # fmt: skip
         self.exchanges = Exchanges(
             self.store,
             self.door,
@@ -142,7 +150,7 @@ class Gateway:
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered, self.store.read),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
-                    settings.deployment, self.host.agencies, phones.emergency
+                    settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure
                 ),
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,
             },
@@ -169,6 +177,7 @@ class Gateway:
             {"referral": referrals.delivered},
             referrals.undelivered,
             self.operator,
+            lambda: self.checkpointer.notes,
         )  # fmt: skip
         limits, deny_list = settings.server.limits, settings.server.tls.deny_list
         self.edge = Edge(
@@ -182,7 +191,7 @@ class Gateway:
         )  # fmt: skip
         self.ticks = Ticks(
             {
-                "checkpoint": (settings.journal.checkpoint_seconds, self.checkpointer.run_once),
+                "checkpoint": (_CHECKPOINT_LOOK_S, self.checkpointer.tick),
                 # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
                 "ladder": (1.0, self.ladder.climb),
                 "drills": (1.0, self.drills.end_due),
@@ -233,8 +242,10 @@ class Gateway:
         self.delivery.stop()
         self.host.close()
         self.edge.close()
-        self.checkpointer.run_once()
-        self.store.close()
+        try:
+            self.checkpointer.run_once()
+        finally:
+            self.store.close()
 
     def reload(self) -> bool:
         """Read policy, legal bases, instruments, triage and district overlay again; False when one is broken."""

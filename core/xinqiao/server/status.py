@@ -1,6 +1,7 @@
 """The gateway contract: what an operator watches, and the dead letters an operator puts back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from xinqiao import __version__
 from xinqiao.adapters.agency import AgencyHandle
@@ -11,19 +12,41 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import close_dead, retry_dead
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
+from xinqiao.journal.checkpoint import STOP_AFTER_US, unsigned_since
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.errors import KeyGone
 from xinqiao.store.holdings import drop
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.sql import RowMapping, func
+from xinqiao.store.tx import ReadTx
+
+_LATE_US: Final = 300_000_000  # five checkpoints missed
+_MEND: Final = (
+    "请查看签名密钥文件、协签设备和 `xinqiao journal verify`",
+    "look at the signing key's file, the cosigners, and `xinqiao journal verify`",
+)
+_LATE: Final = (
+    "存证日志已有 {minutes} 分钟未签名（{why}）；满 4 小时将停止常规外发。" + _MEND[0],
+    "the journal has had no signature for {minutes} minutes ({why}); after 4 hours routine sending stops: " + _MEND[1],
+)
+_STOPPED: Final = (
+    "常规外发已停止：存证日志已有 {minutes} 分钟未签名（{why}）；危机通道照常。" + _MEND[0],
+    "routine sending is stopped: the journal has had no signature for {minutes} minutes ({why}); the crisis lane goes "
+    "on: " + _MEND[1],
+)
 
 
 class GatewayRoom:
     """The functions behind ``GatewayService``."""
 
-    def __init__(self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone]) -> None:
-        """``phones`` are the numbers for an emergency that no hospital has confirmed, in order."""
+    def __init__(
+        self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone],
+        signing_failure: Callable[[], str],
+    ) -> None:  # fmt: skip
+        """``phones`` are the numbers for an emergency that no hospital has confirmed, in order; ``signing_failure``
+        says in a word why the journal is not signed, or is empty."""
+        self._signing_failure = signing_failure
         self._phones = phones
         self._deployment = deployment
         self._agencies = agencies
@@ -50,11 +73,27 @@ class GatewayRoom:
             response.phones.extend(self._phones)
         for agency, handle in sorted(self._agencies.items()):
             response.agencies.add(agency=agency, adapter=handle.kind, state=handle.state, message=handle.message)
+        response.problems.extend(self._unsigned(call.reading))
         open_states = [int(DeliveryState.PENDING), int(DeliveryState.RUNNING)]
         waiting = tables.deliveries.select().with_only_columns(d.lane, func.count().label("n"))
         for row in call.reading.all(waiting.where(d.state.in_(open_states)).group_by(d.lane)):
             response.waiting[Lane.Name(Lane.ValueType(row["lane"]))] = row["n"]
         return response
+
+    def _unsigned(self, reading: ReadTx) -> Iterator[rpc.Problem]:
+        """Whether the journal waits too long for its signature."""
+        since = unsigned_since(reading)
+        age_us = reading.now_us - since if since is not None else 0
+        if since is None or age_us < _LATE_US:
+            return
+        stopped = age_us > STOP_AFTER_US
+        why = self._signing_failure() or "NOT_RUN"
+        zh, en = _STOPPED if stopped else _LATE
+        minutes = age_us // 60_000_000
+        yield rpc.Problem(
+            code="ROUTINE_STOPPED" if stopped else "JOURNAL_UNSIGNED", since_us=since,
+            text_zh=zh.format(minutes=minutes, why=why), text_en=en.format(minutes=minutes, why=why),
+        )  # fmt: skip
 
     def list_deliveries(self, request: rpc.ListDeliveriesRequest, call: Call) -> rpc.ListDeliveriesResponse:
         """Newest first."""

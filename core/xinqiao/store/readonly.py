@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Executable, create_engine
+from sqlalchemy import Connection, Executable, create_engine, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -34,8 +34,16 @@ class JournalReader(Protocol):
         """Journal rows in column order, by writer and ``seq``; of one ``writer`` and up to a ``seq`` when given."""
         ...
 
+    def about(self, resource: str) -> Iterator[tuple[Any, ...]]:
+        """The rows about one resource, such as ``referrals/{id}``, by writer and ``seq``."""
+        ...
+
     def checkpoints(self) -> Iterator[tuple[str, int, str]]:
         """``(writer, size, note)`` by writer and size."""
+        ...
+
+    def witnesses(self) -> list[str]:
+        """The notes that partners gave back; none in a database from before they were kept."""
         ...
 
 
@@ -70,6 +78,15 @@ class _SqliteReader:
         # Only our own column names are put into the text; values are bound.
         yield from self._fetch(f"SELECT {_JOURNAL} FROM journal{where} ORDER BY writer, seq", values)
 
+    def about(self, resource: str) -> Iterator[tuple[Any, ...]]:
+        yield from self._fetch(f"SELECT {_JOURNAL} FROM journal WHERE resource = ? ORDER BY writer, seq", [resource])
+
+    def witnesses(self) -> list[str]:
+        known = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'witnesses'"
+        if not list(self._fetch(known, [])):
+            return []
+        return [str(row[0]) for row in self._fetch("SELECT note FROM witnesses ORDER BY partner, writer", [])]
+
     def checkpoints(self) -> Iterator[tuple[str, int, str]]:
         for row in self._fetch(f"SELECT {_CHECKPOINTS} FROM checkpoints ORDER BY writer, size", []):
             yield str(row[0]), row[1], str(row[2])
@@ -95,6 +112,18 @@ class _ServerReader:
         if up_to is not None:
             statement = statement.where(column.seq <= up_to)
         yield from self._fetch(statement)
+
+    def about(self, resource: str) -> Iterator[tuple[Any, ...]]:
+        column = tables.journal.c
+        found = tables.journal.select().where(column.resource == resource)
+        yield from self._fetch(found.order_by(column.writer, column.seq))
+
+    def witnesses(self) -> list[str]:
+        column = tables.witnesses.c
+        if not inspect(self._connection).has_table(tables.witnesses.name):
+            return []
+        statement = tables.witnesses.select().with_only_columns(column.note).order_by(column.partner, column.writer)
+        return [str(row[0]) for row in self._fetch(statement)]
 
     def checkpoints(self) -> Iterator[tuple[str, int, str]]:
         column = tables.checkpoints.c

@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0010"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -290,6 +290,16 @@ checkpoints = Table(
     Column("note", Text, nullable=False),
     info={"doc": "Signed heads of the journal."},
 )
+witnesses = Table(
+    "witnesses",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("writer", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    info={"doc": "The newest signed head of each chain that a partner gave back, so that it can be asked for it."},
+)
 deliveries = Table(
     "deliveries",
     metadata,
@@ -422,25 +432,27 @@ tombstones = Table(
 )
 
 _APPEND_ONLY_SQLITE = (
-    "CREATE TRIGGER journal_no_update BEFORE UPDATE ON journal"
+    "CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table}"
     " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
-    "CREATE TRIGGER journal_no_delete BEFORE DELETE ON journal"
+    "CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}"
     " BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
 )
 _APPEND_ONLY_POSTGRESQL = (
-    "CREATE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+    "CREATE OR REPLACE FUNCTION journal_append_only() RETURNS trigger LANGUAGE plpgsql AS"
     " $$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$",
-    "CREATE TRIGGER journal_no_change BEFORE UPDATE OR DELETE ON journal"
+    "CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table}"
     " FOR EACH ROW EXECUTE FUNCTION journal_append_only()",
-    "CREATE TRIGGER journal_no_truncate BEFORE TRUNCATE ON journal"
+    "CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table}"
     " FOR EACH STATEMENT EXECUTE FUNCTION journal_append_only()",
 )
 
 
-def _guard_journal(_table: Table, connection: Connection, **_options: object) -> None:
+def _guard(table: Table, connection: Connection, **_options: object) -> None:
+    """Speed bumps for an administrator with SQL at hand; the signed checkpoints are the control."""
     sqlite = connection.dialect.name == "sqlite"
     for statement in _APPEND_ONLY_SQLITE if sqlite else _APPEND_ONLY_POSTGRESQL:
-        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(statement.format(table=table.name))
 
 
-event.listen(journal, "after_create", _guard_journal)
+event.listen(journal, "after_create", _guard)
+event.listen(checkpoints, "after_create", _guard)

@@ -57,7 +57,7 @@ hosts: none
 legal_bases: [consent, life-safety]
 """
 _EVENTS: Final = tuple(each for each in pb.ReferralEvent.values() if each)
-_DATABASES: Final = ("records.db", "keys.db")
+_DISK: Final = ("records.db", "keys.db", "pki/journal.heads")  # the databases, and what the signer remembers
 _WAITS: Final = (5, 30, 90, 1800, 14_400, 86_400, 172_800, 345_600)
 """Seconds: from a look at the crisis lane to a long weekend."""
 
@@ -130,7 +130,7 @@ class Histories:
         self.ward = Ward()
         self.violations: list[str] = []
         self.done: Counter[str] = Counter()
-        self._files = [] if database.get("url") else [folder / name for name in _DATABASES]
+        self._files = [] if database.get("url") else [folder / name for name in _DISK]
         self._keys = 0
         self._known: dict[str, int] = {}  # acknowledged to somebody: name -> version last answered
         self._late: list[Callable[[], str]] = []
@@ -253,6 +253,7 @@ class Histories:
     def wait(self) -> str:
         """Time passes."""
         self.clock.advance(timedelta(seconds=self.luck.choice(_WAITS)))
+        self.gateway.checkpointer.tick()
         return "time passed"
 
     def weather(self) -> str:

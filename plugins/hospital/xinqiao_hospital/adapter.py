@@ -39,6 +39,7 @@ from xinqiao_hospital.settings import HospitalSettings, ReceiverSettings
 from xinqiao_hospital.states import TERMINAL, TaskRefused, check_task, wanted
 from xinqiao_hospital.subscription import Subscriber
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
+from xinqiao_hospital.witness import Witness
 
 _CHECK_TIMEOUT_S = 10.0
 _WARM_AFTER_S = 2.0
@@ -114,8 +115,10 @@ class HospitalAdapter:
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Create the referral at the hospital, or tell it of a change; the receipt is ``Task/{id}``."""
+        witness = Witness(tuple(request.checkpoints))
         if request.WhichOneof("body") == "referral_update":
-            return self._update(request.referral_update, timeout_s, drill=is_drill(request))
+            receipt = self._update(request.referral_update, timeout_s, witness, drill=is_drill(request))
+            return DeliverResponse(receipt=receipt, checkpoints=witness.echoed)
         if request.WhichOneof("body") != "referral":
             raise RecordRejected(
                 "DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body"
@@ -124,12 +127,12 @@ class HospitalAdapter:
         sent = Sent(request.referral.referral.name, request.referral.student.name)
         # Before it is sent: the hospital may push its answer before its receipt is here.
         self._register.note_sent(self._register.sent(sent.referral) or sent)
-        answer = self._client.write("POST", self._client.base, body, timeout_s)
+        answer = self._client.write("POST", self._client.base, body, timeout_s, witness=witness)
         task = _created_task(answer, entries)
         if not task:
             task = f"Task/{self._find(sent.referral, timeout_s)['id']}"
         self._register.note_sent(replace(sent, task=task.removeprefix("Task/")))
-        return DeliverResponse(receipt=task)
+        return DeliverResponse(receipt=task, checkpoints=witness.echoed)
 
     def pushed(self, cursor: str) -> Iterator[ReadResponse]:
         """What was pushed since ``cursor``."""
@@ -170,17 +173,17 @@ class HospitalAdapter:
         door = self._settings.receiver
         return f"Authorization: Bearer {revealed(door.token)}" if door is not None and door.token is not None else None
 
-    def _update(self, referral: Referral, timeout_s: float, *, drill: bool) -> DeliverResponse:
+    def _update(self, referral: Referral, timeout_s: float, witness: Witness, *, drill: bool) -> str:
         task = self._find(referral.name, timeout_s)
         receipt = f"Task/{task['id']}"
         resumed = bool(referral.history) and referral.history[-1].event == ReferralEvent.REFERRAL_EVENT_RESUME
         change = wanted(referral.state, resumed, held=task.get("status") == "on-hold")
         if change is None or task.get("status") in TERMINAL:
-            return DeliverResponse(receipt=receipt)
+            return receipt
         status = change.status or as_text(task.get("status"))
         business = codes.business_status(change.business) if change.business else task.get("businessStatus")
         if (status, _codes(business)) == (task.get("status"), _codes(task.get("businessStatus"))):
-            return DeliverResponse(receipt=receipt)
+            return receipt
         version = as_text(as_object(task.get("meta")).get("versionId"))
         written: Json = {**task, "status": status, "meta": _marked(as_object(task.get("meta")), version)}
         if business:
@@ -191,8 +194,10 @@ class HospitalAdapter:
         if drill:
             written = mark(written)
         match = f'W/"{version}"' if _ID.fullmatch(version) else ""
-        self._client.write("PUT", f"{self._client.base}/{receipt}", dump(written), timeout_s, if_match=match)
-        return DeliverResponse(receipt=receipt)
+        self._client.write(
+            "PUT", f"{self._client.base}/{receipt}", dump(written), timeout_s, if_match=match, witness=witness
+        )
+        return receipt
 
     def _find(self, name: str, timeout_s: float) -> Json:
         """The hospital's Task of a referral, checked."""

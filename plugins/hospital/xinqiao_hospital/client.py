@@ -11,6 +11,7 @@ from xinqiao.contract.clock import Clock, to_us
 from xinqiao_hospital.outcomes import error_of, later
 from xinqiao_hospital.settings import HospitalSettings
 from xinqiao_hospital.wire import Json, JsonRefused, Parsed, as_object, is_object, parse
+from xinqiao_hospital.witness import Witness
 
 FHIR_JSON = "application/fhir+json"
 _MAX_WAIT_S = 86_400.0
@@ -43,15 +44,20 @@ class FhirClient:
         return None if answer.status in (400, 404, 405, 410, 501) else self._read(answer)
 
     def write(
-        self, method: str, url: str, body: bytes, timeout_s: float, *, if_match: str = "", if_none_exist: str = ""
-    ) -> Json:
-        """Send a resource; the answer's JSON, empty where the server sends none."""
+        self, method: str, url: str, body: bytes, timeout_s: float, *, if_match: str = "", if_none_exist: str = "",
+        witness: Witness | None = None,
+    ) -> Json:  # fmt: skip
+        """Send a resource; the answer's JSON, empty where the server sends none. ``witness`` rides in a header."""
         headers = {"Content-Type": f"{FHIR_JSON}; charset=utf-8"}
         if if_match:
             headers["If-Match"] = if_match
         if if_none_exist:
             headers["If-None-Exist"] = if_none_exist
+        if witness is not None:
+            headers |= witness.headers()
         answer = self._send(method, url, body, headers, timeout_s)
+        if witness is not None:
+            witness.hear(answer.headers)
         if if_match and answer.status in (409, 412):
             raise PartnerUnavailable("the hospital changed the Task meanwhile; tried again with its new version", 1.0)
         if 200 <= answer.status < 300 and not answer.body:

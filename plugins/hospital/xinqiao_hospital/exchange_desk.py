@@ -66,6 +66,7 @@ class ExchangeDesk:
                 refused=[RefusedItem(ordinal=ordinal, reason="SIMULATED") for ordinal in refused],
                 receive_time_us=self._clock.now_us(),
                 checkpoint=manifest.checkpoint,
+                checkpoints=manifest.checkpoints,
             ).SerializeToString(deterministic=True)
             answer: Json = {"receipt": _base64(receipt), "signature": _base64(self._key.sign(receipt))}
             self._records.note(f"receipt/{digest.hex()}", {**answer, "items": manifest.items_sha256.hex()})

@@ -22,6 +22,7 @@ from xinqiao_hospital.pushing import Gateway, Pusher
 from xinqiao_hospital.records import FhirRefused, Records
 from xinqiao_hospital.shapes import Issue
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, dump, parse
+from xinqiao_hospital.witness import HEADER, pack, unpack
 
 _MAX_BODY = 64 * 2**20
 _BASE = "/fhir"
@@ -68,6 +69,8 @@ class HospitalSimulator:
         """When its free appointments start."""
         self.capacity_words: list[str] = []
         """What its HealthcareServices say: available, none, waitlist or assessment-required."""
+        self.checkpoints: list[str] = []
+        """The gateway's journal checkpoints it was handed: what a witness keeps."""
         self.token = token
         self.stopping = threading.Event()
         self._port = port
@@ -333,6 +336,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         for name, value in headers.items():
             self.send_header(name, value)
+        if status < 300 and (notes := unpack(self.headers.get(HEADER, ""))):
+            self.hospital.checkpoints.extend(note for note in notes if note not in self.hospital.checkpoints)
+            self.send_header(HEADER, pack(notes))
         self.end_headers()
         self.wfile.write(data)
 

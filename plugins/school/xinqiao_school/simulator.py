@@ -196,6 +196,7 @@ class SchoolSimulator:
             refused=[RefusedItem(ordinal=ordinal, reason="UNKNOWN_STUDENT") for ordinal in refused],
             receive_time_us=now_us,
             checkpoint=manifest.checkpoint,
+            checkpoints=manifest.checkpoints,
         ).SerializeToString(deterministic=True)
         signed = SignedReceipt(receipt=receipt, signature=self._key.sign(receipt))
         wire.write_whole(target, wire.receipt_json(signed))

@@ -29,6 +29,7 @@ def advice_bytes(request: DeliverRequest) -> bytes:
     once = DeliverRequest()
     once.CopyFrom(request)
     once.ClearField("attempt")
+    once.ClearField("checkpoints")  # they go on while it is tried; the school keeps those of its monthly package
     body = json_format.MessageToDict(once)
     return (json.dumps(body, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 

@@ -72,7 +72,9 @@ def add_upkeep(app: typer.Typer, texts: Texts) -> None:
     shared = Options(texts)
     config, as_json = shared.config, shared.json
 
-    @command(below(app, texts, "journal"), texts, "journal.verify")
+    journal_group = below(app, texts, "journal")
+
+    @command(journal_group, texts, "journal.verify")
     def verify(
         config: Annotated[Path, config] = DEFAULT,
         database: Annotated[str, typer.Option(help=texts("opt.database"), show_default=False)] = "",
@@ -80,9 +82,32 @@ def add_upkeep(app: typer.Typer, texts: Texts) -> None:
         receipts: Annotated[Path | None, typer.Option(help=texts("opt.receipts"))] = None,
         json: Annotated[bool, as_json] = False,
     ) -> int:
-        from xinqiao.cli import upkeep
+        from xinqiao.cli import journal
 
-        return upkeep.verify(texts, config, database, keys, receipts, json=json)
+        return journal.verify(texts, config, database, keys, receipts, json=json)
+
+    @command(journal_group, texts, "journal.prove")
+    def prove(
+        row: Annotated[str, typer.Argument(help=texts("arg.row"), metavar="ID")],
+        config: Annotated[Path, config] = DEFAULT,
+        database: Annotated[str, typer.Option(help=texts("opt.database"), show_default=False)] = "",
+        keys: Annotated[Path | None, typer.Option(help=texts("opt.keys"))] = None,
+        out: Annotated[Path | None, typer.Option(help=texts("opt.proof_out"))] = None,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import journal
+
+        return journal.prove_row(texts, config, database, keys, name=row, file=out, json=json)
+
+    @command(journal_group, texts, "journal.check-proof")
+    def check_proof(
+        file: Annotated[Path, typer.Argument(help=texts("arg.proof"))],
+        key: Annotated[Path, typer.Option("--key", help=texts("opt.proof_key"))],
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import journal
+
+        return journal.check(texts, file=file, key=key, json=json)
 
     @command(below(app, texts, "keys"), texts, "keys.init")
     def init(config: Annotated[Path, config] = DEFAULT, json: Annotated[bool, as_json] = False) -> int:

@@ -17,7 +17,6 @@ from xinqiao.cli.demo import tables as show
 from xinqiao.cli.demo.deployment import prepare
 from xinqiao.cli.demo.stage import BEGIN, Stage, wind
 from xinqiao.cli.texts import Texts
-from xinqiao.cli.upkeep import verdict
 from xinqiao.contract.clock import BEIJING, ShiftedClock, from_us
 from xinqiao.journal.verify import verify_database
 from xinqiao.server.runtime import Gateway
@@ -124,7 +123,7 @@ def _verify(stage: Stage) -> int:
         f"sqlite:///{stage.deployment.folder.resolve()}/xinqiao.db",
         stage.deployment.folder / "pki" / "journal.pub",
     )
-    for line in verdict(stage.texts, report):
+    for line in report.lines(stage.texts.language):
         stage.console.print(line, style="green" if report.code == 0 else "red", highlight=False)
     return report.code
 

@@ -98,10 +98,6 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "  xinqiao config schema --district > district.schema.json",
     ),
     "opt.district": ("The schema of a district overlay instead.", "改为输出区县覆盖文件的结构。"),
-    "journal.sound": (
-        "journal sound: {rows} rows, {writers} writers, {checkpoints} checkpoints, {receipts} receipts",
-        "存证日志完好：{rows} 行，{writers} 个写入者，{checkpoints} 个检查点，{receipts} 份回执",
-    ),
     "journal": ("The tamper-evident record of every change and disclosure.", "防篡改的存证日志。"),
     "journal.verify": (
         "Prove offline that the journal is whole: chain, signed checkpoints, partners' receipts.\n\n"
@@ -115,12 +111,53 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "  xinqiao journal verify --config config/gateway.yaml\n"
         "  xinqiao journal verify --database sqlite:///backup.db --keys journal.pub --receipts receipts/",
     ),
+    "journal.prove": (
+        "Write a proof of one journal row that anybody can check with the public key alone.\n\n"
+        "ID is WRITER/SEQ, such as main/4711, or a resource with one row, such as deliveries/0123.\n\n"
+        "Exit codes: 0 written, 2 rows changed, 3 no such row or not yet signed, 4 something unreadable.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao journal prove main/4711 --out proof.json\n"
+        "  xinqiao journal prove main/4711 --database backup.db --keys journal.pub --json > proof.json",
+        "为一行日志写出证明，任何人仅凭公钥即可核对。\n\n"
+        "ID 为 写入者/序号，例如 main/4711；也可以是只有一行日志的资源，例如 deliveries/0123。\n\n"
+        "退出码：0 已写出，2 行被改动，3 没有这一行或尚未签名，4 不可读。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao journal prove main/4711 --out proof.json\n"
+        "  xinqiao journal prove main/4711 --database backup.db --keys journal.pub --json > proof.json",
+    ),
+    "journal.check-proof": (
+        "Check such a proof offline: no database, no configuration.\n\n"
+        "Exit codes: 0 it holds, 2 it does not, 4 unreadable.\n\n"
+        "\b\nExample:\n  xinqiao journal check-proof proof.json --key journal.pub",
+        "离线核对这样的证明：不需要数据库，也不需要配置。\n\n"
+        "退出码：0 成立，2 不成立，4 不可读。\n\n"
+        "\b\n示例：\n  xinqiao journal check-proof proof.json --key journal.pub",
+    ),
+    "journal.several": (
+        "{name} has several journal rows: name one of those listed",
+        "{name} 有多行日志：请从列出的行中指定一行",
+    ),
+    "journal.proved": (
+        "{name} is proved against the signed checkpoint of {size} rows: {file}",
+        "{name} 已由签了 {size} 行的检查点证明：{file}",
+    ),
+    "journal.holds": (
+        "the proof holds: this row stands in the signed journal",
+        "证明成立：此行确在已签名的日志中",
+    ),
+    "arg.row": ("The row: WRITER/SEQ, or a resource.", "日志行：写入者/序号，或资源名。"),
+    "arg.proof": ("The proof's file.", "证明文件。"),
+    "opt.proof_out": ("Where to write it; never replaces a file.", "写到哪个文件；绝不覆盖已有文件。"),
+    "opt.proof_key": ("The signer's public key (PEM), or a folder of them.", "签名者公钥（PEM），或其文件夹。"),
     "opt.database": (
         "URL of the database, or path of an SQLite file, instead of the configured one.",
         "数据库 URL 或 SQLite 文件路径，代替配置中的数据库。",
     ),
     "opt.keys": ("The signer's public key, or a folder of them (*.pem).", "签名者公钥，或其文件夹（*.pem）。"),
-    "opt.receipts": ("Folder of notes that partners echoed.", "伙伴回执所在文件夹。"),
+    "opt.receipts": (
+        "Folder of what partners kept: checkpoints (*.txt, *.note) and receipts of packages (*.json).",
+        "伙伴所存证据的文件夹：检查点（*.txt、*.note）与数据包回执（*.json）。",
+    ),
     "reloaded": ("the rules were read again and are in force", "规则已重新读取并生效"),
     "reload.broken": (
         "the new rules are broken, the old ones stay; ask `xinqiao config check {file}`",

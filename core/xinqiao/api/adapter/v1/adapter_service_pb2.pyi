@@ -162,6 +162,7 @@ class DeliverRequest(_message.Message):
     REFERRAL_FIELD_NUMBER: _builtins.int
     REFERRAL_UPDATE_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The same for every try; the partner's system keeps one effect per key."""
     lane: _options_pb2.Lane.ValueType
@@ -178,6 +179,12 @@ class DeliverRequest(_message.Message):
     def referral_update(self) -> _referral_pb2.Referral:
         """A change of a referral the partner knows."""
 
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The newest checkpoint of each of the gateway's journal chains (C2SP signed notes): whoever keeps them is a witness.
+        Beside the body, not in it: they differ from try to try.
+        """
+
     def __init__(
         self,
         *,
@@ -187,10 +194,11 @@ class DeliverRequest(_message.Message):
         referral: _referral_pb2.ReferralPackage | None = ...,
         referral_update: _referral_pb2.Referral | None = ...,
         drill: _builtins.bool = ...,
+        checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral", "referral_update", b"referral_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "drill", b"drill", "lane", b"lane", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
@@ -205,16 +213,22 @@ class DeliverResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECEIPT_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     receipt: _builtins.str
     """The partner's own id for it, such as `Task/17`."""
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of the request's checkpoints that the partner's system gave back, as proof that it has them."""
+
     def __init__(
         self,
         *,
         receipt: _builtins.str = ...,
+        checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

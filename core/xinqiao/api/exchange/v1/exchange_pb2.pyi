@@ -198,6 +198,7 @@ class Manifest(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Format version, 1."""
     deployment: _builtins.str
@@ -226,6 +227,10 @@ class Manifest(_message.Message):
     """The sender's newest journal checkpoint (signed note): the partner is its witness."""
     create_time_us: _builtins.int
     """When it was made, microseconds since 1970 UTC."""
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The newest checkpoint of each journal chain of the sender: a gateway on PostgreSQL has several."""
+
     def __init__(
         self,
         *,
@@ -243,10 +248,11 @@ class Manifest(_message.Message):
         policy_version: _builtins.str = ...,
         checkpoint: _builtins.str = ...,
         create_time_us: _builtins.int = ...,
+        checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "partner", b"partner", "period", b"period", "policy_version", b"policy_version", "revision", b"revision", "selected", b"selected", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "partner", b"partner", "period", b"period", "policy_version", b"policy_version", "revision", b"revision", "selected", b"selected", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,6 +269,7 @@ class Receipt(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     RECEIVE_TIME_US_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    CHECKPOINTS_FIELD_NUMBER: _builtins.int
     manifest_sha256: _builtins.bytes
     """SHA-256 of the manifest bytes received."""
     accepted: _builtins.int
@@ -275,6 +282,10 @@ class Receipt(_message.Message):
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedItem]:
         """Items refused, each with a reason."""
 
+    @_builtins.property
+    def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The checkpoints of the manifest, echoed; empty from a partner that knows only `checkpoint`."""
+
     def __init__(
         self,
         *,
@@ -283,10 +294,11 @@ class Receipt(_message.Message):
         refused: _abc.Iterable[Global___RefusedItem] | None = ...,
         receive_time_us: _builtins.int = ...,
         checkpoint: _builtins.str = ...,
+        checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "manifest_sha256", b"manifest_sha256", "receive_time_us", b"receive_time_us", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "manifest_sha256", b"manifest_sha256", "receive_time_us", b"receive_time_us", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

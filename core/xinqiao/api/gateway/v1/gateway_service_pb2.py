@@ -27,7 +27,7 @@ from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_
 from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xff\x02\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x12\x14\n\x0cto_telephone\x18\t \x01(\x05\x12,\n\x06phones\x18\n \x03(\x0b\x32\x1c.xinqiao.api.common.v1.Phone\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"\x99\x02\n\x15\x42\x65ginShadowRunRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x39\n\x04pack\x18\x02 \x01(\tB+\xbaH(r&2$^[a-z0-9][a-z0-9-]{0,63}@[0-9]{1,9}$\x12%\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x19\n\x08since_us\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x04\xe8\xe0\x18\x01\"?\n\x16\x42\x65ginShadowRunResponse\x12\x10\n\x08until_us\x18\x01 \x01(\x03\x12\r\n\x05\x66orms\x18\x02 \x01(\x03:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01\"\x88\x03\n\x13\x43loseHoldingRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x1c\n\x04item\x18\x02 \x01(\tB\x0e\xbaH\x07r\x05\x10\x01\x18\xc8\x01\xe8\xe0\x18\x02\x12\xcd\x01\n\x06reason\x18\x03 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\'):\x04\xe8\xe0\x18\x01\"M\n\x14\x43loseHoldingResponse\x12/\n\x07holding\x18\x01 \x01(\x0b\x32\x1e.xinqiao.api.common.v1.Holding:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xf8\x04\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0e\x42\x65ginShadowRun\x12-.xinqiao.api.gateway.v1.BeginShadowRunRequest\x1a..xinqiao.api.gateway.v1.BeginShadowRunResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x12x\n\x0c\x43loseHolding\x12+.xinqiao.api.gateway.v1.CloseHoldingRequest\x1a,.xinqiao.api.gateway.v1.CloseHoldingResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/gateway/v1/gateway_service.proto\x12\x16xinqiao.api.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\x18\n\x10GetStatusRequest:\x04\xe8\xe0\x18\x01\"\xb2\x03\n\x11GetStatusResponse\x12\x12\n\ndeployment\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x36\n\x08\x61gencies\x18\x04 \x03(\x0b\x32$.xinqiao.api.gateway.v1.AgencyStatus\x12G\n\x07waiting\x18\x05 \x03(\x0b\x32\x36.xinqiao.api.gateway.v1.GetStatusResponse.WaitingEntry\x12\x10\n\x08holdings\x18\x06 \x01(\x05\x12\x0f\n\x07overdue\x18\x07 \x01(\x05\x12\x0f\n\x07time_us\x18\x08 \x01(\x03\x12\x14\n\x0cto_telephone\x18\t \x01(\x05\x12,\n\x06phones\x18\n \x03(\x0b\x32\x1c.xinqiao.api.common.v1.Phone\x12\x31\n\x08problems\x18\x0b \x03(\x0b\x32\x1f.xinqiao.api.gateway.v1.Problem\x1a.\n\x0cWaitingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01:\x04\xe8\xe0\x18\x01\"Q\n\x07Problem\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07text_zh\x18\x02 \x01(\t\x12\x0f\n\x07text_en\x18\x03 \x01(\t\x12\x10\n\x08since_us\x18\x04 \x01(\x03:\x04\xe8\xe0\x18\x01\"z\n\x0c\x41gencyStatus\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.xinqiao.api.gateway.v1.AgencyState\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x01\"\x99\x02\n\x15\x42\x65ginShadowRunRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x39\n\x04pack\x18\x02 \x01(\tB+\xbaH(r&2$^[a-z0-9][a-z0-9-]{0,63}@[0-9]{1,9}$\x12%\n\x06\x64igest\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x19\n\x08since_us\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x04\xe8\xe0\x18\x01\"?\n\x16\x42\x65ginShadowRunResponse\x12\x10\n\x08until_us\x18\x01 \x01(\x03\x12\r\n\x05\x66orms\x18\x02 \x01(\x03:\x04\xe8\xe0\x18\x01\"m\n\x15ListDeliveriesRequest\x12\x11\n\tdead_only\x18\x01 \x01(\x08\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x16ListDeliveriesResponse\x12\x34\n\ndeliveries\x18\x01 \x03(\x0b\x32 .xinqiao.api.gateway.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x08\x44\x65livery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\trecipient\x18\x02 \x01(\t\x12)\n\x04lane\x18\x03 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x12\n\x04item\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x34\n\x05state\x18\x06 \x01(\x0e\x32%.xinqiao.api.gateway.v1.DeliveryState\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x15\n\rnot_before_us\x18\x08 \x01(\x03\x12\x13\n\x0blast_reason\x18\t \x01(\t\x12\x15\n\x07receipt\x18\n \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"\xd2\x01\n\x14RetryDeliveryRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x04name\x18\x02 \x01(\tB\'\xbaH$r\"2 ^deliveries/[A-Za-z0-9_-]{1,64}$:\x04\xe8\xe0\x18\x01\"Q\n\x15RetryDeliveryResponse\x12\x32\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32 .xinqiao.api.gateway.v1.Delivery:\x04\xe8\xe0\x18\x01\"\x88\x03\n\x13\x43loseHoldingRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x1c\n\x04item\x18\x02 \x01(\tB\x0e\xbaH\x07r\x05\x10\x01\x18\xc8\x01\xe8\xe0\x18\x02\x12\xcd\x01\n\x06reason\x18\x03 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\'):\x04\xe8\xe0\x18\x01\"M\n\x14\x43loseHoldingResponse\x12/\n\x07holding\x18\x01 \x01(\x0b\x32\x1e.xinqiao.api.common.v1.Holding:\x04\xe8\xe0\x18\x01*\xb0\x01\n\x0b\x41gencyState\x12\x1c\n\x18\x41GENCY_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41GENCY_STATE_READY\x10\x01\x12\x19\n\x15\x41GENCY_STATE_RETRYING\x10\x02\x12\x17\n\x13\x41GENCY_STATE_FAILED\x10\x03\x12\x1c\n\x18\x41GENCY_STATE_MAINTENANCE\x10\x04\x12\x19\n\x15\x41GENCY_STATE_DISABLED\x10\x05*\xbc\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x03\x12\x17\n\x13\x44\x45LIVERY_STATE_DEAD\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATE_CANCELLED\x10\x05\x32\xf8\x04\n\x0eGatewayService\x12o\n\tGetStatus\x12(.xinqiao.api.gateway.v1.GetStatusRequest\x1a).xinqiao.api.gateway.v1.GetStatusResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0eListDeliveries\x12-.xinqiao.api.gateway.v1.ListDeliveriesRequest\x1a..xinqiao.api.gateway.v1.ListDeliveriesResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12~\n\x0e\x42\x65ginShadowRun\x12-.xinqiao.api.gateway.v1.BeginShadowRunRequest\x1a..xinqiao.api.gateway.v1.BeginShadowRunResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x12{\n\rRetryDelivery\x12,.xinqiao.api.gateway.v1.RetryDeliveryRequest\x1a-.xinqiao.api.gateway.v1.RetryDeliveryResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x12x\n\x0c\x43loseHolding\x12+.xinqiao.api.gateway.v1.CloseHoldingRequest\x1a,.xinqiao.api.gateway.v1.CloseHoldingResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_options = b'8\001'
   _globals['_GETSTATUSRESPONSE']._loaded_options = None
   _globals['_GETSTATUSRESPONSE']._serialized_options = b'\350\340\030\001'
+  _globals['_PROBLEM']._loaded_options = None
+  _globals['_PROBLEM']._serialized_options = b'\350\340\030\001'
   _globals['_AGENCYSTATUS']._loaded_options = None
   _globals['_AGENCYSTATUS']._serialized_options = b'\350\340\030\001'
   _globals['_BEGINSHADOWRUNREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -96,36 +98,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \002'
   _globals['_GATEWAYSERVICE'].methods_by_name['CloseHolding']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['CloseHolding']._serialized_options = b'\352\340\030\t\010\010\022\001\n\030\001 \002'
-  _globals['_AGENCYSTATE']._serialized_start=2318
-  _globals['_AGENCYSTATE']._serialized_end=2494
-  _globals['_DELIVERYSTATE']._serialized_start=2497
-  _globals['_DELIVERYSTATE']._serialized_end=2685
+  _globals['_AGENCYSTATE']._serialized_start=2452
+  _globals['_AGENCYSTATE']._serialized_end=2628
+  _globals['_DELIVERYSTATE']._serialized_start=2631
+  _globals['_DELIVERYSTATE']._serialized_end=2819
   _globals['_GETSTATUSREQUEST']._serialized_start=173
   _globals['_GETSTATUSREQUEST']._serialized_end=197
   _globals['_GETSTATUSRESPONSE']._serialized_start=200
-  _globals['_GETSTATUSRESPONSE']._serialized_end=583
-  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_start=531
-  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_end=577
-  _globals['_AGENCYSTATUS']._serialized_start=585
-  _globals['_AGENCYSTATUS']._serialized_end=707
-  _globals['_BEGINSHADOWRUNREQUEST']._serialized_start=710
-  _globals['_BEGINSHADOWRUNREQUEST']._serialized_end=991
-  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_start=993
-  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_end=1056
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=1058
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1167
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1169
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1278
-  _globals['_DELIVERY']._serialized_start=1281
-  _globals['_DELIVERY']._serialized_end=1545
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1548
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1758
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1760
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1841
-  _globals['_CLOSEHOLDINGREQUEST']._serialized_start=1844
-  _globals['_CLOSEHOLDINGREQUEST']._serialized_end=2236
-  _globals['_CLOSEHOLDINGRESPONSE']._serialized_start=2238
-  _globals['_CLOSEHOLDINGRESPONSE']._serialized_end=2315
-  _globals['_GATEWAYSERVICE']._serialized_start=2688
-  _globals['_GATEWAYSERVICE']._serialized_end=3320
+  _globals['_GETSTATUSRESPONSE']._serialized_end=634
+  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_start=582
+  _globals['_GETSTATUSRESPONSE_WAITINGENTRY']._serialized_end=628
+  _globals['_PROBLEM']._serialized_start=636
+  _globals['_PROBLEM']._serialized_end=717
+  _globals['_AGENCYSTATUS']._serialized_start=719
+  _globals['_AGENCYSTATUS']._serialized_end=841
+  _globals['_BEGINSHADOWRUNREQUEST']._serialized_start=844
+  _globals['_BEGINSHADOWRUNREQUEST']._serialized_end=1125
+  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_start=1127
+  _globals['_BEGINSHADOWRUNRESPONSE']._serialized_end=1190
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=1192
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1301
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1303
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1412
+  _globals['_DELIVERY']._serialized_start=1415
+  _globals['_DELIVERY']._serialized_end=1679
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1682
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=1892
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=1894
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=1975
+  _globals['_CLOSEHOLDINGREQUEST']._serialized_start=1978
+  _globals['_CLOSEHOLDINGREQUEST']._serialized_end=2370
+  _globals['_CLOSEHOLDINGRESPONSE']._serialized_start=2372
+  _globals['_CLOSEHOLDINGRESPONSE']._serialized_end=2449
+  _globals['_GATEWAYSERVICE']._serialized_start=2822
+  _globals['_GATEWAYSERVICE']._serialized_end=3454
 # @@protoc_insertion_point(module_scope)

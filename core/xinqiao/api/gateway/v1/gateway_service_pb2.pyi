@@ -146,6 +146,7 @@ class GetStatusResponse(_message.Message):
     TIME_US_FIELD_NUMBER: _builtins.int
     TO_TELEPHONE_FIELD_NUMBER: _builtins.int
     PHONES_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """Deployment."""
     version: _builtins.str
@@ -172,6 +173,10 @@ class GetStatusResponse(_message.Message):
     def phones(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Phone]:
         """Whom to telephone then, in order; empty where nobody has to."""
 
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
+        """What an operator must see to now; empty where nothing is wrong."""
+
     def __init__(
         self,
         *,
@@ -185,14 +190,49 @@ class GetStatusResponse(_message.Message):
         time_us: _builtins.int = ...,
         to_telephone: _builtins.int = ...,
         phones: _abc.Iterable[_types_pb2.Phone] | None = ...,
+        problems: _abc.Iterable[Global___Problem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agencies", b"agencies", "deployment", b"deployment", "holdings", b"holdings", "overdue", b"overdue", "phones", b"phones", "policy_version", b"policy_version", "time_us", b"time_us", "to_telephone", b"to_telephone", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agencies", b"agencies", "deployment", b"deployment", "holdings", b"holdings", "overdue", b"overdue", "phones", b"phones", "policy_version", b"policy_version", "problems", b"problems", "time_us", b"time_us", "to_telephone", b"to_telephone", "version", b"version", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class Problem(_message.Message):
+    """Something of the gateway itself that does not work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    TEXT_ZH_FIELD_NUMBER: _builtins.int
+    TEXT_EN_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """UPPER_SNAKE, such as `JOURNAL_UNSIGNED` or `ROUTINE_STOPPED`."""
+    text_zh: _builtins.str
+    """What is wrong and how to mend it, in Chinese."""
+    text_en: _builtins.str
+    """The same in English."""
+    since_us: _builtins.int
+    """Since when, microseconds since 1970 UTC."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        text_zh: _builtins.str = ...,
+        text_en: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "since_us", b"since_us", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Problem: _TypeAlias = Problem  # noqa: Y015
 
 @_typing.final
 class AgencyStatus(_message.Message):
