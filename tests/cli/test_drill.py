@@ -77,4 +77,6 @@ def test_holdings_say_who_must_do_what_and_how_late_it_is(ask):
     assert "psych-chen" in done.stdout and "acknowledge" in done.stdout and "RED" in done.stdout
     assert "DRILL" in done.stdout
     listed = json.loads(ask("holdings", "--json").stdout)
-    assert listed and all(item["drill"] for item in listed)
+    # An exchange that is due may be open as well: it belongs to no drill.
+    cases = [item for item in listed if item["kind"] != "exchange"]
+    assert cases and all(item["drill"] for item in cases)
