@@ -79,6 +79,25 @@ def test_a_signal_stops_the_gateway_in_order(run, config: Path, number: int, cod
         assert own.stop(number) == code
 
 
+STRUCK_ELSEWHERE = """
+import signal, threading, time
+from xinqiao.cli.serving import Told
+told = Told()
+def strike():
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+threading.Thread(target=strike, daemon=True).start()
+print(told.wait() == signal.SIGTERM)
+"""
+
+
+def test_a_signal_that_strikes_another_thread_is_heard_all_the_same():
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK_ELSEWHERE], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_a_second_gateway_on_the_same_store_exits_69(run, served: Served):
     done = run("serve", "--config", served.config)
     assert done.returncode == 69

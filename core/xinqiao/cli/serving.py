@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from queue import SimpleQueue
 from types import FrameType
 
 from xinqiao.cli.exits import INTERRUPTED
@@ -34,7 +33,7 @@ def serve(texts: Texts, config: Path, log_level: str) -> int:
     bundle, host = load_node(texts, config)
     use_password(bundle.gateway)
     gateway = Gateway(config, host=host, bundle=bundle)
-    told = _Told()
+    told = Told()
     gateway.start()
     tune_interpreter()
     settings = gateway.settings
@@ -45,12 +44,12 @@ def serve(texts: Texts, config: Path, log_level: str) -> int:
         )
     )  # fmt: skip
     sys.stdout.flush()
-    while told.wait() == signal.SIGHUP:
+    while (number := told.wait()) == signal.SIGHUP:
         warn(texts("reloaded" if gateway.reload() else "reload.broken", file=config))
     warn(texts("stopping"))
     gateway.stop()
     warn(texts("stopped"))
-    return INTERRUPTED if told.by == signal.SIGINT else 0
+    return INTERRUPTED if number == signal.SIGINT else 0
 
 
 def tune_interpreter() -> None:
@@ -63,23 +62,27 @@ def tune_interpreter() -> None:
     sys.setswitchinterval(0.001)
 
 
-class _Told:
+class Told:
     """Waits for SIGTERM, SIGINT or SIGHUP. A second end signal ends the process at once: what is acknowledged is
-    durable anyway."""
+    durable anyway.
+
+    The signal itself writes to a pipe, from whatever thread it struck and whenever it came: Python's own handler runs
+    only once the main thread goes on, and one that is about to block would never.
+    """
 
     def __init__(self) -> None:
-        self.by: int = 0
-        self._heard: SimpleQueue[int] = SimpleQueue()  # its put is safe in a signal handler
+        self._ends = 0
+        self._heard, said = os.pipe()
+        os.set_blocking(said, False)
+        signal.set_wakeup_fd(said, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._hear)
 
     def wait(self) -> int:
         """The next signal."""
-        return self._heard.get()
+        return os.read(self._heard, 1)[0]
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if self.by:
+        self._ends += number != signal.SIGHUP
+        if self._ends > 1:
             os._exit(128 + number)
-        if number != signal.SIGHUP:
-            self.by = number
-        self._heard.put(number)
