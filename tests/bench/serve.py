@@ -1,4 +1,4 @@
-"""One server process of the measurements: ``serve.py gateway|unjournalled|district|echo FOLDER``. Prints its port; ends with its stdin."""
+"""One server process of the measurements: ``serve.py gateway|district|echo FOLDER``. Prints its port; ends with its stdin."""
 
 import asyncio
 import cProfile
@@ -20,14 +20,6 @@ def _gateway(folder: Path, kinds: tuple[str, ...] = ()) -> None:
     print(gateway.port, flush=True)
     sys.stdin.read()
     gateway.stop()
-
-
-def _unjournalled(folder: Path) -> None:
-    """The gateway without a stroke of the journal's work: what a submission costs but for its row."""
-    import journal
-
-    with journal.no_journal():
-        _gateway(folder)
 
 
 def _district(folder: Path) -> None:
@@ -88,7 +80,7 @@ def _profiled(work: Any, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    start = {"gateway": _gateway, "unjournalled": _unjournalled, "district": _district, "echo": _echo}[sys.argv[1]]
+    start = {"gateway": _gateway, "district": _district, "echo": _echo}[sys.argv[1]]
     if os.environ.get("BENCH_PROFILE") and sys.argv[1] == "gateway":
         _profiled(start, Path(sys.argv[2]))
     else:
