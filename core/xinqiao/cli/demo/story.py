@@ -95,7 +95,9 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         task = bar.add_task(stage.text("十月", "October"), total=len(acts))
         for moment, zh, en, act in acts:
             wind(stage.gateway, stage.clock, moment)
-            stage.gateway.reports.tick(stage.gateway.store)  # its minute is up in the story, not on the machine
+            # Their minute is up in the story, not on the machine; without a signature for hours routine records stay.
+            stage.gateway.checkpointer.run_once()
+            stage.gateway.reports.tick(stage.gateway.store)
             bar.update(task, description=stage.text(zh, en))
             now = from_us(stage.clock.now_us()).astimezone(BEIJING)
             stage.console.rule(f"[bold]{stage.text(zh, en)}  [dim]{now:%Y-%m-%d %H:%M}")
