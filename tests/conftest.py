@@ -1,5 +1,6 @@
 """A small town for tests: a gateway on a real store, partners of every role, and the words to act as them."""
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from xinqiao.adapters.protocols import AdapterKind
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse
 from xinqiao.api.casefile.v1 import casefile_pb2 as case
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case_rpc
+from xinqiao.api.casefile.v1 import consent_pb2 as consent_pb
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr_rpc
@@ -34,6 +36,7 @@ from xinqiao.testing.pytest_plugin import DATABASES
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "config" / "gateway.example.yaml"
+CONSENT_FORM = hashlib.sha256((ROOT / "config" / "documents" / "consent.yaml").read_bytes()).digest()
 START = datetime(2026, 10, 12, 1, 0, tzinfo=UTC)
 SCHOOL, PSYCH, HOSPITAL, OPERATOR = "kunshan-no1-middle", "psych-chen", "kunshan-mental-health", "bureau-admin"
 ALL_HOSPITAL = (
@@ -122,7 +125,10 @@ class Recorder:
 
         kinds, manifests = {}, {}
         for name, contracts in (
-            ("recorder_hospital", {"referral": ALL_HOSPITAL, "referral_update": "CASE_REF, REFERRAL_REASON"}),
+            (
+                "recorder_hospital",
+                {"referral": ALL_HOSPITAL, "referral_update": "CASE_REF, REFERRAL_REASON", "recall": "CASE_REF"},
+            ),
             ("recorder_school", {"referral_update": ALL_SCHOOL}),
         ):
             written = "".join(f"    - {{contract: {c}, classes: [{m}]}}\n" for c, m in contracts.items())
@@ -205,7 +211,7 @@ class Town:
 
     def consent_request(
         self, local: str, *, classes: list[int] | None = None, state: int = 1, signer: int = 3, purpose: int = 2,
-        recipient: str = HOSPITAL, days: int = 30,
+        recipient: str = HOSPITAL, days: int = 30, guardian: str = "", **proof: Any,
     ) -> Any:  # fmt: skip
         request = case_rpc.RecordConsentRequest()
         request.student.local_id = local
@@ -213,8 +219,22 @@ class Town:
         request.consent.classes.extend(classes or [2, 3, 4, 5, 6, 7, 8, 11, 12, 14])
         request.consent.not_after_us = self.clock.now_us() + int(timedelta(days=days).total_seconds() * 1e6)
         request.consent.signer, request.consent.state = signer, state
-        request.consent.form_version, request.consent.evidence_sha256 = "2026-1", bytes(32)
+        request.consent.form_version, request.consent.evidence_sha256 = "consent-2026-11", bytes(32)
+        proof = {"form_sha256": CONSENT_FORM, "text_sha256": bytes(32), "channel": 1, "witness": "w", **proof}
+        if signer != 2:
+            found = next((g for g in self._guardians(local) if not g.in_conflict), None)
+            name, relation = (found.full_name, found.relation) if found else ("欧阳敏", "")
+            proof = {
+                "guardian_name": guardian or name, "guardian_relation": relation or "mother", "assent": 1, **proof
+            }  # fmt: skip
+        request.consent.evidence.CopyFrom(consent_pb.ConsentEvidence(**proof))
         return request
+
+    def _guardians(self, local: str) -> list[Any]:
+        store, students = self.gate.gateway.store, self.gate.gateway.door.students
+        with store.read() as tx:
+            known = students.resolve_all(tx, self.gate.gateway.registry.find(SCHOOL), [local])[0]
+            return list(students.load(tx, known.id, SCHOOL).guardians) if known is not None else []
 
     def consent(self, local: str, *, as_: str = PSYCH, **words: Any) -> case.Consent:
         return self.call(as_, self.consent_request(local, **words)).consent

@@ -49,20 +49,20 @@ def test_a_guardian_may_refuse_for_a_student_of_any_age_and_refusal_beats_the_st
     local = town.student(born=OLD)
     town.consent(local, signer=STUDENT)
     town.consent(local, signer=GUARDIAN, state=REFUSED)
-    assert reason_for_hospital(town, local) == "REFUSED"
+    assert reason_for_hospital(town, local) == "DISPUTED"
 
 
 def test_a_later_yes_of_the_other_signer_does_not_lift_a_refusal(town):
     local = town.student(born=OLD)
     town.consent(local, signer=GUARDIAN, state=REFUSED)
-    town.consent(local, signer=STUDENT)
-    assert reason_for_hospital(town, local) == "REFUSED"
+    town.consent(local, signer=STUDENT, at_family_request=True)
+    assert reason_for_hospital(town, local) == "DISPUTED"
 
 
 def test_the_same_signer_may_change_their_mind(town):
     local = town.student(born=YOUNG)
     town.consent(local, signer=GUARDIAN, state=REFUSED)
-    town.consent(local, signer=GUARDIAN)
+    town.consent(local, signer=GUARDIAN, at_family_request=True)
     assert reason_for_hospital(town, local) == ""
     states = sorted(row["state"] for row in town.rows(tables.consents, student=town.inside_id(local)))
     assert states == [case.CONSENT_STATE_GIVEN, case.CONSENT_STATE_SUPERSEDED]

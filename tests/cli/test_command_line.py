@@ -12,14 +12,14 @@ import pytest
 
 from xinqiao.cli.app import exit_code, main
 from xinqiao.cli.output import clean
-from xinqiao.cli.texts import TABLE, Texts, agencies, cases, choose, columns, documents, instruments, node
+from xinqiao.cli.texts import TABLE, Texts, agencies, cases, choose, columns, documents, instruments, node, policy
 from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
     "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "adapters read",
     "exchange list", "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify",
     "holdings", "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due",
-    "triage check", "triage shadow",
+    "triage check", "triage shadow", "policy sign", "policy check",
 )  # fmt: skip
 HEAVY = {
     "alembic",
@@ -59,7 +59,7 @@ def test_the_help_of_a_command_lists_its_options_and_examples(run):
 
 
 def test_no_text_is_said_in_two_files_where_one_would_hide_the_other():
-    families = (node, agencies, cases, instruments, documents, columns)
+    families = (node, agencies, cases, instruments, documents, policy, columns)
     assert sum(len(family.TABLE) for family in families) == len(TABLE)
 
 

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
+from xinqiao.api.casefile.v1 import consent_service_pb2 as con
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
@@ -84,6 +85,20 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     outcome = referral.ReportOutcomeRequest(name=name, outcome={"school_advice": "rest"})
     assert call(wire.HOSPITAL, outcome).referral.state == ref.REFERRAL_STATE_OUTCOME_REPORTED
     assert call(wire.PSYCH, case.WithdrawConsentRequest(name=consent.name)).consent.state == 3
+    assert call(wire.PSYCH, con.GetWithdrawalRequest(name=consent.name)).consent.name == consent.name
+    seen = con.BreakGlassRequest(student={"name": call(wire.HOSPITAL, referral.GetReferralRequest(name=name)).referral.student},
+                                 basis="life-safety", facts="f")  # fmt: skip
+    opened = call(wire.HOSPITAL, seen).override
+    assert [o.name for o in call(wire.PSYCH, con.ListOverridesRequest()).overrides] == [opened]
+    recall = call(wire.PSYCH, con.DecideOverrideRequest(name=opened, approve=False, note="n")).recall
+    assert recall in [r.name for r in call(wire.HOSPITAL, con.ListRecallsRequest()).recalls]
+    used.add(PATHS[con.ConfirmRecallRequest])
+    bad = con.ConfirmRecallRequest(
+        request_id=wire.key(), name=recall, receipt={"receipt": b"x", "signature": bytes(64)}
+    )
+    assert wire.refused(lambda: wire.gate.call(wire.HOSPITAL, bad)).word == "FAILED_PRECONDITION/RECEIPT_KEY"
+    closed = con.CloseRecallRequest(name=recall, action=1, how="letter")
+    assert call(wire.PSYCH, closed).recall.state == 4
 
     told = call(wire.PSYCH, notice.IssueNoticeRequest(
         student={"local_id": "rpc-1"}, triage=made.triage.name, observed_behaviour="seen", advice="go"

@@ -1,5 +1,6 @@
 """kill -9 under load: what was acknowledged is there, what was not is taken once, and the hospital sees one effect."""
 
+import hashlib
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import grpc
 import pytest
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
+from xinqiao.api.casefile.v1.consent_pb2 import ConsentEvidence
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.referral.v1 import referral_service_pb2 as referral
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
@@ -29,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHOOL, PSYCH, HOSPITAL = "kunshan-no1-middle", "psych-chen", "kunshan-mental-health"
 PATHS = {method.request: path for path, method in methods().items()}
 LOCAL = "crash-1"
+CONSENT_FORM = hashlib.sha256((ROOT / "config" / "documents" / "consent.yaml").read_bytes()).digest()
 
 
 class Victim:
@@ -87,7 +90,9 @@ def prepare(victim):
         given.recipient, given.purpose, given.signer, given.state = HOSPITAL, 2, 3, 1
         given.classes.extend([2, 3, 4, 5, 6, 7, 8, 14])
         given.not_after_us = SystemClock().now_us() + 30 * 86_400_000_000
-        given.form_version, given.evidence_sha256 = "1", bytes(32)
+        given.form_version, given.evidence_sha256 = "consent-2026-11", bytes(32)
+        proof = {"form_sha256": CONSENT_FORM, "text_sha256": bytes(32), "channel": 1, "witness": "w"}
+        given.evidence.CopyFrom(ConsentEvidence(**proof, guardian_name="欧阳敏", guardian_relation="mother"))
         send(psych, consent)
 
 

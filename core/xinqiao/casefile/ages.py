@@ -3,6 +3,7 @@
 from datetime import date
 
 CONSENT_AGE = 14
+MAJORITY = 18
 
 
 def birthday(born: date, age: int) -> date:
@@ -14,12 +15,19 @@ def birthday(born: date, age: int) -> date:
 
 
 def under_fourteen(birth_date: str, today: date) -> bool:
-    """Whether a guardian must consent (PIPL art. 31).
+    """Whether a guardian must consent (PIPL art. 31)."""
+    return _under(CONSENT_AGE, birth_date, today)
 
-    The 14th birthday itself still counts as under 14, and so does an unknown birth date: the stricter reading.
-    """
+
+def of_age(birth_date: str, today: date) -> bool:
+    """Whether a guardian has no say any more (Civil Code art. 17)."""
+    return not _under(MAJORITY, birth_date, today)
+
+
+def _under(age: int, birth_date: str, today: date) -> bool:
+    """The birthday itself still counts as under age, and so does an unknown birth date: the stricter reading."""
     try:
         born = date.fromisoformat(birth_date)
     except ValueError:
         return True
-    return today <= birthday(born, CONSENT_AGE)
+    return today <= birthday(born, age)

@@ -20,11 +20,13 @@ from xinqiao.config.settings import Gateway
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.policy import PolicyError, load_policy
 from xinqiao.documents.template import TemplateError, load_catalogue
+from xinqiao.journal.signing import KeyFileError
 from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
 from xinqiao.server.retention import load_retention
+from xinqiao.server.rules import bases_keys
 
 _MADE_BY_KEYS_INIT = (
     "server.tls.key", "server.tls.certificate", "server.tls.ca", "store.keyring", "journal.signing_key",
@@ -71,7 +73,7 @@ def _problems(file: Path, host: AdapterHost, *, files: bool, in_repository: bool
     for key, loading in _data_files(settings):
         try:
             loading()
-        except (DataFileError, PolicyError, ConfigError, TemplateError) as error:
+        except (DataFileError, PolicyError, ConfigError, TemplateError, KeyFileError) as error:
             yield {
                 "file": str(file), "line": 0, "column": 0, "key": key, "reason": "CONFIG/FILE",
                 "message": str(error), "hint": "", "text": f"{key}: {error}",
@@ -83,7 +85,7 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
         yield "policy", lambda: load_policy(settings.policy / "disclosure.yaml")
         yield "policy", lambda: load_retention(settings.policy / "retention.yaml")
     if settings.legal_bases.exists():
-        yield "legal_bases", lambda: load_bases(settings.legal_bases)
+        yield "legal_bases", lambda: load_bases(settings.legal_bases, bases_keys(settings))
     if settings.policy.exists() and settings.legal_bases.exists():
         signals = settings.policy / "signals.yaml"
         yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))

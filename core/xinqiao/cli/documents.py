@@ -45,7 +45,7 @@ def list_forms(texts: Texts, config: Path, *, json: bool) -> int:
 
 def render(
     texts: Texts, config: Path, partner: str, address: str, *, kind: str, subject: str, out: Path, language: str,
-    recipient: str, purpose: str, classes: str, days: int, json: bool,
+    recipient: str, purpose: str, classes: str, days: int, json: bool, at_family_request: bool = False,
 ) -> int:  # fmt: skip
     """Fetch a form from a running gateway and write it to a file of mode 0600."""
     request = rpc.RenderDocumentRequest(
@@ -53,7 +53,7 @@ def render(
         language=pb.DOCUMENT_LANGUAGE_EN if language == "en" else pb.DOCUMENT_LANGUAGE_ZH,
     )  # fmt: skip
     if request.kind == pb.DOCUMENT_KIND_CONSENT:
-        request.consent.recipient = recipient
+        request.consent.recipient, request.consent.at_family_request = recipient, at_family_request
         request.consent.purpose = Purpose.ValueType(_number(texts, Purpose, "PURPOSE_", purpose))
         request.consent.classes.extend(
             FieldClass.ValueType(_number(texts, FieldClass, "FIELD_CLASS_", word)) for word in classes.split(",")
@@ -68,10 +68,19 @@ def render(
     if json:
         as_json({
             "file": str(out), "form_version": answer.form_version, "text_sha256": answer.text_sha256.hex(),
+            "form_sha256": answer.form_sha256.hex(),
             "missing_glyphs": list(answer.missing_glyphs), "withheld": withheld,
         })  # fmt: skip
         return 0
-    say(texts("documents.written", file=out, form=answer.form_version, digest=answer.text_sha256.hex()))
+    say(
+        texts(
+            "documents.written",
+            file=out,
+            form=answer.form_version,
+            digest=answer.text_sha256.hex(),
+            template=answer.form_sha256.hex(),
+        )
+    )
     if answer.missing_glyphs:
         warn(texts("documents.missing", glyphs=", ".join(answer.missing_glyphs)))
     if withheld:

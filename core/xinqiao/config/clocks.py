@@ -39,6 +39,7 @@ class Clocks:
         """Go on with another overlay; deadlines that were set stay as they were set."""
         self._clocks = district.clocks
         self._crisis = district.crisis
+        self.consent, self.agreement_notice = district.consent, district.agreement_notice
         self._rosters = {roster.school: roster for roster in district.rosters}
 
     def deadline(self, tier: int, step: str, now_us: int) -> int:

@@ -105,6 +105,22 @@ class ReturnTerms(Strict):
         return self
 
 
+class ConsentTerms(Strict):
+    """Who signs, how soon one may ask again, and how long a recipient has to delete what was recalled."""
+
+    guardian_co_consent: bool = Field(
+        default=False, description="Whether a guardian must sign beside a student of 14 to 17."
+    )
+    ask_again_after: Duration = Field(
+        default=timedelta(days=180),
+        ge=timedelta(days=1),
+        description="Time after a refusal or withdrawal during which nobody asks again, whole days.",
+    )
+    recall: Duration = Field(
+        default=timedelta(days=15), description="From a withdrawal until the recipient has answered the recall."
+    )
+
+
 class District(FileModel):
     """config/districts/<code>.yaml. Without an overlay the defaults hold."""
 
@@ -142,6 +158,10 @@ class District(FileModel):
         default=timedelta(seconds=3), description="How long a hospital is waited for when it is asked for capacity."
     )
     rosters: tuple[Roster, ...] = Field(default=(), description="Who is on duty, one roster a school.")
+    consent: ConsentTerms = Field(default=ConsentTerms(), description="Consents and what follows from taking one back.")
+    agreement_notice: Duration = Field(
+        default=timedelta(days=30), description="How long before its end an agreement's renewal is put to the operator."
+    )
 
     @classmethod
     def findings(cls, raw: Mapping[str, Any]) -> Iterable[Finding]:

@@ -295,6 +295,12 @@ class Gateway(FileModel):
     )
     triage: ConfigPath = Field(description="File of the triage rules.")
     legal_bases: ConfigPath = Field(description="File of the legal bases.")
+    legal_bases_key: ConfigPath | None = Field(
+        default=None, description="Ed25519 public key, PEM, with which the legal bases must be signed."
+    )
+    unsigned_legal_bases: bool = Field(
+        default=False, description="Take legal bases that nobody has signed; for demonstrations only."
+    )
     district_overlay: ConfigPath | None = Field(
         default=None, description="The district's clocks, ladder and phone list."
     )

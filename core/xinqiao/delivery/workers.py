@@ -14,9 +14,10 @@ from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import AdapterError, PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, Lane
+from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import redact
-from xinqiao.disclosure.door import Door, deciding
+from xinqiao.disclosure.door import Door, deciding, said_no
 from xinqiao.disclosure.policy import Relation
 from xinqiao.journal import witness
 from xinqiao.journal.append import append
@@ -208,10 +209,12 @@ class Delivery:
             self._cancel(tx, row, owner, "NO_PARTNER")
             return None
         relation: Relation = "OWN" if row["kind"] == "referral_update" and recipient.schools else "PARTY"
+        purpose, basis = int(row["purpose"]), str(row["basis"])
+        if basis and _cited_by_gateway(body) and said_no(tx, student, recipient.agency, purpose):
+            basis = ""  # the gateway cited it only because nobody had said no: somebody has since
         mask, denials = self._door.permitted(
-            tx, recipient=recipient, purpose=int(row["purpose"]), student=student,
-            relation=relation, basis=str(row["basis"]),
-        )  # fmt: skip
+            tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
+        )
         if redact(body, mask):
             self._cancel(tx, row, owner, deciding(decision.reason for decision in denials.values()))
             return None
@@ -298,6 +301,11 @@ class Delivery:
             purpose=int(row["purpose"]), student=row["student"], resource=f"deliveries/{row['id']}", reason=reason,
             basis=str(row["basis"]), policy_version=self._door.policy.version,
         )  # fmt: skip
+
+
+def _cited_by_gateway(body: Message) -> bool:
+    referral: Any = body.referral if isinstance(body, ReferralPackage) else body
+    return isinstance(referral, Referral) and referral.basis_by_gateway
 
 
 def _check_dead(tx: Tx, delivery: str) -> None:

@@ -30,10 +30,11 @@ from xinqiao.store.sql import bindparam
 from xinqiao.store.tx import ReadTx, Tx
 
 _COMMON = {"NOT_IN_POLICY": 1, "CLASS_NEVER_SHARED": 2}  # true of some class in almost every answer
+_NO = ("REFUSED", "WITHDRAWN", "DISPUTED")
 _C = tables.consents.c
 _CONSENTS = (
     tables.consents.select()
-    .with_only_columns(_C.id, _C.classes, _C.state, _C.not_before_us, _C.not_after_us)
+    .with_only_columns(_C.id, _C.classes, _C.state, _C.not_before_us, _C.not_after_us, _C.created_us, _C.updated_us)
     .where(
         (_C.student == bindparam("student"))
         & (_C.recipient == bindparam("recipient"))
@@ -228,23 +229,33 @@ def deciding(reasons: Iterable[str]) -> str:
 
 
 def consented(tx: ReadTx, student: str, recipient: str, purpose: int) -> Consented:
-    """What the consents say now; any dispute or standing refusal beats any permission (deny overrides)."""
+    """What the consents say now; any dispute, standing refusal or later withdrawal beats any permission.
+
+    One signer's no beside another's yes is a dispute: a no all the same (deny overrides).
+    """
     rows = tx.find(_CONSENTS, student=student, recipient=recipient, purpose=purpose)
     states = {int(row["state"]) for row in rows}
-    if CONSENT_STATE_DISPUTED in states:
+    withdrawn_us = max((int(r["updated_us"]) for r in rows if r["state"] == CONSENT_STATE_WITHDRAWN), default=-1)
+    given = [r for r in rows if r["state"] == CONSENT_STATE_GIVEN and r["created_us"] > withdrawn_us]
+    force = [r for r in given if r["not_before_us"] <= tx.now_us < r["not_after_us"]]
+    if CONSENT_STATE_DISPUTED in states or (force and CONSENT_STATE_REFUSED in states):
         return Consented("DISPUTED", 0)
     if CONSENT_STATE_REFUSED in states:
         return Consented("REFUSED", 0)
-    given = [r for r in rows if r["state"] == CONSENT_STATE_GIVEN]
-    force = [r for r in given if r["not_before_us"] <= tx.now_us < r["not_after_us"]]
     if force:
         classes = 0
         for row in force:
             classes |= int(row["classes"])
         return Consented("GIVEN", classes, str(force[0]["id"]))
-    if rows and rows[0]["state"] == CONSENT_STATE_WITHDRAWN:
-        return Consented("WITHDRAWN", 0)
-    return Consented("EXPIRED" if given else "NONE", 0)
+    if given:
+        return Consented("EXPIRED", 0)
+    return Consented("WITHDRAWN" if withdrawn_us >= 0 else "NONE", 0)
+
+
+def said_no(tx: ReadTx, student: str, recipient: str, purpose: int) -> str:
+    """The word of somebody who has refused, withdrawn or disputed; empty where nobody has."""
+    word = consented(tx, student, recipient, purpose).word
+    return word if word in _NO else ""
 
 
 def _nobody(_lane: int) -> None:

@@ -30,7 +30,7 @@ class Question(NamedTuple):
 
     ``relation`` is OWN for the agency whose student it is, PARTY for an agency that a record was or is to be handed
     to, NONE otherwise. ``consented`` is the mask of classes that a consent in force names; ``consent`` its state.
-    ``basis`` is empty or a registry id; ``basis_state`` VALID, UNKNOWN, EXPIRED, PURPOSE or RECIPIENT;
+    ``basis`` is empty or a registry id; ``basis_state`` VALID, UNKNOWN, NOT_YET, EXPIRED, PURPOSE or RECIPIENT;
     ``basis_classes`` the mask the basis allows. ``agreement`` tells whether a confidentiality agreement is in force.
     """
 

@@ -11,10 +11,11 @@ from xinqiao.documents.template import Catalogue, text_digest
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A form: the PDF, the version and hash that evidence cites, and the characters that no font has."""
+    """A form: the PDF, the version and hashes that evidence cites, and the characters that no font has."""
 
     pdf: bytes
     form_version: str
+    form_sha256: bytes
     text_sha256: bytes
     missing: tuple[str, ...]
 
@@ -33,4 +34,7 @@ def print_form(
         raise Refusal("NOT_FOUND", "TEMPLATE", "this district has no template of this kind: add one under documents")
     filled = fill(template, content, language, withheld)
     pdf, missing = draw(filled, catalogue.fonts, now_us)
-    return Printed(pdf, template.form_version, text_digest(template, language, filled.texts()), missing)
+    version = template.form_version
+    return Printed(
+        pdf, version, catalogue.versions[kind, version], text_digest(template, language, filled.texts()), missing
+    )

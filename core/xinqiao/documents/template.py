@@ -4,7 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,8 +21,9 @@ from xinqiao.disclosure.policy import Policy, PolicyError, mask_of_names, number
 PLACEHOLDER = re.compile(r"\{([a-z_.]+)\}")
 _CLINICAL = 1 << options.FIELD_CLASS_DIAGNOSIS | 1 << options.FIELD_CLASS_TREATMENT | 1 << options.FIELD_CLASS_SCORES
 _FORBIDDEN: Mapping[int, int] = {
-    # A school does not diagnose: no policy and no template can put a finding into a notice to guardians.
-    pb.DOCUMENT_KIND_NOTICE: _CLINICAL,
+    # A school does not diagnose: no policy and no template can put a finding into a notice to guardians. Nor what
+    # another guardian signed.
+    pb.DOCUMENT_KIND_NOTICE: _CLINICAL | 1 << options.FIELD_CLASS_CONSENT_EVIDENCE,
 }
 
 
@@ -110,11 +111,16 @@ class Template(_Part):
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """The forms of a district by kind, and the mask of classes each may hold; ``fonts`` are more font files to use."""
+    """The forms of a district by kind, and the mask of classes each may hold; ``fonts`` are more font files to use.
+
+    ``versions`` has the SHA-256 of the file of every (kind, form version), the retired ones of ``retired/`` too: what
+    was signed before a change of the words is evidence still.
+    """
 
     templates: Mapping[int, Template]
     masks: Mapping[int, int]
     fonts: tuple[Path, ...] = ()
+    versions: Mapping[tuple[int, str], bytes] = field(default_factory=dict[tuple[int, str], bytes])
 
 
 def load_catalogue(folder: Path, policy: Policy) -> Catalogue:
@@ -127,24 +133,38 @@ def load_catalogue(folder: Path, policy: Policy) -> Catalogue:
         raise TemplateError(f"{folder}: no such folder of document templates")
     templates: dict[int, Template] = {}
     masks: dict[int, int] = {}
+    versions: dict[tuple[int, str], bytes] = {}
     for path in sorted(folder.glob("*.yaml")):
         template = _read(path)
         kind = _kind(path, template)
         if kind in templates:
             raise TemplateError(f"{path.name}: a second template of kind {template.kind}; keep one")
         masks[kind] = _mask(path, template, policy) & ~_FORBIDDEN.get(kind, 0)
-        for place, field in _named(template):
-            label = _class_of(path, place, field)
+        for place, name in _named(template):
+            label = _class_of(path, place, name)
             if not masks[kind] >> label & 1:
                 raise TemplateError(
-                    f"{path.name}: {place}: {field} is {class_name(label)}, which a reader in the role "
+                    f"{path.name}: {place}: {name} is {class_name(label)}, which a reader in the role "
                     f"{template.audience.role} may not see on this form; take it out"
                 )
         templates[kind] = template
+        versions[kind, template.form_version] = hashlib.sha256(path.read_bytes()).digest()
+    for path in sorted((folder / "retired").glob("*.yaml")):
+        template = _parsed(path)
+        if (
+            versions.setdefault(
+                (_kind(path, template), template.form_version), digest := hashlib.sha256(path.read_bytes()).digest()
+            )
+            != digest
+        ):
+            raise TemplateError(f"{path.name}: version {template.version} stands twice; give each text its own version")
     if not templates:
         raise TemplateError(f"{folder}: no template (*.yaml) in this folder")
     return Catalogue(
-        templates, masks, tuple(sorted([*(folder / "fonts").glob("*.otf"), *(folder / "fonts").glob("*.ttf")]))
+        templates,
+        masks,
+        tuple(sorted([*(folder / "fonts").glob("*.otf"), *(folder / "fonts").glob("*.ttf")])),
+        versions,
     )
 
 
@@ -160,11 +180,15 @@ def text_digest(template: Template, language: str, filled: Iterable[str]) -> byt
     return hashlib.sha256("\n".join(lines).encode()).digest()
 
 
-def _read(path: Path) -> Template:
+def _parsed(path: Path) -> Template:
     try:
-        template = Template.model_validate(plainyaml.load(path.read_bytes()))
+        return Template.model_validate(plainyaml.load(path.read_bytes()))
     except (ValidationError, yaml.YAMLError) as error:
         raise TemplateError(f"{path.name}: {error}") from None
+
+
+def _read(path: Path) -> Template:
+    template = _parsed(path)
     if template.id != path.stem:
         raise TemplateError(f"{path.name}: its id is {template.id!r}; name the file after it")
     return template

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.duties import open_duty
@@ -78,6 +79,7 @@ class Fallback:
             open_duty(
                 tx, self._book.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
                 item=passed_on.name, holder=self._book.door.registry.holder(str(row["school"])), tier=int(row["tier"]),
+                actor="gateway", recipient=channel, purpose=PURPOSE_TREATMENT, facts=passed_on.crisis_facts,
             )  # fmt: skip
         self._book.journal(tx, row, pb.REFERRAL_EVENT_REDIRECT, "NOT_CONFIRMED")
         self._record(tx, row, "crisis.channel", "permit", channel, passed_on.name)

@@ -19,6 +19,7 @@ from xinqiao.contract.fields import present, redact
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty
+from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.records import check_version, newest, own_row
 from xinqiao.documents.short_form import ShortForm, number, sign, verify
 from xinqiao.documents.template import Catalogue
@@ -70,6 +71,7 @@ class Terms:
     key: Ed25519PrivateKey | None
     valid: timedelta
     retired: tuple[Ed25519PublicKey, ...] = ()
+    ask_again_after: Callable[[], timedelta] = lambda: timedelta(days=180)
 
     @property
     def public_keys(self) -> list[Ed25519PublicKey]:
@@ -85,7 +87,7 @@ class Notices:
         self.door = door
         self.deadline = deadline
         self.terms = terms
-        self.printing = Printing(door, terms.forms, self._shown_to_printer)
+        self.printing = Printing(door, terms.forms, self._shown_to_printer, terms.ask_again_after)
 
     def issue_notice(self, request: rpc.IssueNoticeRequest, call: Call) -> rpc.IssueNoticeResponse:
         """Write, number and sign a notice to one guardian; the school holds it until it is served."""
@@ -171,7 +173,8 @@ class Notices:
             response.withheld.extend(withheld)
             response.duty = open_duty(
                 call.tx, self.door, student=str(row["student"]), school=str(row["school"]), basis=request.basis,
-                item=notice.name, holder=call.caller.id, tier=int(row["tier"]),
+                item=notice.name, holder=call.caller.id, tier=int(row["tier"]), actor=call.caller.id,
+                recipient=request.police, purpose=PURPOSE_RESCUE, facts=request.crisis_facts,
             )  # fmt: skip
         response.notice.CopyFrom(self._done(call, row, notice, "notice.decided", basis=request.basis))
         return response
@@ -293,9 +296,7 @@ class Notices:
         )  # fmt: skip
         report.student.CopyFrom(self.door.students.load(call.tx, student, police.agency))
         report.student.local_id = ""
-        keep = [guardian for guardian in report.student.guardians if not guardian.in_conflict]
-        del report.student.guardians[:]
-        report.student.guardians.extend(keep)
+        hide_conflicts(report.student)
         released = self.door.release(
             call.tx, report, recipient=police, purpose=PURPOSE_RESCUE, student=student, relation="PARTY",
             kind="police_report", item=notice.name, actor=call.caller.id,

@@ -12,6 +12,7 @@ from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.screening.v1.screening_pb2 import Assessment
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door, Released, consented
+from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.records import hide_chain
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
@@ -61,10 +62,7 @@ class Post:
         package.referral.student = door.students.name(recipient.agency, known.id)
         package.student.CopyFrom(door.students.load(tx, known.id, recipient.agency))
         package.student.local_id = ""
-        # A guardian in conflict with the child must not be called by anyone who got the number from us.
-        reachable = [guardian for guardian in package.student.guardians if not guardian.in_conflict]
-        del package.student.guardians[:]
-        package.student.guardians.extend(reachable)
+        hide_conflicts(package.student)
         basis = door.bases.get(referral.basis)
         if basis is None or basis.classes >> FIELD_CLASS_SCORES & 1:
             # Under a basis without scores not even their empty shells go: how many forms there are is a fact too.

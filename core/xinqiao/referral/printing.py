@@ -1,6 +1,7 @@
 """The printed forms: for each kind, what goes on the paper, cut first to what its reader and its printer may see."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from xinqiao.api.common.v1.options_pb2 import (
     FIELD_CLASS_COUNSELLING_NOTE,
@@ -20,6 +21,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, denial
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.registry import Partner
+from xinqiao.documents.asking import check_asked_again
 from xinqiao.documents.press import print_form
 from xinqiao.documents.template import Catalogue
 from xinqiao.referral.guardians import by_name
@@ -39,9 +41,15 @@ class Printing:
     """Draws forms for a school. Every value on paper has passed the policy twice: for its reader and for its printer."""
 
     def __init__(
-        self, door: Door, forms: Catalogue | None, notice: Callable[[Call, str], tuple[str, pb.Notice]]
+        self,
+        door: Door,
+        forms: Catalogue | None,
+        notice: Callable[[Call, str], tuple[str, pb.Notice]],
+        ask_again_after: Callable[[], timedelta],
     ) -> None:
-        """``notice`` finds a notice of the caller by name: (student, notice)."""
+        """``notice`` finds a notice of the caller by name: (student, notice); after a refusal of consent no form is
+        printed for ``ask_again_after``."""
+        self._ask_again_after = ask_again_after
         self.door = door
         self.forms = forms
         self._notice = notice
@@ -75,7 +83,7 @@ class Printing:
         printed = print_form(self.forms, request.kind, content, _language(request), withheld, call.reading.now_us)
         response = rpc.RenderDocumentResponse(
             pdf=printed.pdf, form_version=printed.form_version, text_sha256=printed.text_sha256,
-            missing_glyphs=printed.missing, withheld=withheld,
+            missing_glyphs=printed.missing, withheld=withheld, form_sha256=printed.form_sha256,
         )  # fmt: skip
         call.view(response, student=student)
         return response
@@ -97,6 +105,10 @@ class Printing:
         if FIELD_CLASS_COUNSELLING_NOTE in request.consent.classes:
             raise Refusal("INVALID_ARGUMENT", "CLASS_NEVER_SHARED", "counselling notes are never shared")
         known = self.door.students.resolve(call.reading, call.caller, StudentRef(name=request.subject))
+        check_asked_again(
+            call.reading, student=known.id, recipient=recipient.id, purpose=request.consent.purpose,
+            wait=self._ask_again_after(), at_family_request=request.consent.at_family_request,
+        )  # fmt: skip
         content = pb.DocumentContent(
             student=self.door.students.load(call.reading, known.id, call.caller.agency), consent=request.consent,
             issuer_title=self._title(call.caller, request), recipient_title=recipient.names.get(_language(request), ""),

@@ -3,7 +3,7 @@
 from typing import Protocol, cast
 
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION, PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED
@@ -138,7 +138,8 @@ class Referrals:
             return ""
         return open_duty(
             call.tx, self.door, student=known.id, school=known.school, basis=referral.basis, item=referral.name,
-            holder=call.caller.id, tier=int(referral.tier),
+            holder=call.caller.id, tier=int(referral.tier), actor=call.caller.id, recipient=referral.recipient,
+            purpose=PURPOSE_TREATMENT, facts=referral.crisis_facts,
         )  # fmt: skip
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -253,7 +254,8 @@ class Referrals:
         if passed_on.basis:
             open_duty(
                 tx, self.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
-                item=passed_on.name, holder=call.caller.id, tier=int(row["tier"]),
+                item=passed_on.name, holder=call.caller.id, tier=int(row["tier"]), actor=call.caller.id,
+                recipient=passed_on.recipient, purpose=PURPOSE_TREATMENT, facts=passed_on.crisis_facts,
             )  # fmt: skip
         return referral
 

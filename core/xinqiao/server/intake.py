@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
-from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet, ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import (
+    FormSheet,
+    ReadResponse,
+    RecallAnswer,
+    ReferralUpdate,
+    Rejected,
+)
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
+from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
@@ -31,6 +38,7 @@ _DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
 _CASEFILE = "/xinqiao.api.casefile.v1.CaseFileService"
+_CONSENT = "/xinqiao.api.casefile.v1.ConsentService"
 _REFERRAL = "/xinqiao.api.referral.v1.ReferralService"
 
 
@@ -119,6 +127,8 @@ class Intake:
             sheet = _label(item.forms.source)
         elif kind == "referral":
             self._update(item.referral, tally)
+        elif kind == "recall_receipt":
+            self._recalled(item.recall_receipt, tally)
         elif kind == "rejected":
             tally.rejected.append(item.rejected)
         self._move(item.cursor, tally, sheet)
@@ -235,6 +245,18 @@ class Intake:
         except Refusal as refusal:
             _pass_on(refusal)
             tally.rejected.append(_rejected(update.source, refusal))
+
+    def _recalled(self, answer: RecallAnswer, tally: Tally) -> None:
+        request = consent.ConfirmRecallRequest(
+            request_id=_key("recall", answer.SerializeToString(deterministic=True)), name=answer.recall,
+            receipt=answer.receipt,
+        )  # fmt: skip
+        try:
+            self._pipeline.call(f"{_CONSENT}/ConfirmRecall", request, self._partner)
+            tally.updates += 1
+        except Refusal as refusal:
+            _pass_on(refusal)
+            tally.rejected.append(_rejected(answer.source, refusal))
 
     def _cursor(self) -> str:
         with self._pipeline.store.read() as reading:

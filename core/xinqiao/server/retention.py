@@ -33,7 +33,10 @@ _FOUND: Final = 5000
 _BATCH: Final = 100
 """Rows erased in one command: a crisis command finds its turn in between."""
 
-_LEAST_DAYS: Final = {"requests": 400, "uploads": 400, "consents": 1095, "deliveries": 1095, "duties": 1095}
+_LEAST_DAYS: Final = {
+    "requests": 400, "uploads": 400, "consents": 1095, "deliveries": 1095, "duties": 1095, "recalls": 1095,
+    "overrides": 1095,
+}  # fmt: skip
 """What may not be kept for less: the contract's memory of repeats, and records of provision (PIPL art. 56)."""
 
 _log = logging.getLogger("xinqiao.retention")

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.config.bundle import district_of
 from xinqiao.config.clocks import Clocks
@@ -15,6 +17,7 @@ from xinqiao.disclosure.bases import Basis, load_bases
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Policy, PolicyError, load_policy
 from xinqiao.journal.append import append
+from xinqiao.journal.signing import load_public_keys
 from xinqiao.referral.ladder import Ladder
 from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import InstrumentLibrary, load_instruments
@@ -47,10 +50,25 @@ class Rules:
         return tuple(int(options.Role.Value(f"ROLE_{role}")) for role in self.district.ladder)
 
 
+def bases_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...] | None:
+    """The keys with which the legal bases must be signed; None where the settings take unsigned ones.
+
+    Raises PolicyError where they say neither: what opens doors without consent must have been signed off by somebody.
+    """
+    if settings.legal_bases_key is not None:
+        return load_public_keys(Path(settings.legal_bases_key))
+    if not settings.unsigned_legal_bases:
+        raise PolicyError(
+            f"{Path(settings.legal_bases).name}: name the key it is signed with under `legal_bases_key` in gateway.yaml"
+            " (`xinqiao policy sign` signs), or set `unsigned_legal_bases: true` for a demonstration"
+        )
+    return None
+
+
 def load_rules(settings: Settings, district: District | None = None) -> Rules:
     """Read what ``settings`` names. Raises PolicyError, DataFileError or ConfigError."""
     library = load_instruments(settings.instruments, settings.instruments_overlay)
-    bases = load_bases(Path(settings.legal_bases))
+    bases = load_bases(Path(settings.legal_bases), bases_keys(settings))
     return Rules(
         load_policy(Path(settings.policy) / "disclosure.yaml"),
         bases,

@@ -17,6 +17,10 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, Capacity
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.casefile.consent_room import ConsentRoom
+from xinqiao.casefile.consents import Consents
+from xinqiao.casefile.overrides import Overrides
+from xinqiao.casefile.recalls import CONTRACT, Recalls
 from xinqiao.casefile.service import CaseFile
 from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.clocks import Clocks
@@ -27,6 +31,7 @@ from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import Delivery, Pace
+from xinqiao.disclosure.agreements import announce, ends_soon
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Policy
 from xinqiao.disclosure.registry import Partner, Registry
@@ -114,6 +119,15 @@ class Gateway:
             self.door, clocks.deadline, self._declared, Capacity(self._capacity, district.services), plan,
             _refusals(district), phones,
         )  # fmt: skip
+        terms = _terms(settings, rules.policy, district.notice_valid, clocks)
+        receipt_keys = {
+            name: Path(partner.receipt_key).read_bytes()
+            for name, partner in settings.partners.items()
+            if partner.receipt_key is not None and Path(partner.receipt_key).exists()
+        }
+        self.forms = terms.forms
+        recalls = Recalls(self.door, self._declared, receipt_keys, lambda: clocks.consent.recall)
+        consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
         self.checkpointer = Checkpointer(
             self.store, signing_key, settings.deployment,
@@ -129,11 +143,7 @@ class Gateway:
             signing_key,
             settings.deployment,
             self._send_package,
-            {
-                name: Path(partner.receipt_key).read_bytes()
-                for name, partner in settings.partners.items()
-                if partner.receipt_key is not None and Path(partner.receipt_key).exists()
-            },
+            receipt_keys,
             self.bundle.calendar,
         )
         self.retention = Retention(self.store, self.door, load_retention(settings.policy / "retention.yaml"))
@@ -143,11 +153,10 @@ class Gateway:
             {
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
-                "xinqiao.api.referral.v1.NoticeService": Notices(
-                    self.store, self.door, clocks.deadline, _terms(settings, rules.policy, district.notice_valid)
-                ),
+                "xinqiao.api.referral.v1.NoticeService": Notices(self.store, self.door, clocks.deadline, terms),
                 "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
-                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, referrals.undelivered, self.store.read),
+                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, consents, self.store.read),
+                "xinqiao.api.casefile.v1.ConsentService": ConsentRoom(consents, recalls, Overrides(self.door, recalls)),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
                     settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure
@@ -174,7 +183,7 @@ class Gateway:
                 pace.routine_workers, pace.crisis_workers, pace.backoff_s, pace.max_attempts, pace.lease_s,
                 pace.poll_ms / 1000,
             ),
-            {"referral": referrals.delivered},
+            {"referral": referrals.delivered, CONTRACT: recalls.delivered},
             referrals.undelivered,
             self.operator,
             lambda: self.checkpointer.notes,
@@ -199,6 +208,7 @@ class Gateway:
                 "exchanges": (30.0, self.run_due),
                 "reports": (60.0, lambda: self.reports.tick(self.store)),
                 "retention": (600.0, self.retention.tick),
+                "agreements": (3600.0, self.watch_agreements),
             }
         )
 
@@ -220,6 +230,7 @@ class Gateway:
         if work:
             self.delivery.start()
         if tick:
+            self.watch_agreements()
             self.ticks.start()
         self._ticking = tick
 
@@ -250,6 +261,12 @@ class Gateway:
     def reload(self) -> bool:
         """Read policy, legal bases, instruments, triage and district overlay again; False when one is broken."""
         return self._reloading.reload(self.settings)
+
+    def watch_agreements(self) -> None:
+        """Put every agreement that ends soon to the operator."""
+        ahead_us = self._clocks.agreement_notice // _US
+        if ends_soon(self.store, self.registry, ahead_us):
+            self.store.run(lambda tx: announce(tx, self.registry, self.operator, ahead_us))
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
         """Look once at every agency that brings something."""
@@ -339,13 +356,16 @@ class Gateway:
             await self._server.stop(grace=5)
 
 
-def _terms(settings: Settings, policy: Policy, valid: timedelta) -> Terms:
+def _terms(settings: Settings, policy: Policy, valid: timedelta, clocks: Clocks) -> Terms:
     """What notices need. A gateway without templates or key serves all the rest, and says what is missing when asked."""
     forms = load_catalogue(Path(settings.documents), policy) if settings.documents is not None else None
     path = settings.document_key
     key = load_signing_key(Path(path)) if path is not None and Path(path).exists() else None
     retired = Path(path).with_suffix(".retired") if path is not None else None
-    return Terms(forms, key, valid, load_public_keys(retired) if retired is not None and retired.is_dir() else ())
+    return Terms(
+        forms, key, valid, load_public_keys(retired) if retired is not None and retired.is_dir() else (),
+        lambda: clocks.consent.ask_again_after,
+    )  # fmt: skip
 
 
 def _brings(handle: AgencyHandle) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0012"
 KEY_SCHEMA_VERSION = "0001"
 
 metadata = MetaData()
@@ -185,6 +185,43 @@ consents = Table(
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_consents_student_recipient_purpose", "student", "recipient", "purpose"),
     info={"doc": "What a guardian allowed, to whom, for what, how long."},
+)
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_recalls_student", "student"),
+    Index("ix_recalls_cause", "cause"),
+    Index("ix_recalls_recipient_created_us", "recipient", "created_us"),
+    info={"doc": "What a recipient was asked to delete, and its signed answer; cause is the consent or override."},
+)
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("recipient", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_overrides_student", "student"),
+    Index("ix_overrides_created_us", "created_us"),
+    info={"doc": "Disclosures under a law that a second person must approve."},
 )
 duties = Table(
     "duties",

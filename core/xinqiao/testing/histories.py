@@ -27,9 +27,12 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 )
 from xinqiao.api.casefile.v1 import casefile_pb2 as case
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
+from xinqiao.api.casefile.v1.casefile_pb2 import Consent
+from xinqiao.api.casefile.v1.consent_pb2 import CONSENT_CHANNEL_PAPER
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
+from xinqiao.api.referral.v1.notice_pb2 import DOCUMENT_KIND_CONSENT
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
@@ -321,9 +324,18 @@ class Histories:
                 request.consent.classes.extend(_CONSENTED)
                 request.consent.not_after_us = self.clock.now_us() + int(timedelta(days=360).total_seconds() * 1e6)
                 request.consent.signer, request.consent.state = case.SIGNER_BOTH, case.CONSENT_STATE_GIVEN
-                request.consent.form_version, request.consent.evidence_sha256 = "1", bytes(32)
+                self._prove(request.consent)
                 self._call(PSYCHOLOGIST, request)
         return local
+
+    def _prove(self, consent: Consent) -> None:
+        forms = self.gateway.forms
+        assert forms is not None
+        ((_, version), digest), *_ = (each for each in forms.versions.items() if each[0][0] == DOCUMENT_KIND_CONSENT)
+        consent.form_version, consent.evidence_sha256 = version, bytes(32)
+        consent.evidence.form_sha256, consent.evidence.text_sha256 = digest, bytes(32)
+        consent.evidence.channel, consent.evidence.witness = CONSENT_CHANNEL_PAPER, "w"
+        consent.evidence.guardian_name, consent.evidence.guardian_relation = "学母", "mother"
 
     def _event_request(self, name: str, event: int) -> Message:
         if event == pb.REFERRAL_EVENT_REPORT_OUTCOME:

@@ -23,7 +23,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralEvent
 from xinqiao.contract.clock import Clock, SystemClock
-from xinqiao_hospital import codes
+from xinqiao_hospital import codes, recall
 from xinqiao_hospital.bundle import build
 from xinqiao_hospital.capacity import CapacityDesk
 from xinqiao_hospital.client import FhirClient, revealed
@@ -119,9 +119,13 @@ class HospitalAdapter:
         if request.WhichOneof("body") == "referral_update":
             receipt = self._update(request.referral_update, timeout_s, witness, drill=is_drill(request))
             return DeliverResponse(receipt=receipt, checkpoints=witness.echoed)
+        if request.WhichOneof("body") == "recall":
+            body, entries = transaction(request)
+            answer = self._client.write("POST", self._client.base, body, timeout_s, witness=witness)
+            return DeliverResponse(receipt=_created_task(answer, entries), checkpoints=witness.echoed)
         if request.WhichOneof("body") != "referral":
             raise RecordRejected(
-                "DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body"
+                "DATA/REQUIRED", "a hospital takes a referral, a change of one or a recall", "DeliverRequest.body"
             )
         body, entries = transaction(request)
         sent = Sent(request.referral.referral.name, request.referral.student.name)
@@ -221,11 +225,14 @@ class HospitalAdapter:
 
 
 def transaction(request: DeliverRequest) -> tuple[bytes, list[Json]]:
-    """The transaction of a new referral as bytes, and its entries; judged before it leaves.
+    """The transaction of a new referral or of a recall as bytes, and its entries; judged before it leaves.
 
     Raises RecordRejected where it cannot be said in FHIR R4: the hospital would refuse it, later and in other words.
     """
-    bundle = build(request.referral, request.request_id)
+    recalled = request.WhichOneof("body") == "recall"
+    bundle = (
+        recall.build(request.recall, request.request_id) if recalled else build(request.referral, request.request_id)
+    )
     if is_drill(request):
         bundle = mark_bundle(bundle)
     wrong = faults(bundle, "Bundle")

@@ -1,6 +1,5 @@
 """What a FHIR R4 Consent says: a permit, a deny, or nothing that may be acted on. In doubt, a deny."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
@@ -77,17 +76,6 @@ def understand(consent: Json, now: datetime) -> Understood:
     if any(rule.get("type") == "permit" and any(key in rule for key in _NARROWS) for rule in nested):
         return Understood("permit", "for what its provisions name only", ("all else",))
     return Understood("permit", "its policy is opt-in")
-
-
-def combined(found: Iterable[Understood]) -> Decision:
-    """What several Consents say together: a deny by anybody stands against every permit, however new."""
-    consents = list(found)
-    if any(consent.overrides for consent in consents):
-        return "deny"
-    decisions = {consent.decision for consent in consents}
-    if "permit" in decisions:
-        return "permit"
-    return "permit-emergency" if "permit-emergency" in decisions else "none"
 
 
 def _base(consent: Json, provision: Json) -> Decision | None:

@@ -19,7 +19,13 @@ _MARK = "【演练 DRILL】"
 def is_drill(request: DeliverRequest) -> bool:
     """Whether the gateway says so anywhere: one word is enough."""
     package = request.referral
-    return request.drill or package.drill or package.referral.drill or request.referral_update.drill
+    return (
+        request.drill
+        or package.drill
+        or package.referral.drill
+        or request.referral_update.drill
+        or request.recall.drill
+    )
 
 
 def mark(resource: Json) -> Json:

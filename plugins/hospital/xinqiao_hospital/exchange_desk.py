@@ -44,6 +44,11 @@ class ExchangeDesk:
         self._key = _own_key(folder / "receipt.key")
         self._gateway = None if gateway_key_pem is None else _public_key(gateway_key_pem)
 
+    @property
+    def key(self) -> Ed25519PrivateKey:
+        """The hospital's own."""
+        return self._key
+
     def public_key_pem(self) -> bytes:
         """The key that receipts verify with."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -11,6 +11,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpd
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
+from xinqiao_hospital.recall import answer_of, is_recall
 from xinqiao_hospital.register import Register
 from xinqiao_hospital.states import TaskRefused, check_task, other_subject, resume_of, update_of, written_after
 from xinqiao_hospital.wire import Json, Parsed, as_list, as_object, as_text
@@ -106,7 +107,8 @@ class TaskFeed:
 
     def _changed(self, mark: Mark) -> Iterator[Version | Rejected]:
         since = f"&_lastUpdated=ge{quote(mark.updated, safe='')}" if mark.updated else ""
-        query = f"Task?identifier={quote(codes.REFERRAL, safe='')}%7C{since}&_sort=_lastUpdated&_count={_PAGE}"
+        ours = ",".join(f"{quote(system, safe='')}%7C" for system in (codes.REFERRAL, codes.RECALL))
+        query = f"Task?identifier={ours}{since}&_sort=_lastUpdated&_count={_PAGE}"
         url: str | None = f"{self._client.base}/{query}"
         newest, seen = 0, set[str]()
         for _ in range(_MAX_PAGES):
@@ -158,6 +160,9 @@ def _said(version: Version, earlier: Sequence[Version], register: Register | Non
     if version.fault is not None:
         yield ReadResponse(rejected=version.fault)
         return
+    if is_recall(version.task):
+        yield from _recalled(version)
+        return
     before = earlier[-1] if earlier else None
     if before is not None and written_after(version.task) == before.number:
         return
@@ -179,6 +184,20 @@ def _said(version: Version, earlier: Sequence[Version], register: Register | Non
     if update is not None and update != _last_said(version, earlier):
         update.source = version.source
         yield ReadResponse(referral=update)
+
+
+def _recalled(version: Version) -> Iterator[ReadResponse]:
+    try:
+        check_task(version.task)
+        answer = answer_of(version.task)
+    except TaskRefused as e:
+        yield ReadResponse(
+            rejected=Rejected(source=version.source, place=f"Task.{e.place}", reason=e.reason, message=e.message)
+        )
+        return
+    if answer is not None:
+        answer.source = version.source
+        yield ReadResponse(recall_receipt=answer)
 
 
 def _last_said(version: Version, earlier: Sequence[Version]) -> ReferralUpdate | None:

@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from xinqiao.api.casefile.v1.consent_pb2 import RecallAction, RecallReceipt
 from xinqiao.contract.clock import BEIJING, Clock, from_us
+from xinqiao.contract.recall import sign_receipt
 from xinqiao_hospital import codes
+from xinqiao_hospital.recall import is_recall, outputs
 from xinqiao_hospital.records import FhirRefused, Records
 from xinqiao_hospital.shapes import Issue
-from xinqiao_hospital.wire import Json, as_list, as_object
+from xinqiao_hospital.wire import Json, as_list, as_object, as_text
 
 OUTCOME: Mapping[str, str] = {
     "diagnosis": "中度抑郁发作",
@@ -92,6 +98,19 @@ class Staff:
             for step in self.autopilot:
                 self.act(task, step)
 
+    def answer_recalls(self, key: Ed25519PrivateKey, action: RecallAction.ValueType) -> int:
+        """Do as every open recall asks, and sign that it was done; how many there were."""
+        tasks = [t for t in self._records.all("Task") if is_recall(t) and t["status"] == "requested"]
+        for task in tasks:
+            now_us = self._clock.now_us()
+            (name,) = (as_text(as_object(item).get("value")) for item in as_list(task.get("identifier")))
+            law = "医疗机构病历管理规定 第二十九条" if action == RecallAction.RECALL_ACTION_KEPT_BY_LAW else ""
+            receipt = RecallReceipt(recall=name, action=action, citation=law, done_us=now_us)
+            owner = as_text(as_object(as_object(task.get("owner")).get("identifier")).get("value"))
+            answer = outputs(sign_receipt(receipt, key), owner, now_us)
+            self._records.change("Task", str(task["id"]), partial(_completed, answer))
+        return len(tasks)
+
     def _id(self, task: str) -> str:
         for found in self._records.all("Task"):
             names = {str(as_object(item).get("value")) for item in as_list(found.get("identifier"))}
@@ -111,6 +130,10 @@ class Staff:
         if outcome is None:
             said["next-visit"] = (now + timedelta(days=14)).date().isoformat()
         return [_output(code, _value(code, text)) for code, text in said.items()]
+
+
+def _completed(answer: list[Json], task: Json) -> Json:
+    return {**task, "status": "completed", "output": answer}
 
 
 def _fits(task: Json, step: str) -> bool:

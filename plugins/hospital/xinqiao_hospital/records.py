@@ -123,16 +123,22 @@ class Records:
         for index, entry in enumerate(entries):
             request = as_object(entry.get("request"))
             kind = as_text(request.get("url"))
-            if request.get("method") != "POST" or not _CREATE.fullmatch(kind):
+            kind, _, sought = kind.partition("?") if request.get("method") == "PUT" else (kind, "", "")
+            if (
+                request.get("method") not in ("POST", "PUT")
+                or not _CREATE.fullmatch(kind)
+                or (request.get("method") == "PUT" and not sought)
+            ):
                 raise FhirRefused(400, Issue("not-supported", f"Bundle.entry[{index}].request"))
             if as_object(entry.get("resource")).get("resourceType") != kind:
                 raise FhirRefused(400, Issue("invalid", f"Bundle.entry[{index}].resource"))
-            known = self._known(kind, as_text(request.get("ifNoneExist")), index)
+            known = self._known(kind, sought or as_text(request.get("ifNoneExist")), index)
             if not known:
                 fresh[kind] = fresh.get(kind, 0) + 1
             count = sum(1 for k, _ in self._versions if k == kind)
             id_ = known or str(count + fresh[kind])
-            planned.append((kind, id_, bool(known)))
+            # A conditional update (PUT) writes whether it is known or not; a conditional create only what is new.
+            planned.append((kind, id_, bool(known) and not sought))
             references[as_text(entry.get("fullUrl"))] = f"{kind}/{id_}"
         return planned, references
 

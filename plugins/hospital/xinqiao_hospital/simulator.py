@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from xinqiao.api.casefile.v1.consent_pb2 import RecallAction
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_hospital.answering import bundle_of, capabilities, entry_faults, outcome_of, search, subscribe
 from xinqiao_hospital.client import FHIR_JSON
@@ -143,6 +144,10 @@ class HospitalSimulator:
 
     def attend_all(self) -> int:
         return self.staff.act_on_all("attend")
+
+    def answer_recalls(self, action: RecallAction.ValueType = RecallAction.RECALL_ACTION_DELETED) -> int:
+        """Answer every open recall with a signed receipt; how many."""
+        return self.staff.answer_recalls(self.desk.key, action)
 
     def report_outcomes(self) -> int:
         """Report the outcome of every Task that has been accepted; how many."""
@@ -282,13 +287,17 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}, {}
 
     def _search(self, query: Mapping[str, str]) -> Json:
-        system, _, value = query.get("identifier", "").partition("|")
+        sought = [token.partition("|")[::2] for token in query.get("identifier", "").split(",")]
         since = query.get("_lastUpdated", "ge").removeprefix("ge")
         found = [
             task
             for task in self.hospital.records.all("Task")
             if str(task["meta"]["lastUpdated"]) >= since
-            and any(_identified(as_object(item), system, value) for item in as_list(task.get("identifier")))
+            and any(
+                _identified(as_object(item), system, value)
+                for item in as_list(task.get("identifier"))
+                for system, value in sought
+            )
         ]
         start, count = int(query.get("_offset", "0")), int(query.get("_count", "50"))
         if self.hospital.faults.take("small_pages"):
@@ -323,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
             except (ValueError, TypeError):
                 return 400, {"reason": "FAULT"}, {}
             return 200, {"changed": len(as_list(asked.get("faults")))}, {}
+        if step == "recalls":
+            return 200, {"changed": self.hospital.answer_recalls()}, {}
         task = as_text(asked.get("task")) or as_text(asked.get("referral"))
         if not task:
             return 200, {"changed": self.hospital.staff.act_on_all(step)}, {}

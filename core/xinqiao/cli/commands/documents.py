@@ -33,6 +33,9 @@ def add_documents(app: typer.Typer, texts: Texts) -> None:
         purpose: Annotated[str, typer.Option(help=texts("opt.purpose"))] = "treatment",
         classes: Annotated[str, typer.Option(help=texts("opt.classes"))] = "case_ref,identity,contact,school,tier",
         days: Annotated[int, typer.Option(help=texts("opt.days"), min=1, max=366)] = 365,
+        at_family_request: Annotated[
+            bool, typer.Option("--at-family-request", help=texts("opt.at_family_request"))
+        ] = False,
         config: Annotated[Path, config] = DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
@@ -42,7 +45,7 @@ def add_documents(app: typer.Typer, texts: Texts) -> None:
 
         return documents.render(
             texts, config, as_, address, kind=kind, subject=subject, out=out, language=language, recipient=recipient,
-            purpose=purpose, classes=classes, days=days, json=json,
+            purpose=purpose, classes=classes, days=days, at_family_request=at_family_request, json=json,
         )  # fmt: skip
 
     @command(group, texts, "documents.verify")

@@ -8,7 +8,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from xinqiao.api.casefile.v1.casefile_service_pb2_grpc import CaseFileServiceStub
+from xinqiao.api.casefile.v1.consent_service_pb2_grpc import ConsentServiceStub
 from xinqiao.api.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
+from xinqiao.api.referral.v1.notice_service_pb2_grpc import NoticeServiceStub
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
 from xinqiao.api.referral.v1.return_service_pb2_grpc import ReturnServiceStub
 from xinqiao.api.screening.v1.screening_service_pb2_grpc import ScreeningServiceStub
@@ -24,6 +26,8 @@ class Clients:
         self.screening = ScreeningServiceStub(psychologist)
         self.referrals = ReferralServiceStub(psychologist)
         self.cases = CaseFileServiceStub(psychologist)
+        self.consents = ConsentServiceStub(psychologist)
+        self.notices = NoticeServiceStub(psychologist)
         self.returns = ReturnServiceStub(psychologist)
         self.platform = ScreeningServiceStub(deployment.channel(SCHOOL, port))
         operator = deployment.channel(OPERATOR, port)

@@ -7,9 +7,16 @@ from typing import Any, Final
 
 import grpc
 
-from xinqiao.api.casefile.v1 import casefile_pb2, casefile_service_pb2
+from xinqiao.api.casefile.v1 import casefile_pb2, casefile_service_pb2, consent_pb2
 from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2, return_pb2, return_service_pb2
+from xinqiao.api.referral.v1 import (
+    notice_pb2,
+    notice_service_pb2,
+    referral_pb2,
+    referral_service_pb2,
+    return_pb2,
+    return_service_pb2,
+)
 from xinqiao.api.screening.v1 import screening_pb2
 from xinqiao.cli.demo.clients import everything, reason_of
 from xinqiao.cli.demo.deployment import HOSPITAL
@@ -32,6 +39,32 @@ _SHARED: Final = [
 ]
 
 
+def _consent(stage: Stage, request: casefile_service_pb2.RecordConsentRequest) -> None:
+    """Print the form, have it signed and witnessed, and cite exactly what was printed; once, also when played again."""
+    case = stage.clients.cases.GetCase(casefile_service_pb2.GetCaseRequest(student=request.student), timeout=DEADLINE_S)
+    if case.case.consents:
+        return
+    consent = request.consent
+    asked = notice_pb2.ConsentAsked(
+        recipient=consent.recipient, purpose=consent.purpose, classes=consent.classes,
+        last_day=local_date(consent.not_after_us).isoformat(),
+    )  # fmt: skip
+    form = stage.clients.notices.RenderDocument(
+        notice_service_pb2.RenderDocumentRequest(
+            kind=notice_pb2.DOCUMENT_KIND_CONSENT, subject=request.student.name, consent=asked
+        ),
+        timeout=DEADLINE_S,
+    )
+    signing = next((g for g in case.case.student.guardians if not g.in_conflict), None)
+    consent.form_version = form.form_version
+    consent.evidence_sha256 = hashlib.sha256(form.pdf).digest()
+    consent.evidence.form_sha256, consent.evidence.text_sha256 = form.form_sha256, form.text_sha256
+    consent.evidence.channel, consent.evidence.witness = consent_pb2.CONSENT_CHANNEL_PAPER, "陈老师 Ms Chen"
+    consent.evidence.guardian_name = signing.full_name if signing else "监护人 guardian"
+    consent.evidence.guardian_relation = (signing.relation if signing else "") or "监护人 guardian"
+    stage.clients.cases.RecordConsent(request, timeout=DEADLINE_S)
+
+
 def refer(stage: Stage) -> None:
     """A consent names recipient, purpose and classes; the hospital gets exactly those."""
     triage = stage.red(0)
@@ -44,10 +77,8 @@ def refer(stage: Stage) -> None:
     consent.consent.classes.extend(_SHARED)
     consent.consent.not_after_us = to_us(BEGIN) + 180 * _DAY_US
     consent.consent.signer = casefile_pb2.SIGNER_BOTH
-    consent.consent.form_version = "2026-09"
-    consent.consent.evidence_sha256 = hashlib.sha256(triage.name.encode()).digest()
     consent.consent.state = casefile_pb2.CONSENT_STATE_GIVEN
-    stage.clients.cases.RecordConsent(consent, timeout=DEADLINE_S)
+    _consent(stage, consent)
     created = stage.clients.referrals.CreateReferral(
         _referral(stage, triage, referral_pb2.URGENCY_URGENT, "情绪持续低落，量表提示需专业评估"), timeout=DEADLINE_S
     )

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from xinqiao.cli.demo import consent_scenes as consent
 from xinqiao.cli.demo import district_scenes as district
 from xinqiao.cli.demo import referral_scenes as referral
 from xinqiao.cli.demo import school_scenes as school
@@ -89,13 +90,17 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (referral.OUTCOME, "休学与复学", "leave, and the way back", referral.leave),
         (_DRILL, "危机通道演练", "a drill of the crisis lane", district.drill),
         (_MONDAY, "该来的报告没有来", "a report that did not come", district.missed),
+        (_CLOSE, "紧急访问，两人负责", "an emergency access, two persons answer for it", consent.break_glass),
         (_CLOSE, "月末对账", "the month is settled", district.settle),
+        (_CLOSE, "撤回同意", "a consent is taken back", consent.withdraw),
     ]
     with bar:
         task = bar.add_task(stage.text("十月", "October"), total=len(acts))
         for moment, zh, en, act in acts:
             wind(stage.gateway, stage.clock, moment)
-            stage.gateway.reports.tick(stage.gateway.store)  # its minute is up in the story, not on the machine
+            # Their minute is up in the story, not on the machine; without a signature for hours routine records stay.
+            stage.gateway.checkpointer.run_once()
+            stage.gateway.reports.tick(stage.gateway.store)
             bar.update(task, description=stage.text(zh, en))
             now = from_us(stage.clock.now_us()).astimezone(BEIJING)
             stage.console.rule(f"[bold]{stage.text(zh, en)}  [dim]{now:%Y-%m-%d %H:%M}")

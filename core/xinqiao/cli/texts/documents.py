@@ -33,12 +33,19 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "opt.purpose": ("With consent: for what.", "知情同意书：用途。"),
     "opt.classes": ("With consent: classes asked for, with commas.", "知情同意书：所需信息类别，以逗号分隔。"),
     "opt.days": ("With consent: days until it ends.", "知情同意书：有效天数。"),
+    "opt.at_family_request": (
+        "With consent: the family came by itself; after a refusal nobody else may ask for 180 days.",
+        "知情同意书：家庭主动提出；拒绝后 180 天内不得再次征求。",
+    ),
     "opt.document_key": (
         "Public key file; by default beside the configured document_key.",
         "公钥文件；默认取配置中 document_key 旁的公钥。",
     ),
     "opt.online": ("Ask the gateway, as the partner named by --as.", "以 --as 指定的伙伴身份向网关查询。"),
-    "documents.written": ("{file}: {form}, text SHA-256 {digest}", "{file}：{form}，文本 SHA-256 {digest}"),
+    "documents.written": (
+        "{file}: {form}, SHA-256 of the text {digest}, of the template {template}",
+        "{file}：{form}，文本 SHA-256 {digest}，模板 SHA-256 {template}",
+    ),
     "documents.missing": (
         "no font has {glyphs}: printed as numbers in brackets, write them by hand or add a font to documents/fonts",
         "字库缺字 {glyphs}：已以编号印出，请手写补全，或将字体放入 documents/fonts",

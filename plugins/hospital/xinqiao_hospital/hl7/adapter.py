@@ -97,7 +97,9 @@ class Hl7Hospital:
             body = update_message(request.referral_update, request.request_id, self._settings, drill=is_drill(request))
         else:
             raise RecordRejected(
-                "DATA/REQUIRED", "a hospital takes a referral or a change of one", "DeliverRequest.body"
+                "DATA/REQUIRED",
+                "HL7 v2 has no message for this, as for a recall: ask the hospital in writing",
+                "DeliverRequest.body",
             )
         if body is None:
             return DeliverResponse(receipt=f"MSH-10/{control}")

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from xinqiao.api.casefile.v1 import consent_pb2 as _consent_pb2
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
@@ -161,6 +162,7 @@ class DeliverRequest(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     REFERRAL_UPDATE_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
@@ -180,6 +182,10 @@ class DeliverRequest(_message.Message):
         """A change of a referral the partner knows."""
 
     @_builtins.property
+    def recall(self) -> _consent_pb2.Recall:
+        """What the partner was given must be deleted; it answers with a signed `recall_receipt`, when it has done so."""
+
+    @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each of the gateway's journal chains (C2SP signed notes): whoever keeps them is a witness.
         Beside the body, not in it: they differ from try to try.
@@ -193,14 +199,15 @@ class DeliverRequest(_message.Message):
         attempt: _builtins.int = ...,
         referral: _referral_pb2.ReferralPackage | None = ...,
         referral_update: _referral_pb2.Referral | None = ...,
+        recall: _consent_pb2.Recall | None = ...,
         drill: _builtins.bool = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral", "referral_update", b"referral_update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -268,6 +275,7 @@ class ReadResponse(_message.Message):
     REFERRAL_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     STUDENTS_FIELD_NUMBER: _builtins.int
+    RECALL_RECEIPT_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Pass it to the next Read once this item is durable."""
     @_builtins.property
@@ -290,6 +298,10 @@ class ReadResponse(_message.Message):
     def students(self) -> Global___StudentBatch:
         """Many students of the partner's roster at once."""
 
+    @_builtins.property
+    def recall_receipt(self) -> Global___RecallAnswer:
+        """What the partner did about a recall."""
+
     def __init__(
         self,
         *,
@@ -299,12 +311,13 @@ class ReadResponse(_message.Message):
         referral: Global___ReferralUpdate | None = ...,
         rejected: Global___Rejected | None = ...,
         students: Global___StudentBatch | None = ...,
+        recall_receipt: Global___RecallAnswer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cursor", b"cursor", "forms", b"forms", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cursor", b"cursor", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -333,6 +346,38 @@ class StudentBatch(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StudentBatch: _TypeAlias = StudentBatch  # noqa: Y015
+
+@_typing.final
+class RecallAnswer(_message.Message):
+    """What the partner did about a recall, signed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECALL_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    recall: _builtins.str
+    """`recalls/{id}`."""
+    source: _builtins.str
+    """The partner's id of this answer: makes a repeat harmless."""
+    @_builtins.property
+    def receipt(self) -> _consent_pb2.SignedRecallReceipt:
+        """Signed."""
+
+    def __init__(
+        self,
+        *,
+        recall: _builtins.str = ...,
+        receipt: _consent_pb2.SignedRecallReceipt | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recall", b"recall", "receipt", b"receipt", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecallAnswer: _TypeAlias = RecallAnswer  # noqa: Y015
 
 @_typing.final
 class FormSheet(_message.Message):

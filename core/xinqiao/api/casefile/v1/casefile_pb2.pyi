@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from xinqiao.api.casefile.v1 import consent_pb2 as _consent_pb2
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -39,6 +40,8 @@ class _ConsentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConsentS
     """Replaced by a later one."""
     CONSENT_STATE_DISPUTED: _ConsentState.ValueType  # 5
     """The signers disagree: counts as no."""
+    CONSENT_STATE_EXPIRED: _ConsentState.ValueType  # 6
+    """Given, and its time is over; only shown, never recorded."""
 
 class ConsentState(_ConsentState, metaclass=_ConsentStateEnumTypeWrapper):
     """Where a consent stands."""
@@ -55,6 +58,8 @@ CONSENT_STATE_SUPERSEDED: ConsentState.ValueType  # 4
 """Replaced by a later one."""
 CONSENT_STATE_DISPUTED: ConsentState.ValueType  # 5
 """The signers disagree: counts as no."""
+CONSENT_STATE_EXPIRED: ConsentState.ValueType  # 6
+"""Given, and its time is over; only shown, never recorded."""
 Global___ConsentState: _TypeAlias = ConsentState  # noqa: Y015
 
 class _Signer:
@@ -128,6 +133,7 @@ class Consent(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`consents/{id}`."""
     student: _builtins.str
@@ -156,6 +162,10 @@ class Consent(_message.Message):
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_options_pb2.FieldClass.ValueType]:
         """Which classes may go."""
 
+    @_builtins.property
+    def evidence(self) -> _consent_pb2.ConsentEvidence:
+        """What proves it; needed to record one."""
+
     def __init__(
         self,
         *,
@@ -172,10 +182,11 @@ class Consent(_message.Message):
         state: Global___ConsentState.ValueType = ...,
         create_time_us: _builtins.int = ...,
         etag: _builtins.str = ...,
+        evidence: _consent_pb2.ConsentEvidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "create_time_us", b"create_time_us", "etag", b"etag", "evidence_sha256", b"evidence_sha256", "form_version", b"form_version", "name", b"name", "not_after_us", b"not_after_us", "not_before_us", b"not_before_us", "purpose", b"purpose", "recipient", b"recipient", "signer", b"signer", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "create_time_us", b"create_time_us", "etag", b"etag", "evidence", b"evidence", "evidence_sha256", b"evidence_sha256", "form_version", b"form_version", "name", b"name", "not_after_us", b"not_after_us", "not_before_us", b"not_before_us", "purpose", b"purpose", "recipient", b"recipient", "signer", b"signer", "state", b"state", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

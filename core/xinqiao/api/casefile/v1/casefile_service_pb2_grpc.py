@@ -83,14 +83,16 @@ class CaseFileServiceServicer:
 
     def RecordConsent(self, request, context):
         """Records a consent, or a refusal, with its evidence. Answers NOT_FOUND/{STUDENT, RECIPIENT},
-        FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}.
+        FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED, GUARDIAN_IN_CONFLICT, FORM_UNKNOWN, ASKED_TOO_SOON},
+        INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED, EVIDENCE, SIGNER}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawConsent(self, request, context):
-        """Takes a consent back: effective when answered, queued deliveries under it are cancelled.
+        """Takes a consent back: effective when answered, queued deliveries under it are cancelled, and what its recipient has
+        is recalled; `ConsentService.GetWithdrawal` says how far that is.
         Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -41,10 +41,12 @@ class CaseFileServiceStub:
     """
     RecordConsent: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.RecordConsentRequest, _casefile_service_pb2.RecordConsentResponse]
     """Records a consent, or a refusal, with its evidence. Answers NOT_FOUND/{STUDENT, RECIPIENT},
-    FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}.
+    FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED, GUARDIAN_IN_CONFLICT, FORM_UNKNOWN, ASKED_TOO_SOON},
+    INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED, EVIDENCE, SIGNER}.
     """
     WithdrawConsent: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.WithdrawConsentRequest, _casefile_service_pb2.WithdrawConsentResponse]
-    """Takes a consent back: effective when answered, queued deliveries under it are cancelled.
+    """Takes a consent back: effective when answered, queued deliveries under it are cancelled, and what its recipient has
+    is recalled; `ConsentService.GetWithdrawal` says how far that is.
     Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
     """
     GetCase: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.GetCaseRequest, _casefile_service_pb2.GetCaseResponse]
@@ -73,10 +75,12 @@ class CaseFileServiceAsyncStub(CaseFileServiceStub):
     """
     RecordConsent: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.RecordConsentRequest, _casefile_service_pb2.RecordConsentResponse]  # type: ignore[assignment]
     """Records a consent, or a refusal, with its evidence. Answers NOT_FOUND/{STUDENT, RECIPIENT},
-    FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}.
+    FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED, GUARDIAN_IN_CONFLICT, FORM_UNKNOWN, ASKED_TOO_SOON},
+    INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED, EVIDENCE, SIGNER}.
     """
     WithdrawConsent: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.WithdrawConsentRequest, _casefile_service_pb2.WithdrawConsentResponse]  # type: ignore[assignment]
-    """Takes a consent back: effective when answered, queued deliveries under it are cancelled.
+    """Takes a consent back: effective when answered, queued deliveries under it are cancelled, and what its recipient has
+    is recalled; `ConsentService.GetWithdrawal` says how far that is.
     Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
     """
     GetCase: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.GetCaseRequest, _casefile_service_pb2.GetCaseResponse]  # type: ignore[assignment]
@@ -114,7 +118,8 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_casefile_service_pb2.RecordConsentResponse, _abc.Awaitable[_casefile_service_pb2.RecordConsentResponse]]:
         """Records a consent, or a refusal, with its evidence. Answers NOT_FOUND/{STUDENT, RECIPIENT},
-        FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}.
+        FAILED_PRECONDITION/{GUARDIAN_REQUIRED, STUDENT_REQUIRED, GUARDIAN_IN_CONFLICT, FORM_UNKNOWN, ASKED_TOO_SOON},
+        INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED, EVIDENCE, SIGNER}.
         """
 
     @_abc_1.abstractmethod
@@ -123,7 +128,8 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _casefile_service_pb2.WithdrawConsentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_casefile_service_pb2.WithdrawConsentResponse, _abc.Awaitable[_casefile_service_pb2.WithdrawConsentResponse]]:
-        """Takes a consent back: effective when answered, queued deliveries under it are cancelled.
+        """Takes a consent back: effective when answered, queued deliveries under it are cancelled, and what its recipient has
+        is recalled; `ConsentService.GetWithdrawal` says how far that is.
         Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
         """
 

@@ -454,12 +454,15 @@ class ConsentAsked(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     CLASSES_FIELD_NUMBER: _builtins.int
     LAST_DAY_FIELD_NUMBER: _builtins.int
+    AT_FAMILY_REQUEST_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """Partner id of the recipient."""
     purpose: _options_pb2.Purpose.ValueType
     """For what."""
     last_day: _builtins.str
     """Last day on which it holds, ISO 8601."""
+    at_family_request: _builtins.bool
+    """The family came by itself: after a refusal nobody may ask again before the district's time is over."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedScalarFieldContainer[_options_pb2.FieldClass.ValueType]:
         """Which classes."""
@@ -471,10 +474,11 @@ class ConsentAsked(_message.Message):
         purpose: _options_pb2.Purpose.ValueType = ...,
         classes: _abc.Iterable[_options_pb2.FieldClass.ValueType] | None = ...,
         last_day: _builtins.str = ...,
+        at_family_request: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "last_day", b"last_day", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_family_request", b"at_family_request", "classes", b"classes", "last_day", b"last_day", "purpose", b"purpose", "recipient", b"recipient"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

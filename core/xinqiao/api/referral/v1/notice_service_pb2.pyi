@@ -565,12 +565,15 @@ class RenderDocumentResponse(_message.Message):
     TEXT_SHA256_FIELD_NUMBER: _builtins.int
     MISSING_GLYPHS_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
+    FORM_SHA256_FIELD_NUMBER: _builtins.int
     pdf: _builtins.bytes
     """The PDF; its content was cut to its reader before it was drawn."""
     form_version: _builtins.str
     """Template and version, such as `consent-2026-11`; a consent's `form_version`."""
     text_sha256: _builtins.bytes
     """SHA-256 of the form's text as the signers read it, before anything is filled in by hand."""
+    form_sha256: _builtins.bytes
+    """SHA-256 of the template's file; a consent's `evidence.form_sha256`."""
     @_builtins.property
     def missing_glyphs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Characters no font has, as `U+20BB7`: printed in brackets, to be written by hand."""
@@ -587,10 +590,11 @@ class RenderDocumentResponse(_message.Message):
         text_sha256: _builtins.bytes = ...,
         missing_glyphs: _abc.Iterable[_builtins.str] | None = ...,
         withheld: _abc.Iterable[_types_pb2.Withheld] | None = ...,
+        form_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["form_version", b"form_version", "missing_glyphs", b"missing_glyphs", "pdf", b"pdf", "text_sha256", b"text_sha256", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form_sha256", b"form_sha256", "form_version", b"form_version", "missing_glyphs", b"missing_glyphs", "pdf", b"pdf", "text_sha256", b"text_sha256", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
