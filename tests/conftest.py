@@ -66,6 +66,8 @@ def _more_partners() -> dict[str, Any]:
         "womens-federation": _partner("womens-federation", ["WOMENS_FEDERATION"]),
         "hotline": _partner("hotline", ["HOTLINE"]),
         "social-work": _partner("social-work", ["SOCIAL_WORK"]),
+        "worker-lu": _partner("worker-lu", ["SOCIAL_WORK"], schools=["3205830001"], agency="social-work"),
+        "volunteers": _partner("volunteers", ["VOLUNTEER"]),
         "youth-league": _partner("youth-league", ["YOUTH_LEAGUE"]),
         "family": _partner("family", ["FAMILY"]),
     }

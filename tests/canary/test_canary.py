@@ -7,6 +7,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
+from xinqiao.api.casefile.v1 import mailbox_service_pb2 as mail
+from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
+from xinqiao.api.casefile.v1 import team_service_pb2 as team
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.referral.v1 import notice_service_pb2 as notice
 from xinqiao.api.referral.v1 import referral_pb2 as ref
@@ -21,6 +24,7 @@ WORDS = (
     "QZXFACTS 想不开", "QZXOPINION", "QZXREASON", "QZXLOCATION 三号楼", "QZXNOTE", "QZXDIAGNOSIS", "QZXTREATMENT",
     "QZXADVICE", "QZXCARE", "QZXHOW", "QZXHOLDING", "QZXSEEN", "QZXGUIDE", "QZXWITNESS", "QZXUNWILLING", "QZXGROUNDS",
     "QZXREVOKED", "QZXFOUND", "QZXINSTITUTION", "QZXDOCTOR", "QZXCONDITION", "QZXMEDICATION", "QZXUNIT", "QZXPERIOD",
+    "QZXTHEME", "QZXVISIT", "QZXGOAL", "QZXTASK", "QZXREPORT", "QZXLETTER 没人知道", "QZXANSWER",
 )  # fmt: skip
 
 
@@ -119,6 +123,7 @@ def play(town):
     call("psych-li", case.GetCaseRequest(student=student), fails=True)
     notices_and_returns(town, call, student, triage.name)
     signals_and_reports(town, call, student)
+    plans_and_letters(town, call, student)
     call(town.PSYCH, case.WithdrawConsentRequest(name=consent.name))
     town.recorder.down = True
     town.deliver_all()
@@ -150,16 +155,55 @@ def notices_and_returns(town, call, student, triage):
     call(town.HOSPITAL, notice.VerifyNoticeRequest(short_form=told.short_form))
     call(town.HOSPITAL, notice.VerifyNoticeRequest(short_form="QZXSEEN"))
     call(town.PSYCH, notice.RevokeNoticeRequest(name=told.name, reason="QZXREVOKED"))
-    plan = call(town.PSYCH, ret.OpenReturnRequest(student=student, found="QZXFOUND")).plan
+    leave = call(town.PSYCH, ret.OpenReturnRequest(student=student, found="QZXFOUND")).plan
     opinion = {
         "institution": "QZXINSTITUTION", "doctor": "QZXDOCTOR", "grade": 1, "conditions": ["QZXCONDITION"],
         "medication": "QZXMEDICATION",
     }  # fmt: skip
-    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=1, opinion=opinion))
-    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=10, reason="QZXREASON"), fails=True)
-    over = ret.HandOverReturnRequest(name=plan.name, recipient="other-school", reason="QZXREASON")
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=leave.name, event=1, opinion=opinion))
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=leave.name, event=10, reason="QZXREASON"), fails=True)
+    over = ret.HandOverReturnRequest(name=leave.name, recipient="other-school", reason="QZXREASON")
     call(town.PSYCH, over, fails=True)
-    call(town.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=15, reason="QZXREASON"))
+    call(town.PSYCH, ret.AdvanceReturnRequest(name=leave.name, event=15, reason="QZXREASON"))
+
+
+def plans_and_letters(town, call, student):
+    """A plan with entries, a share, a team with a task, and a mailbox that is unmasked: with a refusal of each."""
+    call(town.PSYCH, plan.OpenPlanRequest(student=student, reason="RED_CASE"))
+    call(town.PSYCH, plan.OpenPlanRequest(student=student, reason="RED_CASE"), fails=True)
+    entries = (
+        {"session": {"theme": "QZXTHEME", "note": "QZXNOTE"}}, {"home_visit": {"observed": "QZXVISIT"}},
+        {"goal": {"text": "QZXGOAL", "state": 1}},
+    )  # fmt: skip
+    for content in entries:
+        call(town.PSYCH, plan.RecordEntryRequest(student=student, entry={"day": "2026-10-12", **content}))
+    late = {"day": "2027-10-12", **entries[1]}
+    call(town.PSYCH, plan.RecordEntryRequest(student=student, entry=late), fails=True)
+    until = town.clock.now_us() + 10**12
+    share = case.ShareCaseRequest(
+        student=student, recipient="grid", purpose=4, classes=[2, 13], not_after_us=until, reason="VISITS"
+    )  # fmt: skip
+    call(town.PSYCH, share, fails=True)  # without a consent
+    call(town.PSYCH, town.consent_request(LOCAL, recipient="grid", purpose=4, classes=[2, 3, 4, 13]))
+    share.request_id = ""
+    call(town.PSYCH, share)
+    group = call(town.PSYCH, team.OpenTeamRequest(student=student)).team
+    call(
+        town.PSYCH,
+        team.AddMemberRequest(team=group.name, recipient="grid", role=2, not_after_us=until, reason="VISITS"),
+    )
+    task = call(town.PSYCH, team.AssignTaskRequest(team=group.name, holder="grid", due_us=until, what="QZXTASK")).task
+    call("police", team.ReportTaskRequest(name=task.name, report="QZXREPORT"), fails=True)
+    call("grid", team.ReportTaskRequest(name=task.name, report="QZXREPORT"))
+    written = call(town.SCHOOL, mail.WriteLetterRequest(student=student, text="QZXLETTER 没人知道 我不想活"))
+    box = written.letter.mailbox
+    call(town.SCHOOL, mail.ReadMailboxRequest(mailbox=box, key=bytes(32)), fails=True)
+    call("worker-lu", mail.AnswerLetterRequest(name=written.letter.name, text="QZXANSWER"))
+    asked = mail.AskUnmaskRequest(mailbox=box, red_rule="curious", facts="QZXFACTS 想不开")
+    call("worker-lu", asked, fails=True)
+    asked.red_rule, asked.request_id = "wants-to-die", ""
+    call("worker-lu", asked)
+    call(town.PSYCH, mail.DecideUnmaskRequest(mailbox=box, approve=True, reason="TALKED"))
 
 
 def signals_and_reports(town, call, student):
@@ -189,6 +233,11 @@ def test_the_scene_really_carried_the_canaries(scene):
     assert "QZXNOTE" not in delivered + shown
     notices = str(town.gate.call(town.PSYCH, notice.ListNoticesRequest()))
     plans = str(town.gate.call(town.PSYCH, ret.ListReturnsRequest()))
+    whole = str(town.gate.call(town.PSYCH, case.GetCaseRequest(student={"local_id": LOCAL})))
+    assert [word for word in ("QZXTHEME", "QZXVISIT", "QZXGOAL") if word not in whole] == []
+    letters = "".join(each.text for each in town.gate.call("worker-lu", mail.ListLettersRequest()).letters)
+    assert "QZXLETTER" in letters
+    assert "QZXANSWER" in letters
     assert "QZXSEEN" in notices
     assert "QZXWITNESS" in notices
     assert "QZXFOUND" in plans

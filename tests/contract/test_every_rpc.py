@@ -9,6 +9,9 @@ import pytest
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.casefile.v1 import consent_service_pb2 as con
+from xinqiao.api.casefile.v1 import mailbox_service_pb2 as mailbox
+from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
+from xinqiao.api.casefile.v1 import team_service_pb2 as team
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
@@ -69,7 +72,7 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     explained = call(wire.PSYCH, case.ExplainDisclosureRequest(
         student={"local_id": "rpc-1"}, recipient=wire.HOSPITAL, purpose=2
     ))  # fmt: skip
-    assert len(explained.verdicts) == 15
+    assert len(explained.verdicts) == 16
     created = call(wire.PSYCH, referral.CreateReferralRequest(
         student={"local_id": "rpc-1"}, recipient=wire.HOSPITAL, triage=made.triage.name, urgency=3, reason="r",
         crisis_facts="f", basis="life-safety",
@@ -116,15 +119,16 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     verified = call(wire.HOSPITAL, notice.VerifyNoticeRequest(short_form=told.short_form))
     assert (verified.verdict, verified.priority_due) == (1, True)
     assert call(wire.PSYCH, notice.RevokeNoticeRequest(name=told.name, reason="r")).notice.state == 6
-    plan = call(wire.PSYCH, ret.OpenReturnRequest(student={"local_id": "rpc-1"}, found="f")).plan
+    leave = call(wire.PSYCH, ret.OpenReturnRequest(student={"local_id": "rpc-1"}, found="f")).plan
     opinion = {"institution": "h", "grade": 1}
-    plan = call(wire.PSYCH, ret.AdvanceReturnRequest(name=plan.name, event=1, opinion=opinion)).plan
-    assert call(wire.PSYCH, ret.GetReturnRequest(name=plan.name)).plan == plan
-    assert plan.name in [p.name for p in call(wire.PSYCH, ret.ListReturnsRequest()).plans]
+    leave = call(wire.PSYCH, ret.AdvanceReturnRequest(name=leave.name, event=1, opinion=opinion)).plan
+    assert call(wire.PSYCH, ret.GetReturnRequest(name=leave.name)).plan == leave
+    assert leave.name in [p.name for p in call(wire.PSYCH, ret.ListReturnsRequest()).plans]
     used.add(PATHS[ret.HandOverReturnRequest])
-    over = ret.HandOverReturnRequest(request_id=wire.key(), name=plan.name, recipient="other-school", reason="r")
+    over = ret.HandOverReturnRequest(request_id=wire.key(), name=leave.name, recipient="other-school", reason="r")
     assert wire.refused(lambda: wire.gate.call(wire.PSYCH, over)).word == "FAILED_PRECONDITION/STATE"
 
+    plans_shares_and_letters(wire, call)
     assert call(wire.OPERATOR, gateway.GetStatusRequest()).deployment == "kunshan"
     (delivery,) = [d for d in call(wire.OPERATOR, gateway.ListDeliveriesRequest()).deliveries if d.kind == "referral"]
     store = wire.gate.gateway.store
@@ -158,6 +162,45 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     batch = upload(batch={"number": 1, "local_ids": ["rpc-1"], "answers": bytes(9)})
     assert [list(a.verdicts) for a in stream(iter([header, batch]), timeout=20)] == [[], [1]]
     assert used == set(methods())
+
+
+def plans_shares_and_letters(wire, call):
+    """Every RPC of plans, shares, care teams and mailboxes, once."""
+    student, until = {"local_id": "rpc-1"}, wire.clock.now_us() + 20 * 86_400_000_000
+    mine = call(wire.PSYCH, plan.OpenPlanRequest(student=student, reason="RED_CASE")).plan
+    support = {"day": "2026-10-12", "support": {"what": "w"}}
+    entry = call(wire.PSYCH, plan.RecordEntryRequest(student=student, entry=support)).entry
+    assert [e.name for e in call(wire.PSYCH, plan.GetPlanRequest(name=mine.name)).plan.entries] == [entry.name]
+    assert call(wire.PSYCH, plan.ListEntriesRequest(student=student)).entries[0].name == entry.name
+    call(wire.PSYCH, wire.consent_request("rpc-1", recipient="grid", purpose=4, classes=[2, 3, 4, 13]))
+    share = call(wire.PSYCH, case.ShareCaseRequest(
+        student=student, recipient="grid", purpose=4, classes=[2, 3], not_after_us=until, reason="VISITS"
+    )).share  # fmt: skip
+    assert [s.name for s in call("grid", case.ListSharesRequest()).shares] == [share.name]
+    assert "share.given" in [e.kind for e in call(wire.PSYCH, case.ListCaseEventsRequest(student=student)).events]
+    assert call(wire.PSYCH, case.ListDisclosuresRequest(student=student)).disclosures
+    assert call(wire.PSYCH, case.RevokeShareRequest(name=share.name, reason="OVER")).share.state == 2
+    group = call(wire.PSYCH, team.OpenTeamRequest(student=student)).team
+    member = team.AddMemberRequest(team=group.name, recipient="grid", role=2, not_after_us=until, reason="VISITS")
+    assert call(wire.PSYCH, member).member.team
+    task = team.AssignTaskRequest(team=group.name, holder="grid", due_us=until, what="w")
+    task = call(wire.PSYCH, task).task
+    assert call("grid", team.HandTaskRequest(name=task.name, holder=wire.PSYCH)).task.holder == wire.PSYCH
+    assert call(wire.PSYCH, team.ReportTaskRequest(name=task.name, report="r")).task.state == 2
+    assert len(call("grid", team.GetTeamRequest(name=group.name)).team.members) == 1
+    assert [t.name for t in call("grid", team.ListTeamsRequest()).teams] == [group.name]
+    assert call(wire.PSYCH, team.CloseTeamRequest(name=group.name, reason="OVER")).team.state == 2
+    assert call(wire.PSYCH, plan.ClosePlanRequest(name=mine.name, reason="OVER")).plan.state == 2
+    letter = call(wire.SCHOOL, mailbox.WriteLetterRequest(student=student, text="t"))
+    box = letter.letter.mailbox
+    assert [x.name for x in call("worker-lu", mailbox.ListLettersRequest()).letters] == [letter.letter.name]
+    assert call("worker-lu", mailbox.AnswerLetterRequest(name=letter.letter.name, text="a")).letter.text == "a"
+    assert len(call(wire.SCHOOL, mailbox.ReadMailboxRequest(mailbox=box, key=letter.key)).letters) == 2
+    asked = mailbox.AskUnmaskRequest(mailbox=box, red_rule="stated-plan", facts="f")
+    assert call("worker-lu", asked).mailbox.state == 2
+    assert [m.name for m in call(wire.PSYCH, mailbox.ListMailboxesRequest()).mailboxes] == [box]
+    decided = call(wire.PSYCH, mailbox.DecideUnmaskRequest(mailbox=box, approve=True, reason="RED"))
+    assert decided.signal.startswith("signals/")
 
 
 def test_the_stub_of_pytest_grpc_speaks_to_the_real_edge(grpc_stub, wire):

@@ -29,9 +29,14 @@ def test_a_read_of_which_everything_was_kept_back_is_a_denial_with_its_reason(fr
     local = town.student()
     consent = town.consent(local, recipient="grid", purpose=4).name
     door, student = town.gate.gateway.door, town.inside_id(local)
+    until = town.clock.now_us() + 86_400_000_000
+    share = case_rpc.ShareCaseRequest(recipient="grid", purpose=4, classes=[2, 3], not_after_us=until, reason="VISITS")
+    share.student.local_id = local
+    name = town.call(town.PSYCH, share).share.name
     request = case_rpc.GetCaseRequest()
     request.student.name = door.students.name("grid", student)
     assert town.call("grid", request).case.student.family_name == "欧阳"
+    assert [row["basis"] for row in town.journal(kind="read", student=student, actor="grid")] == [name]
     town.call(town.PSYCH, case_rpc.WithdrawConsentRequest(name=consent))
     assert not town.call("grid", request).case.student.ByteSize()
     assert reads(town, local, "grid") == [("permit", True, ""), ("deny", False, "WITHDRAWN")]

@@ -13,6 +13,7 @@ import yaml
 from xinqiao.adapters import hookspecs
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.manifest import load_manifest
+from xinqiao.casefile.rules import load_casefile_rules
 from xinqiao.config.bundle import load_district, load_gateway
 from xinqiao.config.cadence import CadenceFile
 from xinqiao.config.calendar import CalendarFile
@@ -168,6 +169,7 @@ def _loader(path: Path) -> Callable[[Path], object]:
         r"policy/legal_bases\.yaml": load_bases,
         r"policy/retention\.yaml": load_retention,
         r"policy/signals\.yaml": lambda file: load_signal_policy(file, load_bases(file.parent / "legal_bases.yaml")),
+        r"policy/casefile\.yaml": load_casefile_rules,
         r"calendars/[^/]+\.yaml": lambda file: load(file, CalendarFile),
         r"cadence/[^/]+\.yaml": lambda file: load(file, CadenceFile),
     }

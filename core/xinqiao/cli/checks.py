@@ -8,6 +8,7 @@ from xinqiao.adapters.agency import AgencyHandle, AgencySpec
 from xinqiao.adapters.errors import AdapterError
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_READY, AgencyState
+from xinqiao.casefile.rules import load_casefile_rules
 from xinqiao.cli.exits import CONFIGURATION, UNAVAILABLE
 from xinqiao.cli.files import load_bundle, use_password
 from xinqiao.cli.output import as_json, say, warn
@@ -89,6 +90,8 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
     if settings.policy.exists() and settings.legal_bases.exists():
         signals = settings.policy / "signals.yaml"
         yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))
+    if settings.policy.exists():
+        yield "policy", lambda: load_casefile_rules(settings.policy / "casefile.yaml")
     if settings.instruments.exists() and settings.triage.exists():
         yield (
             "triage",

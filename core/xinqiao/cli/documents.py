@@ -14,6 +14,7 @@ from xinqiao.cli.output import as_json, say, warn
 from xinqiao.cli.remote import connect
 from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
+from xinqiao.cli.words import number
 from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.policy import load_policy
@@ -49,14 +50,14 @@ def render(
 ) -> int:  # fmt: skip
     """Fetch a form from a running gateway and write it to a file of mode 0600."""
     request = rpc.RenderDocumentRequest(
-        kind=pb.DocumentKind.ValueType(_number(texts, pb.DocumentKind, "DOCUMENT_KIND_", kind)), subject=subject,
+        kind=pb.DocumentKind.ValueType(number(texts, pb.DocumentKind, "DOCUMENT_KIND_", kind)), subject=subject,
         language=pb.DOCUMENT_LANGUAGE_EN if language == "en" else pb.DOCUMENT_LANGUAGE_ZH,
     )  # fmt: skip
     if request.kind == pb.DOCUMENT_KIND_CONSENT:
         request.consent.recipient, request.consent.at_family_request = recipient, at_family_request
-        request.consent.purpose = Purpose.ValueType(_number(texts, Purpose, "PURPOSE_", purpose))
+        request.consent.purpose = Purpose.ValueType(number(texts, Purpose, "PURPOSE_", purpose))
         request.consent.classes.extend(
-            FieldClass.ValueType(_number(texts, FieldClass, "FIELD_CLASS_", word)) for word in classes.split(",")
+            FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", word)) for word in classes.split(",")
         )
         request.consent.last_day = (local_date(SystemClock().now_us()) + timedelta(days=days)).isoformat()
     with connect(texts, config, partner, address) as remote:
@@ -126,12 +127,3 @@ def _public_key(texts: Texts, config: Path) -> Path:
     if settings.document_key is None:
         raise Refusal("FAILED_PRECONDITION", "CONFIG", texts("documents.no_key", file=config))
     return document_public_key(settings.document_key)
-
-
-def _number(texts: Texts, enum: object, prefix: str, word: str) -> int:
-    known: dict[str, int] = dict(enum.items())  # type: ignore[attr-defined]
-    number = known.get(prefix + word.strip().upper().replace("-", "_"), 0)
-    if not number:
-        choices = ", ".join(name.removeprefix(prefix).lower() for name, value in known.items() if value)
-        raise Refusal("INVALID_ARGUMENT", "USAGE", texts("documents.word", choices=choices))
-    return number

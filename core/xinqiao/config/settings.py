@@ -57,6 +57,7 @@ ROLES = (
     "YOUTH_LEAGUE",
     "OPERATOR",
     "FAMILY",
+    "VOLUNTEER",
 )
 NO_PLUGIN = "\x00none"
 """Stands for the plugins when none is installed; no file can hold it."""

@@ -9,7 +9,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from xinqiao.api.casefile.v1 import casefile_service_pb2, consent_service_pb2
+from xinqiao.api.casefile.v1 import (
+    casefile_service_pb2,
+    consent_service_pb2,
+    mailbox_service_pb2,
+    plan_service_pb2,
+    team_service_pb2,
+)
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1 import exchange_service_pb2
 from xinqiao.api.gateway.v1 import gateway_service_pb2, retention_service_pb2
@@ -23,6 +29,9 @@ SERVED: tuple[ModuleType, ...] = (
     return_service_pb2,
     casefile_service_pb2,
     consent_service_pb2,
+    plan_service_pb2,
+    team_service_pb2,
+    mailbox_service_pb2,
     exchange_service_pb2,
     gateway_service_pb2,
     retention_service_pb2,

@@ -63,7 +63,8 @@ class Call:
     ``student`` is set by the room when the call is about one student: it seals the stored answer. ``disclosed``
     collects, per student, the classes an answer holds; the edge journals them before the bytes go. ``rows`` counts the
     journal rows a mutation wrote: an answer without any is not sent. ``purposes`` are the ones it was viewed under.
-    ``kept`` has, per student, the reason why something was kept back.
+    ``kept`` has, per student, the reason why something was kept back; ``grounds`` the purpose and the basis or share
+    under which something was shown, where there was one.
     ``answers`` is what partners answered (``asks_partners``) or was prepared (``prepares``) before the transaction.
     """
 
@@ -75,6 +76,7 @@ class Call:
     student: str | None = None
     disclosed: dict[str, int] = field(default_factory=dict[str, int])
     kept: dict[str, str] = field(default_factory=dict[str, str])
+    grounds: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     rows: int = 0
     purposes: set[int] = field(default_factory=set[int])
     views: list[View] = field(default_factory=list[View])
@@ -111,16 +113,19 @@ class Call:
         self.disclosed[student] = self.disclosed.get(student, 0) | classes
         if withheld:
             self.kept[student] = deciding([self.kept.get(student, ""), *(lost.reason for lost in withheld)])
+        if basis:
+            self.grounds[student] = (purpose, basis)
         self.views.append((student, relation, purpose, basis, classes))
         return withheld
 
     def journal_read(self, tx: Tx, student: str | None, classes: int) -> None:
         """Append what the answer shows of ``student``; of whom everything was kept back, that is a denial."""
         reason = self.kept.get(student or "", "") if not classes else ""
+        purpose, basis = self.grounds.get(student or "", (self.method.purpose, ""))
         append(
             tx, kind="read", decision="deny" if reason else "permit", actor=self.caller.id,
-            partner=self.caller.agency, purpose=self.method.purpose, classes=classes, student=student,
-            resource=self.method.name, reason=reason, policy_version=self.door.policy.version,
+            partner=self.caller.agency, purpose=purpose, classes=classes, student=student,
+            resource=self.method.name, reason=reason, basis=basis, policy_version=self.door.policy.version,
         )  # fmt: skip
 
     def journal_batch(self, kind: str, *, resource: str, reason: str, payload: bytes) -> None:
@@ -143,18 +148,19 @@ class Call:
         payload: bytes | None = None,
     ) -> None:
         """Append the journal row of this call's effect; what the answer shows of ``student`` rides in it."""
+        purpose, ground = self.grounds.get(student or "", (self.method.purpose, ""))
         append(
             self.tx,
             kind=kind,
             decision="permit",
             actor=self.caller.id,
             partner=self.caller.agency,
-            purpose=self.method.purpose,
+            purpose=purpose,
             classes=self.disclosed.pop(student, 0) if student else 0,
             student=student,
             resource=resource,
             reason=reason,
-            basis=basis,
+            basis=basis or ground,
             policy_version=self.door.policy.version,
             payload=payload,
             sealer=self.door.keys.sealer(student) if student and payload is not None else None,

@@ -15,10 +15,11 @@ from xinqiao.api.casefile.v1.casefile_pb2 import (
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE, FieldClass
 from xinqiao.api.common.v1.types_pb2 import Withheld
 from xinqiao.contract.errors import Refusal
-from xinqiao.contract.fields import Kept, class_name, present, redact
+from xinqiao.contract.fields import ALL_CLASSES, Kept, class_name, classes_of, present, redact
 from xinqiao.disclosure.bases import Basis
 from xinqiao.disclosure.policy import ConsentWord, Decision, Policy, Question, Relation, permitted
 from xinqiao.disclosure.registry import Partner, Registry
+from xinqiao.disclosure.shares import is_share, scope
 from xinqiao.disclosure.students import Students
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -31,6 +32,8 @@ from xinqiao.store.tx import ReadTx, Tx
 
 _COMMON = {"NOT_IN_POLICY": 1, "CLASS_NEVER_SHARED": 2}  # true of some class in almost every answer
 _NO = ("REFUSED", "WITHDRAWN", "DISPUTED")
+_NOT_SHARED = Decision(False, "core/share", "NOT_SHARED")
+_SHARE_ENDED = dict.fromkeys(ALL_CLASSES, Decision(False, "core/share", "SHARE_ENDED"))
 _C = tables.consents.c
 _CONSENTS = (
     tables.consents.select()
@@ -82,10 +85,21 @@ class Door:
         """Called with the lane once a delivery is committed; whoever delivers may set it."""
 
     def question(
-        self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
+        self,
+        tx: ReadTx,
+        *,
+        recipient: Partner,
+        purpose: int,
+        student: str | None,
+        relation: Relation,
+        basis: str = "",
+        policy: Policy | None = None,
     ) -> Question:
-        """Collect what a decision about this recipient, purpose and student depends on, as of now."""
-        asks = student is not None and self.policy.asks_consent(recipient.roles, purpose, relation)
+        """Collect what a decision about this recipient, purpose and student depends on, as of now.
+
+        ``policy`` is the one that will be asked, if not the one in force.
+        """
+        asks = student is not None and (policy or self.policy).asks_consent(recipient.roles, purpose, relation)
         consent = consented(tx, student, recipient.agency, purpose) if student and asks else Consented("NONE", 0)
         found = self.bases.get(basis) if basis else None
         state = "" if not basis else "UNKNOWN" if found is None else found.state(purpose, recipient.roles, tx.now_us)
@@ -98,9 +112,22 @@ class Door:
     def permitted(
         self, tx: ReadTx, *, recipient: Partner, purpose: int, student: str | None, relation: Relation, basis: str = ""
     ) -> tuple[int, Mapping[int, Decision]]:
-        """The classes that may go now, and for each other class the decision against it."""
-        asked = self.question(tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis)
-        return permitted(self.policy, recipient.roles, asked)
+        """The classes that may go now, and for each other class the decision against it.
+
+        ``basis`` is a legal basis or a `shares/{id}`. A share opens nothing by itself: it narrows what policy and
+        consent open to the classes it names, and to none once it is over.
+        """
+        if not is_share(basis):
+            asked = self.question(
+                tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
+            )
+            return permitted(self.policy, recipient.roles, asked)
+        shared = scope(tx, basis, recipient=recipient, purpose=purpose, student=student)
+        if not shared:
+            return 0, _SHARE_ENDED
+        asked = self.question(tx, recipient=recipient, purpose=purpose, student=student, relation=relation)
+        mask, denials = permitted(self.policy, recipient.roles, asked)
+        return mask & shared, {**denials, **dict.fromkeys(classes_of(mask & ~shared), _NOT_SHARED)}
 
     def view(
         self,

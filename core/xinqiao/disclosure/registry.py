@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PSYCHOLOGIST
+from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PLATFORM, ROLE_SCHOOL_PSYCHOLOGIST
+
+_SCHOOL = frozenset({ROLE_SCHOOL_PSYCHOLOGIST, ROLE_SCHOOL_PLATFORM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,11 @@ class Partner:
     def agreement_holds(self, now_us: int) -> bool:
         """Whether a confidentiality agreement is in force."""
         return self.agreement_from_us <= now_us < self.agreement_to_us
+
+
+def owns(partner: Partner, school: str) -> bool:
+    """Whether a partner is of this school; a social worker of another agency who serves it is not."""
+    return school in partner.schools and not _SCHOOL.isdisjoint(partner.roles)
 
 
 class Registry:

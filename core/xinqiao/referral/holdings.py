@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_CARE, ROLE_OPERATOR
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call
+from xinqiao.disclosure.registry import owns
+from xinqiao.disclosure.shares import NO_SHARE, ground_of_task
 from xinqiao.store.holdings import page
 from xinqiao.store.sql import RowMapping
 
@@ -53,9 +55,22 @@ def list_holdings(request: rpc.ListHoldingsRequest, call: Call, phones: PhoneBoo
             phones=phones.of(row),
         )  # fmt: skip
         if row["student"]:
-            own = str(row["school"]) in call.caller.schools
-            call.view(holding, student=str(row["student"]), relation="OWN" if own else "PARTY")
-        response.holdings.append(holding)
+            _show(call, holding, row, everything=everything)
+        if holding.item:
+            response.holdings.append(holding)
     if len(rows) > size:
         response.next_page_token = token(int(rows[size - 1]["deadline_us"]), str(rows[size - 1]["item"]))
     return response
+
+
+def _show(call: Call, holding: types.Holding, row: RowMapping, *, everything: bool) -> None:
+    """Cut a holding down to what the caller may see: a care team's task by the membership alone, a letter as its
+    worker's; of what may not be known at all nothing is left."""
+    student, own = str(row["student"]), owns(call.caller, str(row["school"]))
+    if row["kind"] == "task" and not own and not everything:
+        ground = ground_of_task(call.reading, str(row["item"])) or NO_SHARE
+        call.view(holding, student=student, relation="PARTY", purpose=PURPOSE_CARE, basis=ground)
+    elif row["kind"] == "letter" and not own and not everything:
+        call.view(holding, student=student, relation="PARTY", purpose=PURPOSE_CARE)
+    else:
+        call.view(holding, student=student, relation="OWN" if own else "PARTY")

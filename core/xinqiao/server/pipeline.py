@@ -150,7 +150,7 @@ class Pipeline:
             append(
                 tx, kind="replayed", decision="deny" if reason else "permit", reason=reason,
                 actor=caller.id, partner=caller.agency, purpose=purpose,
-                classes=shown & mask, student=whose, resource=method.name, policy_version=self.door.policy.version,
+                classes=shown & mask, student=whose, resource=method.name, basis=basis, policy_version=self.door.policy.version,
             )  # fmt: skip
         if not lost:
             return answer

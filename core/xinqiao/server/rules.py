@@ -16,6 +16,7 @@ from xinqiao.config.settings import Gateway as Settings
 from xinqiao.disclosure.bases import Basis, load_bases
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Policy, PolicyError, load_policy
+from xinqiao.disclosure.versions import PolicyVersions
 from xinqiao.journal.append import append
 from xinqiao.journal.signing import load_public_keys
 from xinqiao.referral.ladder import Ladder
@@ -90,12 +91,14 @@ class Reloading:
     clocks: Clocks
     ladder: Ladder
     operator: str
+    versions: PolicyVersions
 
     def reload(self, settings: Settings) -> bool:
         """Read the rules again. False when a file is broken: the old rules stay, and a person is told."""
         try:
             rules = load_rules(settings)
             roles = rules.ladder
+            self.versions.keep(Path(settings.policy) / "disclosure.yaml", rules.policy)
         except Exception as error:  # whatever is wrong with the new files, the old rules must go on
             known = isinstance(error, (PolicyError, DataFileError, ConfigError, OSError))
             _log.error("ALARM: the new rules are broken, the old ones stay: %s", error if known else type(error))

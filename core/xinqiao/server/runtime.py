@@ -19,9 +19,15 @@ from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.consent_room import ConsentRoom
 from xinqiao.casefile.consents import Consents
+from xinqiao.casefile.mailbox import Mailboxes
 from xinqiao.casefile.overrides import Overrides
+from xinqiao.casefile.plans import Plans
 from xinqiao.casefile.recalls import CONTRACT, Recalls
+from xinqiao.casefile.rules import load_casefile_rules
 from xinqiao.casefile.service import CaseFile
+from xinqiao.casefile.shares import Shares
+from xinqiao.casefile.tasks import Tasks
+from xinqiao.casefile.teams import Teams
 from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.clocks import Clocks
 from xinqiao.config.district import District
@@ -36,6 +42,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Policy
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
+from xinqiao.disclosure.versions import PolicyVersions
 from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
@@ -108,6 +115,9 @@ class Gateway:
     def _build(self, settings: Settings) -> None:
         keys = self.store.keys
         rules = load_rules(settings, self.bundle.district)
+        self.versions = PolicyVersions(Path(settings.store.keyring).parent / "policies")
+        policy_file = Path(settings.policy) / "disclosure.yaml"
+        self.versions.keep(policy_file, rules.policy)
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
@@ -128,6 +138,10 @@ class Gateway:
         self.forms = terms.forms
         recalls = Recalls(self.door, self._declared, receipt_keys, lambda: clocks.consent.recall)
         consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered)
+        casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
+        tasks = Tasks(self.door)
+        self.shares = Shares(self.door, casefile_rules, tasks)
+        plans = Plans(self.door, casefile_rules)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
         self.checkpointer = Checkpointer(
             self.store, signing_key, settings.deployment,
@@ -155,8 +169,15 @@ class Gateway:
                 "xinqiao.api.referral.v1.ReferralService": referrals,
                 "xinqiao.api.referral.v1.NoticeService": Notices(self.store, self.door, clocks.deadline, terms),
                 "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
-                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(self.door, consents, self.store.read),
+                "xinqiao.api.casefile.v1.CaseFileService": CaseFile(
+                    self.door, consents, self.store.read, shares=self.shares, plans=plans, versions=self.versions
+                ),
                 "xinqiao.api.casefile.v1.ConsentService": ConsentRoom(consents, recalls, Overrides(self.door, recalls)),
+                "xinqiao.api.casefile.v1.CasePlanService": plans,
+                "xinqiao.api.casefile.v1.CareTeamService": Teams(self.door, self.shares, tasks),
+                "xinqiao.api.casefile.v1.MailboxService": Mailboxes(
+                    self.door, casefile_rules, clocks.deadline, signals.report_signal
+                ),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
                     settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure
@@ -168,7 +189,9 @@ class Gateway:
             self.store, self.door, self.registry, clocks.deadline, self.operator, rules.ladder,
             referrals.fallback.unconfirmed,
         )  # fmt: skip
-        self._reloading = Reloading(self.store, self.door, screening, signals, clocks, self.ladder, self.operator)
+        self._reloading = Reloading(
+            self.store, self.door, screening, signals, clocks, self.ladder, self.operator, self.versions
+        )
         self.drills = Drills(
             self.store, self.door, self.pipeline.call, referrals.book, referrals.post, plan,
             district.crisis.drill_time // _US,
@@ -205,6 +228,7 @@ class Gateway:
                 "ladder": (1.0, self.ladder.climb),
                 "drills": (1.0, self.drills.end_due),
                 "intake": (2.0, self.read_all),
+                "shares": (30.0, lambda: self.shares.end_due(self.store)),
                 "exchanges": (30.0, self.run_due),
                 "reports": (60.0, lambda: self.reports.tick(self.store)),
                 "retention": (600.0, self.retention.tick),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from xinqiao.cli.texts import agencies, cases, columns, documents, instruments, node, policy
+from xinqiao.cli.texts import agencies, casefile, cases, columns, documents, instruments, node, policy
 
 Language = Literal["en", "zh"]
 
@@ -39,6 +39,6 @@ class Texts:
 
 
 TABLE: Final[Mapping[str, tuple[str, str]]] = {
-    **node.TABLE, **agencies.TABLE, **cases.TABLE, **instruments.TABLE, **documents.TABLE, **columns.TABLE,
-    **policy.TABLE,
+    **node.TABLE, **agencies.TABLE, **cases.TABLE, **casefile.TABLE, **instruments.TABLE, **documents.TABLE,
+    **columns.TABLE, **policy.TABLE,
 }  # fmt: skip

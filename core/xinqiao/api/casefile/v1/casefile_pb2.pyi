@@ -9,6 +9,8 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.casefile.v1 import consent_pb2 as _consent_pb2
+from xinqiao.api.casefile.v1 import plan_pb2 as _plan_pb2
+from xinqiao.api.casefile.v1 import sharing_pb2 as _sharing_pb2
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -273,6 +275,8 @@ class Case(_message.Message):
     CONSENTS_FIELD_NUMBER: _builtins.int
     DUTIES_FIELD_NUMBER: _builtins.int
     HOLDINGS_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     tier: _types_pb2.Tier.ValueType
     """Highest confirmed tier."""
     @_builtins.property
@@ -289,7 +293,15 @@ class Case(_message.Message):
 
     @_builtins.property
     def holdings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Holding]:
-        """Open items."""
+        """Open items; to who is not the school, its own."""
+
+    @_builtins.property
+    def plan(self) -> _plan_pb2.Plan:
+        """The plan as it stands, while one is open (一生一策)."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Share]:
+        """To the school: whom the case is shared with now. To others: the share by which this is shown."""
 
     def __init__(
         self,
@@ -299,10 +311,12 @@ class Case(_message.Message):
         consents: _abc.Iterable[Global___Consent] | None = ...,
         duties: _abc.Iterable[Global___Duty] | None = ...,
         holdings: _abc.Iterable[_types_pb2.Holding] | None = ...,
+        plan: _plan_pb2.Plan | None = ...,
+        shares: _abc.Iterable[_sharing_pb2.Share] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "duties", b"duties", "holdings", b"holdings", "student", b"student", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "duties", b"duties", "holdings", b"holdings", "plan", b"plan", "shares", b"shares", "student", b"student", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

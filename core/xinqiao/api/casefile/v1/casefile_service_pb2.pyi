@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from xinqiao.api.casefile.v1 import casefile_pb2 as _casefile_pb2
+from xinqiao.api.casefile.v1 import sharing_pb2 as _sharing_pb2
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -202,6 +203,9 @@ class GetCaseRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STUDENT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    share: _builtins.str
+    """By which share, `shares/{id}`; empty for the caller's own student, or for the newest share in force."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """Whose."""
@@ -210,10 +214,11 @@ class GetCaseRequest(_message.Message):
         self,
         *,
         student: _types_pb2.StudentRef | None = ...,
+        share: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,12 +264,18 @@ class ExplainDisclosureRequest(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    AGAINST_VERSION_FIELD_NUMBER: _builtins.int
     recipient: _builtins.str
     """Partner id of the recipient."""
     purpose: _options_pb2.Purpose.ValueType
     """For what."""
     basis: _builtins.str
     """Legal basis to try instead of consent."""
+    policy_version: _builtins.str
+    """Ask this version of the policy instead of the one in force."""
+    against_version: _builtins.str
+    """Ask this version too, and say what differs."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """Whose data."""
@@ -276,10 +287,12 @@ class ExplainDisclosureRequest(_message.Message):
         recipient: _builtins.str = ...,
         purpose: _options_pb2.Purpose.ValueType = ...,
         basis: _builtins.str = ...,
+        policy_version: _builtins.str = ...,
+        against_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "purpose", b"purpose", "recipient", b"recipient", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against_version", b"against_version", "basis", b"basis", "policy_version", b"policy_version", "purpose", b"purpose", "recipient", b"recipient", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,21 +340,45 @@ class ExplainDisclosureResponse(_message.Message):
 
     VERDICTS_FIELD_NUMBER: _builtins.int
     POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    AGAINST_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    KEPT_VERSIONS_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
     policy_version: _builtins.str
     """Policy that was asked."""
     @_builtins.property
     def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassVerdict]:
         """One a class."""
 
+    @_builtins.property
+    def against(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassVerdict]:
+        """With `against_version`: its verdicts, one a class."""
+
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedScalarFieldContainer[_options_pb2.FieldClass.ValueType]:
+        """With `against_version`: the classes on which the two differ."""
+
+    @_builtins.property
+    def kept_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions of the policy that were kept, and can be asked, the newest first."""
+
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Shares in force with this recipient for this purpose; `GetCase` shows it nothing without one."""
+
     def __init__(
         self,
         *,
         verdicts: _abc.Iterable[Global___ClassVerdict] | None = ...,
         policy_version: _builtins.str = ...,
+        against: _abc.Iterable[Global___ClassVerdict] | None = ...,
+        changed: _abc.Iterable[_options_pb2.FieldClass.ValueType] | None = ...,
+        kept_versions: _abc.Iterable[_builtins.str] | None = ...,
+        shares: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy_version", b"policy_version", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["against", b"against", "changed", b"changed", "kept_versions", b"kept_versions", "policy_version", b"policy_version", "shares", b"shares", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -404,3 +441,325 @@ class DischargeDutyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DischargeDutyResponse: _TypeAlias = DischargeDutyResponse  # noqa: Y015
+
+@_typing.final
+class ShareCaseRequest(_message.Message):
+    """What to share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STUDENT_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_US_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    recipient: _builtins.str
+    """Partner id of the recipient."""
+    purpose: _options_pb2.Purpose.ValueType
+    """For what: treatment, care, arrangements at school, or the family's own access."""
+    not_after_us: _builtins.int
+    """Until when, exclusive, microseconds since 1970 UTC; at most 12 months on, less for some roles (`casefile.yaml`)."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, such as `FAMILY_AGREED`; no sentence, for it may name somebody."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """Whose."""
+
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_options_pb2.FieldClass.ValueType]:
+        """Which classes, at most."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        student: _types_pb2.StudentRef | None = ...,
+        recipient: _builtins.str = ...,
+        purpose: _options_pb2.Purpose.ValueType = ...,
+        classes: _abc.Iterable[_options_pb2.FieldClass.ValueType] | None = ...,
+        not_after_us: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "not_after_us", b"not_after_us", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "request_id", b"request_id", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareCaseRequest: _TypeAlias = ShareCaseRequest  # noqa: Y015
+
+@_typing.final
+class ShareCaseResponse(_message.Message):
+    """The share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def share(self) -> _sharing_pb2.Share:
+        """As stored."""
+
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Withheld]:
+        """Classes it names that policy or consent keeps back now."""
+
+    def __init__(
+        self,
+        *,
+        share: _sharing_pb2.Share | None = ...,
+        withheld: _abc.Iterable[_types_pb2.Withheld] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareCaseResponse: _TypeAlias = ShareCaseResponse  # noqa: Y015
+
+@_typing.final
+class RevokeShareRequest(_message.Message):
+    """Which share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    name: _builtins.str
+    """`shares/{id}`."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, such as `FAMILY_AGREED`; no sentence, for it may name somebody."""
+    etag: _builtins.str
+    """Only if the version is this; empty means any."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeShareRequest: _TypeAlias = RevokeShareRequest  # noqa: Y015
+
+@_typing.final
+class RevokeShareResponse(_message.Message):
+    """The share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    RETURNED_TASKS_FIELD_NUMBER: _builtins.int
+    returned_tasks: _builtins.int
+    """Open tasks that went back to the school."""
+    @_builtins.property
+    def share(self) -> _sharing_pb2.Share:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        share: _sharing_pb2.Share | None = ...,
+        returned_tasks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["share", b"share"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["returned_tasks", b"returned_tasks", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeShareResponse: _TypeAlias = RevokeShareResponse  # noqa: Y015
+
+@_typing.final
+class ListSharesRequest(_message.Message):
+    """Which shares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """Only of this student."""
+
+    def __init__(
+        self,
+        *,
+        student: _types_pb2.StudentRef | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharesRequest: _TypeAlias = ListSharesRequest  # noqa: Y015
+
+@_typing.final
+class ListSharesResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Share]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        shares: _abc.Iterable[_sharing_pb2.Share] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "shares", b"shares"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharesResponse: _TypeAlias = ListSharesResponse  # noqa: Y015
+
+@_typing.final
+class ListCaseEventsRequest(_message.Message):
+    """Of whose case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """Whose."""
+
+    def __init__(
+        self,
+        *,
+        student: _types_pb2.StudentRef | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCaseEventsRequest: _TypeAlias = ListCaseEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListCaseEventsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.CaseEvent]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[_sharing_pb2.CaseEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCaseEventsResponse: _TypeAlias = ListCaseEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListDisclosuresRequest(_message.Message):
+    """Of whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """Whose."""
+
+    def __init__(
+        self,
+        *,
+        student: _types_pb2.StudentRef | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisclosuresRequest: _TypeAlias = ListDisclosuresRequest  # noqa: Y015
+
+@_typing.final
+class ListDisclosuresResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCLOSURES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def disclosures(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Disclosure]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        disclosures: _abc.Iterable[_sharing_pb2.Disclosure] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disclosures", b"disclosures", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDisclosuresResponse: _TypeAlias = ListDisclosuresResponse  # noqa: Y015

@@ -61,6 +61,31 @@ class CaseFileServiceStub:
                 request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureResponse.FromString,
                 _registered_method=True)
+        self.ShareCase = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/ShareCase',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseResponse.FromString,
+                _registered_method=True)
+        self.RevokeShare = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/RevokeShare',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareResponse.FromString,
+                _registered_method=True)
+        self.ListShares = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/ListShares',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesResponse.FromString,
+                _registered_method=True)
+        self.ListCaseEvents = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/ListCaseEvents',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsResponse.FromString,
+                _registered_method=True)
+        self.ListDisclosures = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/ListDisclosures',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresResponse.FromString,
+                _registered_method=True)
         self.DischargeDuty = channel.unary_unary(
                 '/xinqiao.api.casefile.v1.CaseFileService/DischargeDuty',
                 request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyRequest.SerializeToString,
@@ -100,8 +125,9 @@ class CaseFileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCase(self, request, context):
-        """Returns a student's case as the caller may see it, with what was kept back and why.
-        Answers NOT_FOUND/STUDENT.
+        """Returns a student's case with its plan as the caller may see it, with what was kept back and why. Who is not the
+        student's school sees what was shared with it (`ShareCase`, `AddMember`), one share at a time, and nothing after its
+        end. Answers NOT_FOUND/STUDENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,6 +136,49 @@ class CaseFileServiceServicer:
     def ExplainDisclosure(self, request, context):
         """Says, class by class, what a partner would see now for a purpose, and by which rule; releases nothing.
         Answers NOT_FOUND/{STUDENT, RECIPIENT}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShareCase(self, request, context):
+        """Shares a case with a partner for a purpose, for classes and for a term. It opens nothing that policy and consent do not
+        open too; the recipient reads with `GetCase`. Answers NOT_FOUND/{STUDENT, RECIPIENT}, FAILED_PRECONDITION/{NO_CONSENT,
+        ...}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}, ALREADY_EXISTS/SHARE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeShare(self, request, context):
+        """Takes a share or a membership back: effective when answered; the holder's open tasks go back to the school.
+        Answers NOT_FOUND/SHARE, FAILED_PRECONDITION/STATE, ABORTED/VERSION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShares(self, request, context):
+        """Lists shares, newest first: to a school those it gave, to others those in force for them.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCaseEvents(self, request, context):
+        """Lists what happened in a case, newest first; to who is not its school, what concerns it.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDisclosures(self, request, context):
+        """Lists, newest first, every time at which fields of a student went to somebody: who, which, when, why, by what. Complete,
+        from the journal; to a family without mandatory reports, of which it must not be told (PIPL art. 18, 45), and to no
+        family portal while a guardian is flagged as in conflict: the school then answers. Answers NOT_FOUND/STUDENT,
+        FAILED_PRECONDITION/GUARDIAN_IN_CONFLICT, INVALID_ARGUMENT/PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +219,31 @@ def add_CaseFileServiceServicer_to_server(servicer, server):
                     servicer.ExplainDisclosure,
                     request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureResponse.SerializeToString,
+            ),
+            'ShareCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareCase,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseResponse.SerializeToString,
+            ),
+            'RevokeShare': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeShare,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareResponse.SerializeToString,
+            ),
+            'ListShares': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShares,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesResponse.SerializeToString,
+            ),
+            'ListCaseEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCaseEvents,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsResponse.SerializeToString,
+            ),
+            'ListDisclosures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDisclosures,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresResponse.SerializeToString,
             ),
             'DischargeDuty': grpc.unary_unary_rpc_method_handler(
                     servicer.DischargeDuty,
@@ -294,6 +388,141 @@ class CaseFileService:
             '/xinqiao.api.casefile.v1.CaseFileService/ExplainDisclosure',
             xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureRequest.SerializeToString,
             xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ExplainDisclosureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/ShareCase',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShareCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeShare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/RevokeShare',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.RevokeShareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShares(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/ListShares',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListSharesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCaseEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/ListCaseEvents',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListCaseEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDisclosures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/ListDisclosures',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ListDisclosuresResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,12 +50,36 @@ class CaseFileServiceStub:
     Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
     """
     GetCase: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.GetCaseRequest, _casefile_service_pb2.GetCaseResponse]
-    """Returns a student's case as the caller may see it, with what was kept back and why.
-    Answers NOT_FOUND/STUDENT.
+    """Returns a student's case with its plan as the caller may see it, with what was kept back and why. Who is not the
+    student's school sees what was shared with it (`ShareCase`, `AddMember`), one share at a time, and nothing after its
+    end. Answers NOT_FOUND/STUDENT.
     """
     ExplainDisclosure: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ExplainDisclosureRequest, _casefile_service_pb2.ExplainDisclosureResponse]
     """Says, class by class, what a partner would see now for a purpose, and by which rule; releases nothing.
     Answers NOT_FOUND/{STUDENT, RECIPIENT}.
+    """
+    ShareCase: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ShareCaseRequest, _casefile_service_pb2.ShareCaseResponse]
+    """Shares a case with a partner for a purpose, for classes and for a term. It opens nothing that policy and consent do not
+    open too; the recipient reads with `GetCase`. Answers NOT_FOUND/{STUDENT, RECIPIENT}, FAILED_PRECONDITION/{NO_CONSENT,
+    ...}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}, ALREADY_EXISTS/SHARE.
+    """
+    RevokeShare: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.RevokeShareRequest, _casefile_service_pb2.RevokeShareResponse]
+    """Takes a share or a membership back: effective when answered; the holder's open tasks go back to the school.
+    Answers NOT_FOUND/SHARE, FAILED_PRECONDITION/STATE, ABORTED/VERSION.
+    """
+    ListShares: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ListSharesRequest, _casefile_service_pb2.ListSharesResponse]
+    """Lists shares, newest first: to a school those it gave, to others those in force for them.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    ListCaseEvents: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ListCaseEventsRequest, _casefile_service_pb2.ListCaseEventsResponse]
+    """Lists what happened in a case, newest first; to who is not its school, what concerns it.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    ListDisclosures: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ListDisclosuresRequest, _casefile_service_pb2.ListDisclosuresResponse]
+    """Lists, newest first, every time at which fields of a student went to somebody: who, which, when, why, by what. Complete,
+    from the journal; to a family without mandatory reports, of which it must not be told (PIPL art. 18, 45), and to no
+    family portal while a guardian is flagged as in conflict: the school then answers. Answers NOT_FOUND/STUDENT,
+    FAILED_PRECONDITION/GUARDIAN_IN_CONFLICT, INVALID_ARGUMENT/PAGE_TOKEN.
     """
     DischargeDuty: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.DischargeDutyRequest, _casefile_service_pb2.DischargeDutyResponse]
     """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
@@ -84,12 +108,36 @@ class CaseFileServiceAsyncStub(CaseFileServiceStub):
     Answers NOT_FOUND/CONSENT, FAILED_PRECONDITION/STATE.
     """
     GetCase: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.GetCaseRequest, _casefile_service_pb2.GetCaseResponse]  # type: ignore[assignment]
-    """Returns a student's case as the caller may see it, with what was kept back and why.
-    Answers NOT_FOUND/STUDENT.
+    """Returns a student's case with its plan as the caller may see it, with what was kept back and why. Who is not the
+    student's school sees what was shared with it (`ShareCase`, `AddMember`), one share at a time, and nothing after its
+    end. Answers NOT_FOUND/STUDENT.
     """
     ExplainDisclosure: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ExplainDisclosureRequest, _casefile_service_pb2.ExplainDisclosureResponse]  # type: ignore[assignment]
     """Says, class by class, what a partner would see now for a purpose, and by which rule; releases nothing.
     Answers NOT_FOUND/{STUDENT, RECIPIENT}.
+    """
+    ShareCase: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ShareCaseRequest, _casefile_service_pb2.ShareCaseResponse]  # type: ignore[assignment]
+    """Shares a case with a partner for a purpose, for classes and for a term. It opens nothing that policy and consent do not
+    open too; the recipient reads with `GetCase`. Answers NOT_FOUND/{STUDENT, RECIPIENT}, FAILED_PRECONDITION/{NO_CONSENT,
+    ...}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}, ALREADY_EXISTS/SHARE.
+    """
+    RevokeShare: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.RevokeShareRequest, _casefile_service_pb2.RevokeShareResponse]  # type: ignore[assignment]
+    """Takes a share or a membership back: effective when answered; the holder's open tasks go back to the school.
+    Answers NOT_FOUND/SHARE, FAILED_PRECONDITION/STATE, ABORTED/VERSION.
+    """
+    ListShares: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ListSharesRequest, _casefile_service_pb2.ListSharesResponse]  # type: ignore[assignment]
+    """Lists shares, newest first: to a school those it gave, to others those in force for them.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    ListCaseEvents: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ListCaseEventsRequest, _casefile_service_pb2.ListCaseEventsResponse]  # type: ignore[assignment]
+    """Lists what happened in a case, newest first; to who is not its school, what concerns it.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    ListDisclosures: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ListDisclosuresRequest, _casefile_service_pb2.ListDisclosuresResponse]  # type: ignore[assignment]
+    """Lists, newest first, every time at which fields of a student went to somebody: who, which, when, why, by what. Complete,
+    from the journal; to a family without mandatory reports, of which it must not be told (PIPL art. 18, 45), and to no
+    family portal while a guardian is flagged as in conflict: the school then answers. Answers NOT_FOUND/STUDENT,
+    FAILED_PRECONDITION/GUARDIAN_IN_CONFLICT, INVALID_ARGUMENT/PAGE_TOKEN.
     """
     DischargeDuty: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.DischargeDutyRequest, _casefile_service_pb2.DischargeDutyResponse]  # type: ignore[assignment]
     """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
@@ -139,8 +187,9 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _casefile_service_pb2.GetCaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_casefile_service_pb2.GetCaseResponse, _abc.Awaitable[_casefile_service_pb2.GetCaseResponse]]:
-        """Returns a student's case as the caller may see it, with what was kept back and why.
-        Answers NOT_FOUND/STUDENT.
+        """Returns a student's case with its plan as the caller may see it, with what was kept back and why. Who is not the
+        student's school sees what was shared with it (`ShareCase`, `AddMember`), one share at a time, and nothing after its
+        end. Answers NOT_FOUND/STUDENT.
         """
 
     @_abc_1.abstractmethod
@@ -151,6 +200,59 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_casefile_service_pb2.ExplainDisclosureResponse, _abc.Awaitable[_casefile_service_pb2.ExplainDisclosureResponse]]:
         """Says, class by class, what a partner would see now for a purpose, and by which rule; releases nothing.
         Answers NOT_FOUND/{STUDENT, RECIPIENT}.
+        """
+
+    @_abc_1.abstractmethod
+    def ShareCase(
+        self,
+        request: _casefile_service_pb2.ShareCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.ShareCaseResponse, _abc.Awaitable[_casefile_service_pb2.ShareCaseResponse]]:
+        """Shares a case with a partner for a purpose, for classes and for a term. It opens nothing that policy and consent do not
+        open too; the recipient reads with `GetCase`. Answers NOT_FOUND/{STUDENT, RECIPIENT}, FAILED_PRECONDITION/{NO_CONSENT,
+        ...}, INVALID_ARGUMENT/{TERM, CLASS_NEVER_SHARED}, ALREADY_EXISTS/SHARE.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeShare(
+        self,
+        request: _casefile_service_pb2.RevokeShareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.RevokeShareResponse, _abc.Awaitable[_casefile_service_pb2.RevokeShareResponse]]:
+        """Takes a share or a membership back: effective when answered; the holder's open tasks go back to the school.
+        Answers NOT_FOUND/SHARE, FAILED_PRECONDITION/STATE, ABORTED/VERSION.
+        """
+
+    @_abc_1.abstractmethod
+    def ListShares(
+        self,
+        request: _casefile_service_pb2.ListSharesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.ListSharesResponse, _abc.Awaitable[_casefile_service_pb2.ListSharesResponse]]:
+        """Lists shares, newest first: to a school those it gave, to others those in force for them.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCaseEvents(
+        self,
+        request: _casefile_service_pb2.ListCaseEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.ListCaseEventsResponse, _abc.Awaitable[_casefile_service_pb2.ListCaseEventsResponse]]:
+        """Lists what happened in a case, newest first; to who is not its school, what concerns it.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDisclosures(
+        self,
+        request: _casefile_service_pb2.ListDisclosuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.ListDisclosuresResponse, _abc.Awaitable[_casefile_service_pb2.ListDisclosuresResponse]]:
+        """Lists, newest first, every time at which fields of a student went to somebody: who, which, when, why, by what. Complete,
+        from the journal; to a family without mandatory reports, of which it must not be told (PIPL art. 18, 45), and to no
+        family portal while a guardian is flagged as in conflict: the school then answers. Answers NOT_FOUND/STUDENT,
+        FAILED_PRECONDITION/GUARDIAN_IN_CONFLICT, INVALID_ARGUMENT/PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod

@@ -59,6 +59,10 @@ class _FieldClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FieldClass
     """Consents and their evidence (知情同意书)."""
     FIELD_CLASS_COUNSELLING_NOTE: _FieldClass.ValueType  # 15
     """Counselling notes (咨询记录): never leave."""
+    FIELD_CLASS_LETTER: _FieldClass.ValueType  # 16
+    """A letter to a social worker's mailbox (信箱来信), and the answer: for its two correspondents alone. No consent and no
+    share opens it to a third.
+    """
 
 class FieldClass(_FieldClass, metaclass=_FieldClassEnumTypeWrapper):
     """What a field tells about a student, and so who may see it. `config/policy/` grants classes to roles by purpose;
@@ -97,6 +101,10 @@ FIELD_CLASS_CONSENT_EVIDENCE: FieldClass.ValueType  # 14
 """Consents and their evidence (知情同意书)."""
 FIELD_CLASS_COUNSELLING_NOTE: FieldClass.ValueType  # 15
 """Counselling notes (咨询记录): never leave."""
+FIELD_CLASS_LETTER: FieldClass.ValueType  # 16
+"""A letter to a social worker's mailbox (信箱来信), and the answer: for its two correspondents alone. No consent and no
+share opens it to a third.
+"""
 Global___FieldClass: _TypeAlias = FieldClass  # noqa: Y015
 
 class _Purpose:
@@ -181,6 +189,8 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     """The bureau's operator of this gateway."""
     ROLE_FAMILY: _Role.ValueType  # 11
     """The student or a guardian."""
+    ROLE_VOLUNTEER: _Role.ValueType  # 12
+    """A volunteers' group (志愿者团队)."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a certificate's holder is to the students it deals with."""
@@ -209,6 +219,8 @@ ROLE_OPERATOR: Role.ValueType  # 10
 """The bureau's operator of this gateway."""
 ROLE_FAMILY: Role.ValueType  # 11
 """The student or a guardian."""
+ROLE_VOLUNTEER: Role.ValueType  # 12
+"""A volunteers' group (志愿者团队)."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 class _Lane:

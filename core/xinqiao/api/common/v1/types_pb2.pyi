@@ -263,7 +263,8 @@ class Holding(_message.Message):
     item: _builtins.str
     """Resource name of the item."""
     kind: _builtins.str
-    """A case: `signal`, `triage`, `referral`, `notice` (to a guardian), `return` (to school), `duty` (to tell somebody).
+    """A case: `signal`, `triage`, `referral`, `notice` (to a guardian), `return` (to school), `duty` (to tell somebody),
+    `plan` (to review), `task` (of a care team), `letter` (to answer), `mailbox` (to decide on unmasking).
     The gateway's own: `delivery`, `exchange`, `intake` (a sheet to mend), `report` (one that did not come), `config`,
     `calendar` (a year without known holidays).
     """
