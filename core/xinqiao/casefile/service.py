@@ -98,7 +98,6 @@ class CaseFile(Cases, Sharing, Statements):
         return response
 
 
-
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:
     """Raises Refusal INVALID_ARGUMENT/DATE_RANGE on a day that does not exist or has not come yet."""
     for index, student in enumerate(request.students):
