@@ -9,10 +9,11 @@ from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_COUNSELLING_NOTE, FieldClass
 from xinqiao.api.common.v1.types_pb2 import Tier
 from xinqiao.casefile.ages import under_fourteen
+from xinqiao.casefile.erasure import Erasure
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import ALL_CLASSES, mask_of
-from xinqiao.disclosure.call import Call, prepares
+from xinqiao.disclosure.call import Call, outside_transaction, prepares
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation, decide
 from xinqiao.disclosure.records import own_row
@@ -37,12 +38,14 @@ class CaseFile:
         door: Door,
         undelivered: Callable[[Tx, str, str, bool], None],
         read: Read,
+        erasure: Erasure,
     ) -> None:
         """``undelivered`` takes back the record of a delivery that a withdrawal cancels: (tx, item, reason, True).
 
         ``read`` gives a snapshot.
         """
         self.door = door
+        self._erasure = erasure
         self._undelivered = undelivered
         self._read = read
 
@@ -261,6 +264,11 @@ class CaseFile:
         call.view(response, student=student)
         call.journal("duty.discharged", resource=request.name, student=student, payload=record)
         return response
+
+    @outside_transaction
+    def shred_student(self, request: rpc.ShredStudentRequest, call: Call) -> rpc.ShredStudentResponse:
+        """Erase a student; two databases change, so it runs in transactions of its own."""
+        return self._erasure.shred(request, call)
 
     def _known(self, call: Call, request: "rpc.GetCaseRequest | rpc.ExplainDisclosureRequest") -> Known:
         known = self.door.students.resolve(call.reading, call.caller, request.student)
