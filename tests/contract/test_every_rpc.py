@@ -153,6 +153,18 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     held = call(wire.PSYCH, keep.PlaceLegalHoldRequest(student={"local_id": "rpc-1"}, reason="INQUIRY"))
     assert call(wire.OPERATOR, keep.GetRetentionRequest()).holds == 1
     call(wire.PSYCH, keep.ReleaseLegalHoldRequest(name=held.name, reason="INQUIRY_CLOSED"))
+    register.request_id, register.students[0].local_id = "", "rpc-9"
+    call(wire.SCHOOL, register)
+    gone = case.ShredStudentRequest(student={"local_id": "rpc-9"}, reason="GUARDIAN_ASKED", confirm="rpc-9")
+    assert call(wire.PSYCH, gone).shredded_us == wire.clock.now_us()
+    before = call(wire.OPERATOR, gateway.GetKeysRequest()).keys
+    assert call(wire.OPERATOR, gateway.RotateKeysRequest(reason="YEARLY")).keys.current == before.current + 1
+    early = gateway.DestroyRetiredKeysRequest(request_id=wire.key(), reason="YEARLY")
+    assert wire.refused(lambda: wire.gate.call(wire.OPERATOR, early)).word == "FAILED_PRECONDITION/ROTATION_RUNNING"
+    while wire.gate.gateway.store.keys.rewrapping:
+        wire.gate.gateway.keyring.tick()
+    destroyed = call(wire.OPERATOR, gateway.DestroyRetiredKeysRequest(reason="YEARLY"))
+    assert list(destroyed.versions) == [before.current]
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

@@ -14,8 +14,9 @@ from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.errors import KeyGone, SealBroken
-from xinqiao.store.keys import KeyStore, wrap_all
-from xinqiao.store.sealing import SM4_GCM
+from xinqiao.store.keks import wrap_all
+from xinqiao.store.keys import KeyStore
+from xinqiao.store.sealing import AES_256_GCM, SM4_GCM
 
 _PLACE = {"table": "signals", "key": "id1"}
 
@@ -34,6 +35,7 @@ def test_a_record_opens_after_a_restart(store_urls: tuple[str, str], keyring_dir
 def test_a_shredded_student_is_unreadable_while_others_stay(store: Store) -> None:
     store.keys.ensure(["s1", "s2"])
     kept = store.keys.sealer("s2").seal(b"x", **_PLACE)
+    assert store.keys.sealer("s1")  # in memory by now
     store.keys.shred("s1")
     store.keys.shred("s1")
     with pytest.raises(KeyGone):
@@ -186,15 +188,46 @@ def test_derived_keys_differ_by_label_and_stay_over_restarts(
     two.close()
 
 
-def test_new_keys_can_use_the_chinese_suite(store_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock) -> None:
-    store = open_store(*store_urls, keyring_dir, clock, suite=SM4_GCM)
-    store.keys.ensure(["s1"])
-    blob = store.keys.sealer("s1").seal(b"x", **_PLACE)
-    store.close()
-    assert blob[1] == SM4_GCM
-    again = open_store(*store_urls, keyring_dir, clock)
-    assert again.keys.sealer("s1").open(blob, **_PLACE) == b"x"
+@pytest.mark.parametrize(("first", "then"), [(AES_256_GCM, SM4_GCM), (SM4_GCM, AES_256_GCM)])
+def test_a_deployment_may_change_its_suite_and_reads_what_it_sealed_before(
+    store_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock, first: int, then: int
+) -> None:
+    blobs: dict[str, bytes] = {}
+    for student, suite in (("s1", first), ("s2", then), ("s3", first)):
+        store = open_store(*store_urls, keyring_dir, clock, suite=suite)
+        store.keys.ensure([student])
+        for sealer, name in ((store.keys.sealer(student), student), (store.keys.system_sealer(), f"system {student}")):
+            blobs[name] = sealer.seal(name.encode(), **_PLACE)
+            assert blobs[name][1] == suite
+        (kept,) = store.keys.seal_first("students", [(f"first {student}", b"x")])
+        assert kept[1] == suite
+        for name, blob in blobs.items():
+            opener = store.keys.system_sealer() if name.startswith("system") else store.keys.sealer(name)
+            assert opener.open(blob, **_PLACE) == name.encode()
+        store.close()
+
+
+@pytest.mark.parametrize("suite", [AES_256_GCM, SM4_GCM])
+def test_a_stored_record_whose_suite_was_altered_is_refused(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock, suite: int
+) -> None:
+    store = open_store(*sqlite_urls, keyring_dir, clock, suite=suite)
+    (sealed,) = store.keys.seal_first("students", [("s1", b"x")])
+    for altered in range(256):
+        blob = sealed[:1] + bytes([altered]) + sealed[2:]
+        if altered == suite:
+            assert store.keys.sealer("s1").open(blob, table="students", key="s1") == b"x"
+            continue
+        with pytest.raises(SealBroken, match="suite"):
+            store.keys.sealer("s1").open(blob, table="students", key="s1")
+    # Nor does it help to tell the key database the other suite: that is another key.
+    with store.keys._engine.begin() as connection:  # pyright: ignore[reportPrivateUsage]
+        connection.exec_driver_sql("UPDATE student_keys SET suite = ?", (3 - suite,))
+    again = KeyStore(keyring_dir, sqlite_urls[1], clock, read_only=True)
+    with pytest.raises(SealBroken):
+        again.sealer("s1").open(sealed[:1] + bytes([3 - suite]) + sealed[2:], table="students", key="s1")
     again.close()
+    store.close()
 
 
 def test_keys_and_records_may_not_share_a_database(

@@ -7,13 +7,14 @@ from xinqiao.api.casefile.v1 import casefile_pb2 as pb
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
 from xinqiao.casefile.cases import Cases
 from xinqiao.casefile.consents import Consents
+from xinqiao.casefile.erasure import Erasure
 from xinqiao.casefile.plans import Plans
 from xinqiao.casefile.shares import Shares
 from xinqiao.casefile.sharing import Sharing
 from xinqiao.casefile.statement import Statements
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
-from xinqiao.disclosure.call import Call, prepares
+from xinqiao.disclosure.call import Call, outside_transaction, prepares
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import own_row
 from xinqiao.disclosure.registry import Partner
@@ -29,14 +30,16 @@ class CaseFile(Cases, Sharing, Statements):
     """The functions behind ``CaseFileService``."""
 
     def __init__(
-        self, door: Door, consents: Consents, read: Read, *, shares: Shares, plans: Plans, versions: PolicyVersions
-    ) -> None:
+        self, door: Door, consents: Consents, read: Read, erasure: Erasure, *, shares: Shares, plans: Plans,
+        versions: PolicyVersions,
+    ) -> None:  # fmt: skip
         """``read`` gives a snapshot; ``versions`` has the policies there were."""
         self.door = door
         self.consents = consents
         self.shares = shares
         self.plans = plans
         self.versions = versions
+        self._erasure = erasure
         self._read = read
 
     def prepare_students(self, request: rpc.RegisterStudentsRequest, caller: Partner) -> Callable[[], Prepared] | None:
@@ -96,6 +99,11 @@ class CaseFile(Cases, Sharing, Statements):
         call.view(response, student=student)
         call.journal("duty.discharged", resource=request.name, student=student, payload=record)
         return response
+
+    @outside_transaction
+    def shred_student(self, request: rpc.ShredStudentRequest, call: Call) -> rpc.ShredStudentResponse:
+        """Erase a student; two databases change, so it runs in transactions of its own."""
+        return self._erasure.shred(request, call)
 
 
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:

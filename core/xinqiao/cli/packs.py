@@ -26,6 +26,7 @@ from xinqiao.screening.shadow import Shadow, shadow
 from xinqiao.screening.triage import RulePack, load_triage
 from xinqiao.server.runtime import Gateway
 from xinqiao.store.history import History
+from xinqiao.store.providers import provider_of
 
 _BEGIN = "/xinqiao.api.gateway.v1.GatewayService/BeginShadowRun"
 
@@ -82,7 +83,8 @@ def _beside(
     texts: Texts, settings: Settings, request: rpc.BeginShadowRunRequest, begun: rpc.BeginShadowRunResponse,
     library: InstrumentLibrary, pack: RulePack,
 ) -> Shadow:  # fmt: skip
-    history = History(settings.store.url, settings.store.keys_url, settings.store.keyring, SystemClock())
+    store = settings.store
+    history = History(store.url, store.keys_url, store.keyring, SystemClock(), provider_of(store))
     try:
         with _progress(texts, begun.forms) as progress:
             return shadow(

@@ -39,14 +39,16 @@ def create_missing(texts: Texts, settings: Gateway, clock: Clock) -> list[Made]:
 
     Raises Refusal when a certificate is missing and the authority that would sign it is not here.
     """
-    return [*_master_key(texts, settings), *_signing_keys(texts, settings), *_certificates(texts, settings, clock)]
+    master = _master_key(texts, settings) if settings.store.key_provider == "file" else ()
+    return [*master, *_signing_keys(texts, settings), *_certificates(texts, settings, clock)]
 
 
 def _master_key(texts: Texts, settings: Gateway) -> Iterator[Made]:
-    path = settings.store.keyring / "kek"
+    keyring = settings.store.keyring
+    path = next(iter(sorted(keyring.glob("kek*"))), keyring / "kek")
     new = not path.exists()
     if new:
-        KeyStore.create(settings.store.keyring)
+        KeyStore.create(keyring)
     yield texts("keys.kek"), path, new
 
 

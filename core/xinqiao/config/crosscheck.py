@@ -124,10 +124,17 @@ def check_files(settings: "Gateway", *, allow_repository: bool = False) -> list[
 
 def _private(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
     yield ("server", "tls", "key"), settings.server.tls.key
-    yield ("store", "keyring"), settings.store.keyring / "kek"
+    if settings.store.key_provider == "file":
+        yield ("store", "keyring"), _newest_key_file(settings.store.keyring)
     yield ("journal", "signing_key"), settings.journal.signing_key
     if settings.document_key is not None:
         yield ("document_key",), settings.document_key
+
+
+def _newest_key_file(keyring: Path) -> Path:
+    """A rotation adds `kek.2` and so on; the first may be gone by then."""
+    later = [path for path in keyring.glob("kek.*") if path.suffix[1:].isdecimal()]
+    return max(later, key=lambda path: int(path.suffix[1:]), default=keyring / "kek")
 
 
 def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
@@ -136,6 +143,7 @@ def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
         (("server", "tls", "certificate"), tls.certificate),
         (("server", "tls", "ca"), tls.ca),
         (("server", "tls", "deny_list"), tls.deny_list),
+        (("store", "vault", "ca"), settings.store.vault.ca if settings.store.vault is not None else None),
         (("policy",), settings.policy),
         (("instruments",), settings.instruments),
         (("instruments_overlay",), settings.instruments_overlay),

@@ -21,6 +21,7 @@ from xinqiao.config.fields import (
     ConfigPath,
     DistrictCode,
     Listen,
+    PartnerUrl,
     Slug,
     SpiffeId,
     StoreUrl,
@@ -145,6 +146,21 @@ class Server(Strict):
     limits: Limits = Field(default=Limits(), description="Limits for every partner.")
 
 
+class Vault(Strict):
+    """A key of Vault's transit engine."""
+
+    address: PartnerUrl = Field(description="Address of Vault, https; http only to this machine.")
+    mount: Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,98}[A-Za-z0-9]", "a mount path, as in transit")] = (
+        Field(default="transit", description="Where the transit engine is mounted.")
+    )
+    key: Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,98}", "a key name, as in xinqiao")] = Field(
+        description="Name of the key, of type aes256-gcm96."
+    )
+    token: Secret = Field(description="Token that may encrypt and decrypt with the key; to rotate, also to change it.")
+    namespace: str = Field(default="", max_length=200, description="Namespace, where Vault has them.")
+    ca: ConfigPath | None = Field(default=None, description="Authority that signed Vault's certificate, PEM.")
+
+
 class Store(Strict):
     """Where records and keys are kept."""
 
@@ -155,7 +171,24 @@ class Store(Strict):
         default="sqlite:///var/keys.db", description="Database of students' keys; backed up apart from the records."
     )
     keyring: ConfigPath = Field(description="Master keys that seal the students' keys, mode 0600.")
+    key_provider: Slug = Field(
+        default="file",
+        description="Who holds the master key: `file` (in the keyring), `vault`, or an installed driver by its name.",
+    )
+    vault: Vault | None = Field(default=None, description="With `key_provider: vault`: where it is.")
+    key_driver: dict[Slug, str] = Field(default={}, description="With an installed driver: its settings, no secrets.")
+    suite: Literal["aes-256-gcm", "sm4-gcm"] = Field(
+        default="aes-256-gcm",
+        description="Seals the records of students registered from now on; those known before keep theirs.",
+    )
     password: Secret | None = Field(default=None, description="Password of the PostgreSQL user, for both databases.")
+
+    @model_validator(mode="after")
+    def _vault_is_told(self) -> Self:
+        if (self.key_provider == "vault") != (self.vault is not None):
+            hint = "write both `key_provider: vault` and `vault:`, or neither"
+            raise refusal("CONFIG/CONFLICT", "one half of the settings for Vault", hint)
+        return self
 
 
 class Journal(Strict):

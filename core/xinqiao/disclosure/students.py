@@ -16,7 +16,7 @@ from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone
 from xinqiao.store.ids import new_ids
 from xinqiao.store.keys import KeyStore
-from xinqiao.store.sql import Select, bindparam, select
+from xinqiao.store.sql import Select, bindparam, delete, func, select
 from xinqiao.store.tx import ReadTx, Tx
 
 _NEAR = 4  # bytes of a blind id that neighbours share
@@ -223,6 +223,11 @@ class Students:
         record.name = self.name(agency, student)
         return record
 
+    def forget(self, tx: Tx, student: str) -> None:
+        """Remove every name under which an agency knows the student; one who is registered again is somebody new."""
+        tx.execute(delete(tables.local_ids).where(_LOCAL.student == student))
+        tx.execute(delete(tables.pseudonyms).where(_OTHER.partner.in_(_agencies(tx)) & (_OTHER.student == student)))
+
     def name(self, agency: str, student: str) -> str:
         """`students/{pseudonym}`, as :meth:`names`."""
         return self.names(agency, [student])[0]
@@ -282,6 +287,16 @@ class Students:
         keyed = keyed.copy()
         keyed.update(text.encode())
         return keyed.finalize()[:16]
+
+
+def _agencies(tx: Tx) -> list[str]:
+    """Every agency that has a pseudonym, found by leaps in the primary key: there is no index by student alone."""
+    found: list[str] = []
+    while (
+        agency := tx.scalar(select(func.min(_OTHER.partner)).where(_OTHER.partner > (found or [""])[-1]))
+    ) is not None:
+        found.append(str(agency))
+    return found
 
 
 def _plain(record: Student) -> bytes:

@@ -22,11 +22,8 @@ from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
-from xinqiao.store.retention import KEPT, Since, age, due, erase
+from xinqiao.store.retention import HOLD, KEPT, Since, age, due, erase
 from xinqiao.store.tx import Tx
-
-HOLD: Final = "legal_hold"
-"""Kind of the open item that a legal hold is; while anything of a student is open, nothing of the student is erased."""
 
 _DAY_US: Final = 86_400_000_000
 _FOUND: Final = 5000

@@ -19,6 +19,7 @@ from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.consent_room import ConsentRoom
 from xinqiao.casefile.consents import Consents
+from xinqiao.casefile.erasure import Erasure
 from xinqiao.casefile.mailbox import Mailboxes
 from xinqiao.casefile.overrides import Overrides
 from xinqiao.casefile.plans import Plans
@@ -63,6 +64,7 @@ from xinqiao.screening.signals import Signals
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.keyring import Keyring
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.retention import Retention, load_retention
 from xinqiao.server.rules import Reloading, load_rules
@@ -70,6 +72,8 @@ from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
 from xinqiao.store import tables
 from xinqiao.store.engine import Store, open_store
+from xinqiao.store.providers import provider_of
+from xinqiao.store.sealing import SUITE_IDS
 from xinqiao.store.sql import func
 
 _SKEW_US = 300_000_000
@@ -98,7 +102,7 @@ class Gateway:
         self.operator = operators[0].id if operators else "operator"
         self.store: Store = open_store(
             settings.store.url, settings.store.keys_url, Path(settings.store.keyring), self.clock, node=settings.node,
-            migrate=True,
+            migrate=True, suite=SUITE_IDS[settings.store.suite], provider=provider_of(settings.store),
         )  # fmt: skip
         try:
             self._build(settings)
@@ -150,6 +154,8 @@ class Gateway:
             every_s=settings.journal.checkpoint_seconds - _CHECKPOINT_LOOK_S,
             every_rows=settings.journal.checkpoint_rows,
         )  # fmt: skip
+        self.erasure = Erasure(self.store, self.door)
+        self.keyring = Keyring(self.store, self.door)
         self.exchanges = Exchanges(
             self.store,
             self.door,
@@ -170,7 +176,13 @@ class Gateway:
                 "xinqiao.api.referral.v1.NoticeService": Notices(self.store, self.door, clocks.deadline, terms),
                 "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(
-                    self.door, consents, self.store.read, shares=self.shares, plans=plans, versions=self.versions
+                    self.door,
+                    consents,
+                    self.store.read,
+                    self.erasure,
+                    shares=self.shares,
+                    plans=plans,
+                    versions=self.versions,
                 ),
                 "xinqiao.api.casefile.v1.ConsentService": ConsentRoom(consents, recalls, Overrides(self.door, recalls)),
                 "xinqiao.api.casefile.v1.CasePlanService": plans,
@@ -180,7 +192,11 @@ class Gateway:
                 ),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
-                    settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure
+                    settings.deployment,
+                    self.host.agencies,
+                    phones.emergency,
+                    lambda: self.checkpointer.failure,
+                    self.keyring,
                 ),
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,
             },
@@ -230,6 +246,8 @@ class Gateway:
                 "intake": (2.0, self.read_all),
                 "shares": (30.0, lambda: self.shares.end_due(self.store)),
                 "exchanges": (30.0, self.run_due),
+                "keys": (1.0, self.keyring.tick),
+                "erasures": (10.0, self.erasure.finish),
                 "reports": (60.0, lambda: self.reports.tick(self.store)),
                 "retention": (600.0, self.retention.tick),
                 "agreements": (3600.0, self.watch_agreements),
@@ -243,6 +261,7 @@ class Gateway:
         """
         settings = self.settings
         self._check_clock()
+        self.erasure.reconcile()
         self._reloading.good()
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},

@@ -13,6 +13,7 @@ from xinqiao.delivery.workers import close_dead, retry_dead
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
 from xinqiao.journal.checkpoint import STOP_AFTER_US, unsigned_since
+from xinqiao.server.keyring import Keyring
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.errors import KeyGone
@@ -42,11 +43,14 @@ class GatewayRoom:
 
     def __init__(
         self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone],
-        signing_failure: Callable[[], str],
+        signing_failure: Callable[[], str], keyring: Keyring,
     ) -> None:  # fmt: skip
         """``phones`` are the numbers for an emergency that no hospital has confirmed, in order; ``signing_failure``
         says in a word why the journal is not signed, or is empty."""
         self._signing_failure = signing_failure
+        self.rotate_keys = keyring.rotate_keys
+        self.get_keys = keyring.get_keys
+        self.destroy_retired_keys = keyring.destroy_retired_keys
         self._phones = phones
         self._deployment = deployment
         self._agencies = agencies

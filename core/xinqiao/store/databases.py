@@ -12,7 +12,7 @@ from xinqiao.store.errors import StoreBusy
 
 Role = Literal["writer", "reader", "keys", "migration"]
 
-_BUSY_MS = 5000
+BUSY_MS = 5000
 _WRITING_PRAGMAS = (
     "journal_mode=WAL",
     # FULL: NORMAL loses acknowledged rows at a power cut.
@@ -52,7 +52,7 @@ def make_engine(url: URL, role: Role, *, readers: int = 8) -> Engine:
 
 
 def _sqlite_engine(url: URL, role: Role, readers: int) -> Engine:
-    options: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": _BUSY_MS / 1000}}
+    options: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_MS / 1000}}
     if role == "reader":
         engine = create_engine(url, poolclass=QueuePool, pool_size=readers, max_overflow=readers, **options)
     elif role == "keys":
@@ -64,7 +64,7 @@ def _sqlite_engine(url: URL, role: Role, readers: int) -> Engine:
 
     def prepare(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver must not begin or commit on its own
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 

@@ -13,6 +13,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.store import migrate as migrations
 from xinqiao.store.databases import FileLock, make_engine, parse_url
 from xinqiao.store.keys import KeyStore
+from xinqiao.store.providers import KeyProvider
 from xinqiao.store.queue import CommandQueue, Job
 from xinqiao.store.sealing import AES_256_GCM
 from xinqiao.store.statements import Statements
@@ -133,11 +134,13 @@ def open_store(
     writers: int | None = None,
     migrate: bool = False,
     suite: int = AES_256_GCM,
+    provider: KeyProvider | None = None,
 ) -> Store:
     """Open the records at ``url`` and the keys at ``keys_url`` and start the writers.
 
     ``node`` names the journal chains of this process; ``writers`` counts PostgreSQL writers (SQLite always has one).
-    ``suite`` is used for new students' keys. Raises ``StoreBusy`` when another process writes there,
+    ``suite`` is used for new students' keys; ``provider`` holds the master key, by default the files in ``keyring_dir``.
+    Raises ``StoreBusy`` when another process writes there,
     ``SchemaMismatch`` unless ``migrate``, and Refusals about the URLs and the key file.
     """
     if writers is not None and writers < 1:
@@ -155,7 +158,7 @@ def open_store(
         else:
             migrations.check_records(records)
             migrations.check_keys(keys_at)
-        keys = KeyStore(keyring_dir, keys_url, clock, suite=suite)
+        keys = KeyStore(keyring_dir, keys_url, clock, suite=suite, provider=provider)
         undo.callback(keys.close)
         store = Store(records, keys, clock, node, writers or _POSTGRESQL_WRITERS)
         store.held = undo.pop_all()

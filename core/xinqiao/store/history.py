@@ -9,6 +9,7 @@ from xinqiao.contract.clock import Clock
 from xinqiao.store.databases import make_engine, parse_url
 from xinqiao.store.keys import KeyStore
 from xinqiao.store.migrate import check_keys, check_records
+from xinqiao.store.providers import KeyProvider
 from xinqiao.store.statements import Statements
 from xinqiao.store.tx import ReadTx
 
@@ -22,12 +23,14 @@ class Snapshots(Protocol):
 class History:
     """The records and keys of a node, for reading only."""
 
-    def __init__(self, url: str, keys_url: str, keyring_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self, url: str, keys_url: str, keyring_dir: Path, clock: Clock, provider: KeyProvider | None = None
+    ) -> None:
         """Raises SchemaMismatch, and Refusals about the URLs and the key file."""
         records = parse_url(url, "records")
         check_records(records)
         check_keys(parse_url(keys_url, "key"))
-        self.keys = KeyStore(keyring_dir, keys_url, clock, read_only=True)
+        self.keys = KeyStore(keyring_dir, keys_url, clock, read_only=True, provider=provider)
         self._clock = clock
         self._engine = make_engine(records, "reader", readers=1)
         self._statements = Statements(self._engine.dialect)

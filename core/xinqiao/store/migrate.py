@@ -78,6 +78,7 @@ def _upgrade(url: URL, place: str, metadata: MetaData, wanted: str) -> None:
             config = script_config(place)
             config.attributes["connection"] = connection
             config.attributes["metadata"] = metadata
+            config.attributes["found"] = found
             command.upgrade(config, "head")
     finally:
         engine.dispose()

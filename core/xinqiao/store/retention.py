@@ -9,6 +9,9 @@ from xinqiao.store.claims import DeliveryState
 from xinqiao.store.sql import ColumnElement, Table, func, select
 from xinqiao.store.tx import ReadTx, Tx
 
+HOLD: Final = "legal_hold"
+"""Kind of the open item that a legal hold is; while anything of a student is open, nothing of the student is erased."""
+
 Since = Literal["created", "changed", "ended"]
 
 _COLUMNS: Final[Mapping[Since, str]] = {"created": "created_us", "changed": "updated_us", "ended": "not_after_us"}

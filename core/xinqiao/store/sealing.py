@@ -20,19 +20,23 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from google.protobuf.message import DecodeError, Message
 
 from xinqiao.store.errors import SealBroken
-from xinqiao.store.ids import random_bytes
+from xinqiao.store.ids import new_nonce, random_bytes
 
 M = TypeVar("M", bound=Message)
 
 AES_256_GCM = 1
 SM4_GCM = 2
 SUITES = (AES_256_GCM, SM4_GCM)
+SUITE_IDS = {"aes-256-gcm": AES_256_GCM, "sm4-gcm": SM4_GCM}
+"""By the names of the configuration."""
 
 _FORMAT = 1
 _HEADER = struct.Struct(">BBH")
 _NONCE = 12
 _TAG = 16
-_SHORTEST = _HEADER.size + _NONCE + _TAG
+_BODY = _HEADER.size
+_SEALED = _BODY + _NONCE
+_SHORTEST = _SEALED + _TAG
 _LENGTH = struct.Struct(">I")
 
 
@@ -66,12 +70,13 @@ class Sealer:
 
     __slots__ = ("_aead", "_committing", "_header", "_keys", "_student", "_version")
 
-    def __init__(self, student: str, keys: Mapping[int, tuple[int, bytes]]) -> None:
-        """``keys``: suite and 32-byte data key by key version. The highest version seals, every version opens."""
+    def __init__(self, student: str, keys: Mapping[int, tuple[int, bytes]], *, seals: int | None = None) -> None:
+        """``keys``: suite and 32-byte data key by key version. Version ``seals`` (by default the highest) seals, every
+        version opens."""
         # Whatever costs is made when first needed: a batch brings thousands of students, each for one or two records.
         self._student = _field(student.encode())
         self._keys = keys
-        self._version = max(keys)
+        self._version = max(keys) if seals is None else seals
         self._header = _header(keys[self._version][0], self._version)
         self._aead: Aead | None = None
         self._committing: HMAC | None = None
@@ -79,7 +84,7 @@ class Sealer:
     def seal(self, plaintext: bytes, *, table: str, key: str) -> bytes:
         """The sealed form of ``plaintext``, to be stored in ``table`` under the record key ``key``."""
         aead, header = self._aead or self._cipher(), self._header
-        nonce = random_bytes(_NONCE)
+        nonce = new_nonce()
         # The record key comes last, after everything of known length, so its own length needs no field.
         about = _place(table) + self._student + header + key.encode()
         return header + nonce + aead.encrypt(nonce, plaintext, about)
@@ -101,16 +106,11 @@ class Sealer:
         """What was sealed. Raises :class:`SealBroken` when altered, moved, or sealed under an unknown key version."""
         if len(blob) < _SHORTEST:
             raise SealBroken("it is too short")
-        form, suite, version = _HEADER.unpack_from(blob)
-        if form != _FORMAT:
-            raise SealBroken("it has an unknown format")
-        if version not in self._keys or self._keys[version][0] != suite:
-            raise SealBroken("its key version and suite do not belong together")
-        start = _HEADER.size
-        about = _place(table) + self._student + _header(suite, version) + key.encode()
-        aead = (self._aead or self._cipher()) if version == self._version else _aead(suite, self._keys[version][1])
+        header = blob[:_BODY]
+        aead = (self._aead or self._cipher()) if header == self._header else self._older(header)
+        about = _place(table) + self._student + header + key.encode()
         try:
-            return aead.decrypt(blob[start : start + _NONCE], blob[start + _NONCE :], about)
+            return aead.decrypt(blob[_BODY:_SEALED], blob[_SEALED:], about)
         except InvalidTag as error:
             raise SealBroken("it was altered or lies in another place") from error
 
@@ -135,6 +135,15 @@ class Sealer:
 
     def __repr__(self) -> str:
         return f"<Sealer version {self._version}>"
+
+    def _older(self, header: bytes) -> Aead:
+        """The cipher of a version that no longer seals. Raises SealBroken for a header of nobody's."""
+        form, suite, version = _HEADER.unpack(header)
+        if form != _FORMAT:
+            raise SealBroken("it has an unknown format")
+        if version not in self._keys or self._keys[version][0] != suite:
+            raise SealBroken("its key version and suite do not belong together")
+        return _aead(suite, self._keys[version][1])
 
     def _cipher(self) -> Aead:
         """The cipher that seals, made and kept."""

@@ -35,6 +35,7 @@ class Statements:
         self._updates: dict[tuple[Table, tuple[str, ...]], str] = {}
         self._columns: dict[Table, ResultMetaData] = {}
         self._many: dict[tuple[Table, int], str] = {}
+        self._many_updates: dict[tuple[Table, tuple[str, ...], int], str] = {}
         self._keys: dict[Table, tuple[int, ...]] = {}
         self._present: dict[tuple[Table, int], str] = {}
         self._key_only: dict[Table, bool] = {}
@@ -86,6 +87,24 @@ class Statements:
             # A join, not IN (VALUES ...): SQLite would scan the table for the latter.
             sql = f"SELECT {found} FROM (VALUES {asked}) AS asked CROSS JOIN {self._table(table)} AS t ON {match}"
             self._present[(table, count)] = sql
+        return sql
+
+    def update_rows(self, table: Table, names: tuple[str, ...], count: int) -> str:
+        """One UPDATE of ``count`` rows, each with its primary key and then the values of ``names``.
+
+        One statement, not one a row: SQLite's driver gives the interpreter lock away at each of them.
+        """
+        sql = self._many_updates.get((table, names, count))
+        if sql is None:
+            key = [self._quote.quote(column.name) for column in table.primary_key.columns]
+            row = "(" + ", ".join([self._mark] * (len(key) + len(names))) + ")"
+            changes = ", ".join(
+                f"{self._quote.quote(name)} = new.column{place}" for place, name in enumerate(names, len(key) + 1)
+            )
+            match = " AND ".join(f"t.{name} = new.column{place}" for place, name in enumerate(key, 1))
+            values = ", ".join([row] * count)
+            sql = f"UPDATE {self._table(table)} AS t SET {changes} FROM (VALUES {values}) AS new WHERE {match}"
+            self._many_updates[(table, names, count)] = sql
         return sql
 
     def insert_if_absent(self, table: Table) -> str:

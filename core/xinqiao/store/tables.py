@@ -22,8 +22,8 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0013"
-KEY_SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0014"
+KEY_SCHEMA_VERSION = "0002"
 
 metadata = MetaData()
 key_metadata = MetaData()
@@ -568,6 +568,18 @@ letters = Table(
         "doc": "Letters. Their student is the mailbox, a subject with a key of its own, so no letter names its writer."
     },
 )
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("student", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("cancelled", Integer, nullable=False),
+    Column("recipients", Text, nullable=False),
+    UniqueConstraint("request", name="uq_erasures_request"),
+    info={"doc": "Students erased: a key database from before is brought up to it, and a broken erasure goes on."},
+)
 meta = Table(
     "meta",
     metadata,
@@ -584,6 +596,7 @@ student_keys = Table(
     Column("suite", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_us", BigInteger, nullable=False),
+    Column("kek", Integer, nullable=False, server_default="0"),
     info={"doc": "Wrapped data keys, in their own database so that a backup of the records cannot bring them back."},
 )
 tombstones = Table(
@@ -592,6 +605,26 @@ tombstones = Table(
     Column("student", Text, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
     info={"doc": "Students whose keys were destroyed; no new key is ever made for them."},
+)
+
+keks = Table(
+    "keks",
+    key_metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("provider", Text, nullable=False),
+    Column("provider_version", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("retired_us", BigInteger, nullable=False),
+    info={"doc": "Key-encryption keys as their provider wrapped them; the newest wraps, a retired one opens nothing."},
+)
+deployment_keys = Table(
+    "deployment_keys",
+    key_metadata,
+    Column("name", Text, primary_key=True),
+    Column("kek", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    info={"doc": "Keys of the deployment that outlive every rotation, wrapped as the students' are."},
 )
 
 _APPEND_ONLY_SQLITE = (

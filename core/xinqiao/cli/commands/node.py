@@ -70,7 +70,7 @@ def add_files(app: typer.Typer, texts: Texts) -> None:
 def add_upkeep(app: typer.Typer, texts: Texts) -> None:
     """What an administrator does beside a running gateway, or without one."""
     shared = Options(texts)
-    config, as_json = shared.config, shared.json
+    config, partner, address, as_json = shared.config, shared.partner, shared.address, shared.json
 
     journal_group = below(app, texts, "journal")
 
@@ -109,11 +109,67 @@ def add_upkeep(app: typer.Typer, texts: Texts) -> None:
 
         return journal.check(texts, file=file, key=key, json=json)
 
-    @command(below(app, texts, "keys"), texts, "keys.init")
+    keys = below(app, texts, "keys")
+
+    @command(keys, texts, "keys.init")
     def init(config: Annotated[Path, config] = DEFAULT, json: Annotated[bool, as_json] = False) -> int:
         from xinqiao.cli import upkeep
 
         return upkeep.make_keys(texts, config, json=json)
+
+    @command(keys, texts, "keys.rotate")
+    def rotate(
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")] = "YEARLY",
+        no_wait: Annotated[bool, typer.Option("--no-wait", help=texts("opt.no_wait"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import keys as keycommands
+
+        return keycommands.rotate(texts, config, as_, address, reason=reason, wait=not no_wait, json=json)
+
+    @command(keys, texts, "keys.status")
+    def status(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import keys as keycommands
+
+        return keycommands.status(texts, config, as_, address, json=json)
+
+    @command(keys, texts, "keys.destroy")
+    def destroy(
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")],
+        yes: Annotated[bool, typer.Option("--yes", help=texts("opt.yes"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import keys as keycommands
+
+        return keycommands.destroy(texts, config, as_, address, reason=reason, yes=yes, json=json)
+
+    @command(below(app, texts, "student"), texts, "student.shred")
+    def shred(
+        student: Annotated[str, typer.Argument(help=texts("arg.student"), metavar="ID")],
+        reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")],
+        agency: Annotated[str, typer.Option(help=texts("opt.agency"), metavar="PARTNER", show_default=False)] = "",
+        confirm: Annotated[str, typer.Option(help=texts("opt.confirm"), metavar="ID", show_default=False)] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import keys as keycommands
+
+        return keycommands.shred(
+            texts, config, as_, address, student=student, agency=agency, reason=reason, confirm=confirm, json=json
+        )  # fmt: skip
 
     @command(below(app, texts, "db"), texts, "db.upgrade")
     def upgrade(config: Annotated[Path, config] = DEFAULT) -> int:

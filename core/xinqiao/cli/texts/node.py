@@ -169,6 +169,86 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "\b\nExample:\n  xinqiao keys init --config config/gateway.yaml",
         "生成缺少的密钥和证书；已有的绝不替换。\n\n\b\n示例：\n  xinqiao keys init --config config/gateway.yaml",
     ),
+    "keys.rotate": (
+        "Make a new key-encryption key; students' keys are brought over while the gateway serves.\n\n"
+        "It goes on in the gateway, after a restart too: this command only begins it and looks on. Back up the keyring "
+        "and the key database afterwards, then destroy the retired key.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao keys rotate --config config/gateway.yaml\n"
+        "  xinqiao keys rotate --reason INCIDENT:ticket-4711 --no-wait",
+        "生成新的密钥加密密钥；学生密钥在网关服务期间逐批改用新密钥。\n\n"
+        "轮换在网关内进行，重启后自动继续：本命令只负责启动并显示进度。完成后请备份密钥环和密钥库，再销毁旧密钥。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao keys rotate --config config/gateway.yaml\n"
+        "  xinqiao keys rotate --reason INCIDENT:ticket-4711 --no-wait",
+    ),
+    "keys.status": (
+        "Say which key-encryption key is in use and how far a rotation is.\n\n"
+        "\b\nExample:\n  xinqiao keys status --config config/gateway.yaml",
+        "显示正在使用的密钥加密密钥和轮换进度。\n\n\b\n示例：\n  xinqiao keys status --config config/gateway.yaml",
+    ),
+    "keys.destroy": (
+        "Destroy retired key-encryption keys: older copies of the key database can never be read again.\n\n"
+        "\b\nExample:\n  xinqiao keys destroy --reason SHRED_DEADLINE",
+        "销毁已停用的密钥加密密钥：此前的密钥库备份将永远无法读取。\n\n"
+        "\b\n示例：\n  xinqiao keys destroy --reason SHRED_DEADLINE",
+    ),
+    "keys.destroy.warning": (
+        "Copies of the key database from before the last rotation can never be read again. Is there a newer backup?",
+        "上次轮换之前的密钥库备份将永远无法读取。是否已有更新的备份？",
+    ),
+    "keys.destroyed": ("destroyed key-encryption keys: {versions}", "已销毁的密钥加密密钥：{versions}"),
+    "keys.rotating": ("keys brought over", "已改用新密钥"),
+    "keys.state": (
+        "key-encryption key {current}, held by {provider}",
+        "密钥加密密钥 {current}，由 {provider} 保管",
+    ),
+    "keys.rewrapping": (
+        "a rotation is under way: {done} of {total} keys brought over",
+        "轮换进行中：{total} 个密钥中已有 {done} 个改用新密钥",
+    ),
+    "keys.retired": (
+        "{count} retired. Back up the keyring and the key database, then: xinqiao keys destroy",
+        "已停用 {count} 个。请先备份密钥环和密钥库，再运行：xinqiao keys destroy",
+    ),
+    "opt.no_wait": ("Begin it and do not look on.", "启动后不等待。"),
+    "opt.yes": ("Do not ask.", "不再询问。"),
+    "sure": ("Destroy them?", "确认销毁？"),
+    "not_confirmed": (
+        "not confirmed; at a terminal answer the question, in a script give {option}",
+        "未确认；在终端请回答提问，在脚本中请给出 {option}",
+    ),
+    "student": ("One student.", "单个学生。"),
+    "student.shred": (
+        "Erase a student for ever: no record, answer, delivery or backup of them can be read afterwards.\n\n"
+        "For the agency whose student it is, or an operator with --agency. Refused while something is open for the "
+        "student, or under a legal hold. What partners were given stays with them.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao student shred 2023000117 --as psych-chen --reason GUARDIAN_ASKED:letter-118\n"
+        "  xinqiao student shred - --agency kunshan-no1-middle --reason COURT:2026-33 --confirm 2023000117 < id.txt",
+        "永久删除一名学生：其记录、应答、待发内容和备份此后均无法读取。\n\n"
+        "由学生所属机构执行，或由运维管理员用 --agency 指定机构。学生仍有未结事项或处于法律保全时拒绝。"
+        "已提供给伙伴的内容仍在伙伴处。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao student shred 2023000117 --as psych-chen --reason GUARDIAN_ASKED:letter-118\n"
+        "  xinqiao student shred - --agency kunshan-no1-middle --reason COURT:2026-33 --confirm 2023000117 < id.txt",
+    ),
+    "student.shred.warning": ("This cannot be taken back by anybody.", "此操作任何人都无法撤销。"),
+    "student.shred.again": ("Write the student's id again", "请再次输入该学生的编号"),
+    "student.shredded": (
+        "erased at {at}; {cancelled} deliveries that were waiting will not go",
+        "已于 {at} 删除；{cancelled} 份待发内容不再发送",
+    ),
+    "student.recipients": (
+        "ask these agencies to delete what they were given: {agencies}",
+        "请要求以下机构删除已收到的内容：{agencies}",
+    ),
+    "arg.student": (
+        "The agency's own id of the student, or students/NAME; - reads it from standard input.",
+        "机构自己的学生编号，或 students/NAME；- 表示从标准输入读取。",
+    ),
+    "opt.agency": ("For an operator: the agency that knows the student so.", "运维管理员用：该编号所属的机构。"),
+    "opt.confirm": ("The id once more, in place of the question.", "再次给出编号，代替提问。"),
     "db": ("The two databases.", "两个数据库。"),
     "db.upgrade": (
         "Create both databases or bring them to this program's schema; the gateway must not be running.\n\n"

@@ -763,3 +763,77 @@ class ListDisclosuresResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDisclosuresResponse: _TypeAlias = ListDisclosuresResponse  # noqa: Y015
+
+@_typing.final
+class ShredStudentRequest(_message.Message):
+    """Whom to erase, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    STUDENT_FIELD_NUMBER: _builtins.int
+    AGENCY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The same id goes on with an erasure that was broken off."""
+    agency: _builtins.str
+    """For an operator: the partner id of the agency that knows the student so; empty for the caller's own."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, and after a colon a reference if there is one: no sentence, for
+    a sentence may name somebody. Such as `GUARDIAN_ASKED:letter-2026-118`.
+    """
+    confirm: _builtins.str
+    """The student's `local_id` or `name` once more, as somebody wrote it again: this cannot be taken back."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """Whom."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        student: _types_pb2.StudentRef | None = ...,
+        agency: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        confirm: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "confirm", b"confirm", "reason", b"reason", "request_id", b"request_id", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShredStudentRequest: _TypeAlias = ShredStudentRequest  # noqa: Y015
+
+@_typing.final
+class ShredStudentResponse(_message.Message):
+    """Erased."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHREDDED_US_FIELD_NUMBER: _builtins.int
+    CANCELLED_DELIVERIES_FIELD_NUMBER: _builtins.int
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    shredded_us: _builtins.int
+    """When, microseconds since 1970 UTC."""
+    cancelled_deliveries: _builtins.int
+    """Deliveries that were waiting and will not go."""
+    @_builtins.property
+    def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partner ids of the agencies that had been given something of the student: ask them to delete it."""
+
+    def __init__(
+        self,
+        *,
+        shredded_us: _builtins.int = ...,
+        cancelled_deliveries: _builtins.int = ...,
+        recipients: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_deliveries", b"cancelled_deliveries", "recipients", b"recipients", "shredded_us", b"shredded_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShredStudentResponse: _TypeAlias = ShredStudentResponse  # noqa: Y015

@@ -91,6 +91,11 @@ class CaseFileServiceStub:
                 request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyResponse.FromString,
                 _registered_method=True)
+        self.ShredStudent = channel.unary_unary(
+                '/xinqiao.api.casefile.v1.CaseFileService/ShredStudent',
+                request_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentResponse.FromString,
+                _registered_method=True)
 
 
 class CaseFileServiceServicer:
@@ -192,6 +197,17 @@ class CaseFileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShredStudent(self, request, context):
+        """Erases a student for ever: the keys are destroyed, so that no record, answer, delivery or backup of them can be read,
+        and the names under which agencies know the student are removed. What partners were given stays with them.
+        For the agency whose student it is, or an operator, who names the agency. A repeat with the same `request_id` goes on
+        where a broken one stopped.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/CONFIRM, FAILED_PRECONDITION/{LEGAL_HOLD, OPEN_ITEMS}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CaseFileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -249,6 +265,11 @@ def add_CaseFileServiceServicer_to_server(servicer, server):
                     servicer.DischargeDuty,
                     request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyResponse.SerializeToString,
+            ),
+            'ShredStudent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShredStudent,
+                    request_deserializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -550,6 +571,33 @@ class CaseFileService:
             '/xinqiao.api.casefile.v1.CaseFileService/DischargeDuty',
             xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyRequest.SerializeToString,
             xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.DischargeDutyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShredStudent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.casefile.v1.CaseFileService/ShredStudent',
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentRequest.SerializeToString,
+            xinqiao_dot_api_dot_casefile_dot_v1_dot_casefile__service__pb2.ShredStudentResponse.FromString,
             options,
             channel_credentials,
             insecure,

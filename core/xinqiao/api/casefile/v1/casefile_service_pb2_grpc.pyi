@@ -85,6 +85,13 @@ class CaseFileServiceStub:
     """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
     GUARDIAN_IN_CONFLICT}.
     """
+    ShredStudent: _grpc.UnaryUnaryMultiCallable[_casefile_service_pb2.ShredStudentRequest, _casefile_service_pb2.ShredStudentResponse]
+    """Erases a student for ever: the keys are destroyed, so that no record, answer, delivery or backup of them can be read,
+    and the names under which agencies know the student are removed. What partners were given stays with them.
+    For the agency whose student it is, or an operator, who names the agency. A repeat with the same `request_id` goes on
+    where a broken one stopped.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/CONFIRM, FAILED_PRECONDITION/{LEGAL_HOLD, OPEN_ITEMS}.
+    """
 
 @_typing.type_check_only
 class CaseFileServiceAsyncStub(CaseFileServiceStub):
@@ -142,6 +149,13 @@ class CaseFileServiceAsyncStub(CaseFileServiceStub):
     DischargeDuty: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.DischargeDutyRequest, _casefile_service_pb2.DischargeDutyResponse]  # type: ignore[assignment]
     """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
     GUARDIAN_IN_CONFLICT}.
+    """
+    ShredStudent: _aio.UnaryUnaryMultiCallable[_casefile_service_pb2.ShredStudentRequest, _casefile_service_pb2.ShredStudentResponse]  # type: ignore[assignment]
+    """Erases a student for ever: the keys are destroyed, so that no record, answer, delivery or backup of them can be read,
+    and the names under which agencies know the student are removed. What partners were given stays with them.
+    For the agency whose student it is, or an operator, who names the agency. A repeat with the same `request_id` goes on
+    where a broken one stopped.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/CONFIRM, FAILED_PRECONDITION/{LEGAL_HOLD, OPEN_ITEMS}.
     """
 
 class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -263,6 +277,19 @@ class CaseFileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_casefile_service_pb2.DischargeDutyResponse, _abc.Awaitable[_casefile_service_pb2.DischargeDutyResponse]]:
         """Marks a duty as done. Answers NOT_FOUND/DUTY, FAILED_PRECONDITION/{STATE,
         GUARDIAN_IN_CONFLICT}.
+        """
+
+    @_abc_1.abstractmethod
+    def ShredStudent(
+        self,
+        request: _casefile_service_pb2.ShredStudentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_casefile_service_pb2.ShredStudentResponse, _abc.Awaitable[_casefile_service_pb2.ShredStudentResponse]]:
+        """Erases a student for ever: the keys are destroyed, so that no record, answer, delivery or backup of them can be read,
+        and the names under which agencies know the student are removed. What partners were given stays with them.
+        For the agency whose student it is, or an operator, who names the agency. A repeat with the same `request_id` goes on
+        where a broken one stopped.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/CONFIRM, FAILED_PRECONDITION/{LEGAL_HOLD, OPEN_ITEMS}.
         """
 
 def add_CaseFileServiceServicer_to_server(servicer: CaseFileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -61,6 +61,21 @@ class GatewayServiceStub:
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.FromString,
                 _registered_method=True)
+        self.RotateKeys = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/RotateKeys',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysResponse.FromString,
+                _registered_method=True)
+        self.GetKeys = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/GetKeys',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysResponse.FromString,
+                _registered_method=True)
+        self.DestroyRetiredKeys = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/DestroyRetiredKeys',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -108,6 +123,30 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateKeys(self, request, context):
+        """Makes a new key-encryption key. What is new is wrapped by it at once; students' keys are brought over in the
+        background while the gateway serves, after a restart too, and then the old one is retired.
+        Answers FAILED_PRECONDITION/ROTATION_RUNNING, and UNAVAILABLE/KEY_PROVIDER where the provider is not to be had.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetKeys(self, request, context):
+        """Says how the keys stand and how far a rotation is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DestroyRetiredKeys(self, request, context):
+        """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
+        of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +174,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.CloseHolding,
                     request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.SerializeToString,
+            ),
+            'RotateKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKeys,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysResponse.SerializeToString,
+            ),
+            'GetKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetKeys,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysResponse.SerializeToString,
+            ),
+            'DestroyRetiredKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.DestroyRetiredKeys,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -274,6 +328,87 @@ class GatewayService:
             '/xinqiao.api.gateway.v1.GatewayService/CloseHolding',
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingRequest.SerializeToString,
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.CloseHoldingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/RotateKeys',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.RotateKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/GetKeys',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DestroyRetiredKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/DestroyRetiredKeys',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.DestroyRetiredKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,17 @@ class GatewayServiceStub:
     Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
     call closes (a signal, a triage, a referral, a duty, an exchange run).
     """
+    RotateKeys: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RotateKeysRequest, _gateway_service_pb2.RotateKeysResponse]
+    """Makes a new key-encryption key. What is new is wrapped by it at once; students' keys are brought over in the
+    background while the gateway serves, after a restart too, and then the old one is retired.
+    Answers FAILED_PRECONDITION/ROTATION_RUNNING, and UNAVAILABLE/KEY_PROVIDER where the provider is not to be had.
+    """
+    GetKeys: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetKeysRequest, _gateway_service_pb2.GetKeysResponse]
+    """Says how the keys stand and how far a rotation is."""
+    DestroyRetiredKeys: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.DestroyRetiredKeysRequest, _gateway_service_pb2.DestroyRetiredKeysResponse]
+    """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
+    of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -78,6 +89,17 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     that will not be put back, or what was open for a student who has been erased.
     Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
     call closes (a signal, a triage, a referral, a duty, an exchange run).
+    """
+    RotateKeys: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RotateKeysRequest, _gateway_service_pb2.RotateKeysResponse]  # type: ignore[assignment]
+    """Makes a new key-encryption key. What is new is wrapped by it at once; students' keys are brought over in the
+    background while the gateway serves, after a restart too, and then the old one is retired.
+    Answers FAILED_PRECONDITION/ROTATION_RUNNING, and UNAVAILABLE/KEY_PROVIDER where the provider is not to be had.
+    """
+    GetKeys: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetKeysRequest, _gateway_service_pb2.GetKeysResponse]  # type: ignore[assignment]
+    """Says how the keys stand and how far a rotation is."""
+    DestroyRetiredKeys: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.DestroyRetiredKeysRequest, _gateway_service_pb2.DestroyRetiredKeysResponse]  # type: ignore[assignment]
+    """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
+    of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -131,6 +153,35 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         that will not be put back, or what was open for a student who has been erased.
         Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
         call closes (a signal, a triage, a referral, a duty, an exchange run).
+        """
+
+    @_abc_1.abstractmethod
+    def RotateKeys(
+        self,
+        request: _gateway_service_pb2.RotateKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.RotateKeysResponse, _abc.Awaitable[_gateway_service_pb2.RotateKeysResponse]]:
+        """Makes a new key-encryption key. What is new is wrapped by it at once; students' keys are brought over in the
+        background while the gateway serves, after a restart too, and then the old one is retired.
+        Answers FAILED_PRECONDITION/ROTATION_RUNNING, and UNAVAILABLE/KEY_PROVIDER where the provider is not to be had.
+        """
+
+    @_abc_1.abstractmethod
+    def GetKeys(
+        self,
+        request: _gateway_service_pb2.GetKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.GetKeysResponse, _abc.Awaitable[_gateway_service_pb2.GetKeysResponse]]:
+        """Says how the keys stand and how far a rotation is."""
+
+    @_abc_1.abstractmethod
+    def DestroyRetiredKeys(
+        self,
+        request: _gateway_service_pb2.DestroyRetiredKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.DestroyRetiredKeysResponse, _abc.Awaitable[_gateway_service_pb2.DestroyRetiredKeysResponse]]:
+        """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
+        of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
