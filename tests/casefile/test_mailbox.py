@@ -13,6 +13,7 @@ from xinqiao.api.screening.v1.screening_service_pb2 import ListSignalsRequest
 from xinqiao.casefile.rules import load_casefile_rules
 from xinqiao.config.problems import ConfigError
 from xinqiao.store import tables
+from xinqiao.store.errors import KeyGone
 
 WORKER = "worker-lu"
 FILE = Path(__file__).resolve().parents[2] / "config" / "policy" / "casefile.yaml"
@@ -225,3 +226,16 @@ def test_a_broken_file_of_rules_is_refused_with_its_key(tmp_path, old, new, what
         load_casefile_rules(path)
     assert any(what in problem.key for problem in caught.value.problems)
     assert all(problem.line for problem in caught.value.problems)
+
+
+def test_who_erases_the_writer_erases_the_letters(care):
+    town = care.town
+    local = town.student()
+    written = care.letter(local)
+    mailbox = written.letter.mailbox.removeprefix("mailboxes/")
+    request = case.ShredStudentRequest(reason="GUARDIAN_ASKED:letter-118", confirm=local)
+    request.student.local_id = local
+    town.call(town.PSYCH, request)
+    with pytest.raises(KeyGone):
+        town.gate.gateway.door.keys.sealer(mailbox)
+    assert [each.text for each in letters(care, mailbox=written.letter.mailbox)] in ([], [""])

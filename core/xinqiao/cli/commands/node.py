@@ -156,7 +156,7 @@ def add_upkeep(app: typer.Typer, texts: Texts) -> None:
 
     @command(below(app, texts, "student"), texts, "student.shred")
     def shred(
-        student: Annotated[str, typer.Argument(help=texts("arg.student"), metavar="ID")],
+        student: Annotated[str, typer.Argument(help=texts("arg.erased"), metavar="ID")],
         reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")],
         agency: Annotated[str, typer.Option(help=texts("opt.agency"), metavar="PARTNER", show_default=False)] = "",
         confirm: Annotated[str, typer.Option(help=texts("opt.confirm"), metavar="ID", show_default=False)] = "",

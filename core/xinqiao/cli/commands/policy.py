@@ -1,4 +1,4 @@
-"""The legal bases and who signed them."""
+"""Who may see what, and the legal bases with their signature."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +10,29 @@ from xinqiao.cli.texts import Texts
 
 
 def add_policy(app: typer.Typer, texts: Texts) -> None:
-    """Sign and check."""
+    """Show and compare; sign and check."""
     as_json = Options(texts).json
     group = below(app, texts, "policy")
+
+    @command(group, texts, "policy.show")
+    def show(
+        file: Annotated[Path, typer.Argument(help=texts("arg.policy"), metavar="FILE")],
+        role: Annotated[str, typer.Option(help=texts("opt.role"), show_default=False)] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import policy
+
+        return policy.show(texts, file, role, json=json)
+
+    @command(group, texts, "policy.diff")
+    def diff(
+        before: Annotated[Path, typer.Argument(help=texts("arg.policy"), metavar="OLD")],
+        after: Annotated[Path, typer.Argument(help=texts("arg.policy"), metavar="NEW")],
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import policy
+
+        return policy.diff(texts, before, after, json=json)
 
     @command(group, texts, "policy.sign")
     def sign(

@@ -243,7 +243,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "ask these agencies to delete what they were given: {agencies}",
         "请要求以下机构删除已收到的内容：{agencies}",
     ),
-    "arg.student": (
+    "arg.erased": (
         "The agency's own id of the student, or students/NAME; - reads it from standard input.",
         "机构自己的学生编号，或 students/NAME；- 表示从标准输入读取。",
     ),

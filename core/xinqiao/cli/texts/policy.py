@@ -1,10 +1,38 @@
-"""Texts about legal bases."""
+"""Texts about the policy and legal bases."""
 
 from collections.abc import Mapping
 from typing import Final
 
 TABLE: Final[Mapping[str, tuple[str, str]]] = {
-    "policy": ("Legal bases: sign and check.", "法律依据：签名与核验。"),
+    "policy": (
+        "Who may see what: show, compare; legal bases: sign, check.",
+        "谁可以看什么：查看、比较；法律依据：签名、核验。",
+    ),
+    "policy.show": (
+        "Who may see which classes of field, for which purpose, and what that takes.\n\n"
+        "\b\nExample:\n  xinqiao policy show config/policy/disclosure.yaml --role HOSPITAL",
+        "谁可为何目的查看哪些字段类，以及需要什么。\n\n"
+        "\b\n示例：\n  xinqiao policy show config/policy/disclosure.yaml --role HOSPITAL",
+    ),
+    "policy.diff": (
+        "What a changed policy opens or shuts, cell by cell.\nExit code 65: something opens; have it approved.\n\n"
+        "\b\nExample:\n  xinqiao policy diff config/policy/disclosure.yaml new/disclosure.yaml",
+        "策略变更放开或收紧了哪些格。\n退出码 65：有放开之处，须经批准。\n\n"
+        "\b\n示例：\n  xinqiao policy diff config/policy/disclosure.yaml new/disclosure.yaml",
+    ),
+    "arg.policy": ("A disclosure.yaml.", "disclosure.yaml 文件。"),
+    "opt.role": ("Only this role, such as HOSPITAL.", "只看此角色，如 HOSPITAL。"),
+    "policy.same": ("Nobody sees more or less.", "没有任何变化。"),
+    "policy.opens": ("{count} cells open: have that approved.", "有 {count} 格放开：须经批准。"),
+    "takes.free": ("nothing", "无需"),
+    "takes.consent": ("a consent", "同意"),
+    "takes.basis": ("a legal basis", "法律依据"),
+    "takes.consent or basis": ("a consent or a legal basis", "同意或法律依据"),
+    "takes.never": ("never", "不可"),
+    "col.relation": ("relation", "关系"),
+    "col.takes": ("takes", "需要"),
+    "col.before": ("before", "原"),
+    "col.after": ("after", "现"),
     "policy.sign": (
         "Sign a file of legal bases, once a lawyer has read it; writes FILE.sig.\n\n"
         "\b\nExample:\n"
