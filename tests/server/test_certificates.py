@@ -18,7 +18,7 @@ SPIFFE = "spiffe://xinqiao.example/partner/"
 PARTNER_OF = {
     "SCHOOL_PLATFORM": "kunshan-no1-middle", "SCHOOL_PSYCHOLOGIST": "psych-chen", "HOSPITAL": "other-hospital",
     "POLICE": "police", "GRID": "grid", "WOMENS_FEDERATION": "womens-federation", "HOTLINE": "hotline",
-    "SOCIAL_WORK": "social-work", "YOUTH_LEAGUE": "youth-league", "OPERATOR": "bureau-admin", "FAMILY": "family",
+    "SOCIAL_WORK": "social-work", "YOUTH_LEAGUE": "youth-league", "OPERATOR": "bureau-admin", "FAMILY": "family", "VOLUNTEER": "volunteers",
 }  # fmt: skip
 
 
