@@ -4,13 +4,15 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
+from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.store import tables
 from xinqiao.store.errors import CommitFailed
 from xinqiao.store.writer import SqliteWriter
@@ -68,6 +70,38 @@ def test_a_stricter_policy_is_in_force_at_once_and_on_record(town: Any, files: P
     assert town.recorder.seen == []  # what was queued under the old policy is judged by the new one
     (row,) = town.journal(kind="config.reloaded")
     assert (row["decision"], row["policy_version"]) == ("permit", version(town))
+
+
+def test_new_telephones_and_crisis_channels_are_in_use_at_once(town: Any, files: Path) -> None:
+    overlay = files / "districts" / "320583.yaml"
+    overlay.write_text(
+        'version: 1\ndistrict: "320583"\ncrisis: {channels: [other-hospital]}\n'
+        "phone_list:\n  - {partner: other-hospital, names: {zh: 值班, en: on duty}, phone: '051299999999'}\n",
+        "utf-8",
+    )
+    assert town.gate.gateway.reload() is True
+    town.recorder.down = True
+    local = town.student()
+    name = town.refer(local, urgency=ref.URGENCY_EMERGENCY, crisis_facts="facts", location="here").referral.name
+    for _ in range(6):
+        town.clock.advance(timedelta(seconds=21))
+        town.gate.gateway.ladder.climb()
+    found = town.call(town.PSYCH, ref_rpc.GetReferralRequest(name=name)).referral.redirected_to
+    assert town.rows(tables.referrals, id=found.removeprefix("referrals/"))[0]["recipient"] == "other-hospital"
+    status = town.call(town.OPERATOR, rpc.GetStatusRequest())
+    assert [phone.number for phone in status.phones] == ["051299999999"]
+
+
+def test_a_new_calendar_is_that_of_clocks_exchanges_and_expected_reports(town: Any, files: Path) -> None:
+    gateway, off = town.gate.gateway, date(2026, 10, 13)
+    assert gateway.exchanges.calendar.is_workday(off)
+    change(files / "calendars" / "320583.yaml", "holidays: []", "holidays: [2026-10-13]")
+    assert gateway.reload() is True
+    assert not gateway.exchanges.calendar.is_workday(off)
+    assert gateway.exchanges.calendar is gateway._clocks._calendar is gateway.reports._calendar
+    change(files / "calendars" / "320583.yaml", "holidays: [2026-10-13]", "holidays: [2026-13-13]")
+    assert gateway.reload() is False
+    assert not gateway.exchanges.calendar.is_workday(off)
 
 
 def test_new_clocks_and_a_new_ladder_hold_for_what_comes_after(town: Any, files: Path) -> None:

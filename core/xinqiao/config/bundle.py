@@ -49,6 +49,43 @@ def district_of(settings: Gateway) -> District:
     return district
 
 
+def calendar_of(settings: Gateway, district: District) -> WorkCalendar:
+    """The district's working days and school terms; the State Council's holidays alone where it has no file.
+
+    Raises ConfigError.
+    """
+    if district.calendar is None:
+        return WorkCalendar()
+    file = load(district.calendar, CalendarFile)
+    if file.district != settings.district:
+        finding = Finding(
+            ("district",), "CONFIG/CONFLICT", "not the district of gateway.yaml", "use the calendar of that district"
+        )
+        raise ConfigError([file.problem(finding)])
+    return file.calendar()
+
+
+def cadences_of(district: District, calendar: WorkCalendar) -> Mapping[str, Cadence]:
+    """The reports the district expects, by id. Raises ConfigError where they need terms that no calendar has."""
+    if district.cadence is None:
+        return {}
+    file = load(district.cadence, CadenceFile)
+    known = {window.id for window in calendar.windows}
+    findings: list[Finding] = []
+    for name, cadence in file.cadences.items():
+        place = ("cadences", name)
+        if cadence.every in ("term", "school_year") and not calendar.terms:
+            where = (*place, "every")
+            findings.append(Finding(where, "CONFIG/REFERENCE", "the calendar has no terms", "add them to the calendar"))
+        for index, window in enumerate(cadence.intensified.windows if cadence.intensified else ()):
+            if window not in known:
+                at = (*place, "intensified", "windows", index)
+                findings.append(Finding(at, "CONFIG/REFERENCE", "no such window in the calendar"))
+    if findings:
+        raise ConfigError([file.problem(finding) for finding in findings])
+    return file.cadences
+
+
 def named_adapters(document: Document) -> list[str]:
     """The kinds of adapter that a gateway.yaml names, before anything in it is judged.
 
@@ -84,45 +121,13 @@ class Bundle:
 
     @cached_property
     def calendar(self) -> WorkCalendar:
-        """The district's working days and school terms; the State Council's holidays alone where it has no file."""
-        path = self.district.calendar
-        if path is None:
-            return WorkCalendar()
-        file = load(path, CalendarFile)
-        if file.district != self.gateway.district:
-            finding = Finding(
-                ("district",),
-                "CONFIG/CONFLICT",
-                "not the district of gateway.yaml",
-                "use the calendar of that district",
-            )
-            raise ConfigError([file.problem(finding)])
-        return file.calendar()
+        """The district's working days and school terms."""
+        return calendar_of(self.gateway, self.district)
 
     @cached_property
     def cadences(self) -> Mapping[str, Cadence]:
-        """The reports the district expects, by id. Raises ConfigError where they need terms that no calendar has."""
-        path = self.district.cadence
-        if path is None:
-            return {}
-        file, calendar = load(path, CadenceFile), self.calendar
-        known = {window.id for window in calendar.windows}
-        findings: list[Finding] = []
-        for name, cadence in file.cadences.items():
-            place = ("cadences", name)
-            if cadence.every in ("term", "school_year") and not calendar.terms:
-                findings.append(
-                    Finding(
-                        (*place, "every"), "CONFIG/REFERENCE", "the calendar has no terms", "add them to the calendar"
-                    )
-                )
-            for index, window in enumerate(cadence.intensified.windows if cadence.intensified else ()):
-                if window not in known:
-                    where = (*place, "intensified", "windows", index)
-                    findings.append(Finding(where, "CONFIG/REFERENCE", "no such window in the calendar"))
-        if findings:
-            raise ConfigError([file.problem(finding) for finding in findings])
-        return file.cadences
+        """The reports the district expects, by id."""
+        return cadences_of(self.district, self.calendar)
 
     def check(self, *, allow_repository: bool = False) -> None:
         """Everything that must hold before the start: both files, and the files they name. Raises ConfigError."""

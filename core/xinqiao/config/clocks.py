@@ -32,11 +32,12 @@ class Clocks:
     """Deadlines for (tier, step) under a district's overlay; GREEN and unknown tiers run on YELLOW's clocks."""
 
     def __init__(self, district: District, calendar: WorkCalendar | None = None) -> None:
-        self._calendar = calendar or WorkCalendar()
-        self.use(district)
+        self.use(district, calendar or WorkCalendar())
 
-    def use(self, district: District) -> None:
+    def use(self, district: District, calendar: WorkCalendar) -> None:
         """Go on with another overlay; deadlines that were set stay as they were set."""
+        self._calendar = calendar
+        self.capacity_wait = district.capacity_wait
         self._clocks = district.clocks
         self._crisis = district.crisis
         self.consent, self.agreement_notice = district.consent, district.agreement_notice

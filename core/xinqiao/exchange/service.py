@@ -74,7 +74,7 @@ class Exchanges:
         self._deployment = deployment
         self._sender = sender
         self._receipt_keys = dict(receipt_keys)
-        self._calendar = calendar
+        self.calendar = calendar
 
     def run(
         self, exchange: str, period: str, *, actor: str, late_ok: bool = True, revise: rpc.Revise | None = None
@@ -95,7 +95,7 @@ class Exchanges:
             raise Refusal("INVALID_ARGUMENT", "PERIOD", f"this exchange is settled by the {definition.period}")
         finished(period, now_us)
         keys = [Key(exchange, partner, period) for partner in receivers(definition)]
-        if not late_ok and now_us >= due_at(definition.schedule, period, self._calendar).close_us:
+        if not late_ok and now_us >= due_at(definition.schedule, period, self.calendar).close_us:
             with self._store.read() as tx:
                 if any(runs.newest(tx, key) is None for key in keys):
                     raise Refusal("FAILED_PRECONDITION", "PERIOD_CLOSED", "the period closed before it was run")
@@ -144,7 +144,7 @@ class Exchanges:
             for name, definition in self._definitions.items():
                 period = self._oldest(tx, name, definition, now_us)
                 while period <= previous_period(now_us, definition.period):
-                    window = due_at(definition.schedule, period, self._calendar)
+                    window = due_at(definition.schedule, period, self.calendar)
                     if window.start_us <= now_us and self._unfinished(tx, name, definition, period):
                         found.append(_due(name, period, window, now_us))
                     period = shift(period, 1)
@@ -198,7 +198,7 @@ class Exchanges:
             row = runs.newest(tx, key)
         driver = Driver(
             self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
-            self._receipt_keys, self._calendar, key, actor,
+            self._receipt_keys, self.calendar, key, actor,
         )  # fmt: skip
         if revise is not None and row is not None and disputed(row, revise.revision):
             driver.revise(revise.revision, revise.reason)

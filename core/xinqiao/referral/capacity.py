@@ -31,11 +31,11 @@ class Capacity:
 
     def __init__(self, ask: Ask, services: Mapping[str, Sequence[str]]) -> None:
         self._ask = ask
-        self._services = services
+        self.services = services
 
     def candidates(self, request: CreateReferralRequest) -> list[str]:
         """The hospitals a request names, directly or by service, in order. Raises Refusal INVALID_ARGUMENT/RECIPIENT."""
-        named = [request.recipient, *request.recipients, *self._services.get(request.service, ())]
+        named = [request.recipient, *request.recipients, *self.services.get(request.service, ())]
         found = list(dict.fromkeys(each for each in named if each))
         if not found:
             raise Refusal("INVALID_ARGUMENT", "RECIPIENT", "name a recipient, recipients, or a service of the district")

@@ -63,8 +63,8 @@ class Drills:
         self._call = call
         self._book = book
         self._post = post
-        self._plan = plan
-        self._longest_us = longest_us
+        self.plan = plan
+        self.longest_us = longest_us
 
     # -- the RPCs ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class Drills:
 
     def _is_due(self, tx: ReadTx, row: RowMapping) -> bool:
         received = next(step for step in self._drill(tx, row).steps if step.step == "receive")
-        last_us = received.due_us if row["people"] else int(row["created_us"]) + self._longest_us
+        last_us = received.due_us if row["people"] else int(row["created_us"]) + self.longest_us
         return bool(received.time_us) or tx.now_us >= last_us
 
     # -- the play ---------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Drills:
 
     def _recipient(self, asked: str) -> str:
         hospitals = [p.id for p in self._door.registry.with_role(options.ROLE_HOSPITAL)]
-        name = asked or next(iter(self._plan.channels or hospitals), "")
+        name = asked or next(iter(self.plan.channels or hospitals), "")
         return self._post.recipient(name).id
 
     def _player(self, school: str) -> Partner:
@@ -249,9 +249,9 @@ class Drills:
         """By when each step is due: the school's by the clocks of red, the machine's by the crisis lane's own."""
         acknowledge = self._book.deadline(TIER_RED, "acknowledge", start_us)
         refer = self._book.deadline(TIER_RED, "send", acknowledge)
-        receive = (int(released["at_us"]) if released is not None else refer) + self._plan.phone_after_us
+        receive = (int(released["at_us"]) if released is not None else refer) + self.plan.phone_after_us
         return {
-            "signal": start_us + self._plan.phone_after_us, "acknowledge": acknowledge, "refer": refer,
+            "signal": start_us + self.plan.phone_after_us, "acknowledge": acknowledge, "refer": refer,
             "release": refer, "deliver": receive, "receive": receive,
         }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The referral contract: created under consent or law, delivered by its lane, held by exactly one side until closed."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from xinqiao.api.common.v1 import types_pb2 as types
@@ -58,6 +59,11 @@ class Referrals:
         self._capacity = capacity
         self._refusals = refusals
         self._phones = phones
+
+    def use(self, plan: Plan, services: Mapping[str, Sequence[str]], refusals: Refusals, phones: PhoneBook) -> None:
+        """Go on with another crisis plan, other services, reasons to decline and telephones."""
+        self.fallback.plan, self._capacity.services = plan, services
+        self._refusals, self._phones = refusals, phones
 
     # -- a new referral ---------------------------------------------------------------------------------------------
 

@@ -58,6 +58,11 @@ class Reports:
         self._made_on: date | None = None
         self._asked: dict[tuple[int, date, date], list[Expected]] = {}
 
+    def use(self, calendar: WorkCalendar, cadences: Mapping[str, Cadence]) -> None:
+        """Go on with another calendar and other reports; those that are made stay as they were made."""
+        self._calendar, self._cadences = calendar, cadences
+        self._made_on = None
+
     # -- the tick -----------------------------------------------------------------------------------------------------
 
     def tick(self, store: Store) -> int:

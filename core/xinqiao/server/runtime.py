@@ -15,7 +15,6 @@ from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
 from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.consent_room import ConsentRoom
 from xinqiao.casefile.consents import Consents
@@ -31,9 +30,7 @@ from xinqiao.casefile.tasks import Tasks
 from xinqiao.casefile.teams import Teams
 from xinqiao.config.bundle import Bundle, named_adapters
 from xinqiao.config.clocks import Clocks
-from xinqiao.config.district import District
 from xinqiao.config.document import read_document
-from xinqiao.config.duty import PhoneEntry
 from xinqiao.config.settings import Gateway as Settings
 from xinqiao.contract.clock import BEIJING, Clock, SystemClock, to_us
 from xinqiao.contract.errors import Refusal
@@ -50,10 +47,7 @@ from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.cosigning import load_cosigners
 from xinqiao.journal.signing import load_public_keys, load_signing_key
 from xinqiao.referral.capacity import Capacity
-from xinqiao.referral.crisis import Plan
-from xinqiao.referral.declines import Permitted, Refusals
 from xinqiao.referral.drills import Drills
-from xinqiao.referral.holdings import PhoneBook
 from xinqiao.referral.ladder import Ladder
 from xinqiao.referral.notices import Notices, Terms
 from xinqiao.referral.returns import Returns
@@ -67,7 +61,7 @@ from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.keyring import Keyring
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.retention import Retention, load_retention
-from xinqiao.server.rules import Reloading, load_rules
+from xinqiao.server.rules import Reloading, load_rules, phones_of, plan_of, refusals_of
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
 from xinqiao.store import tables
@@ -118,21 +112,21 @@ class Gateway:
 
     def _build(self, settings: Settings) -> None:
         keys = self.store.keys
-        rules = load_rules(settings, self.bundle.district)
+        rules = load_rules(settings, self.bundle)
         self.versions = PolicyVersions(Path(settings.store.keyring).parent / "policies")
         policy_file = Path(settings.policy) / "disclosure.yaml"
         self.versions.keep(policy_file, rules.policy)
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
-        self.reports = Reports(self.door, self.bundle.calendar, self.bundle.cadences, self.operator)
+        self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
         signals = Signals(self.door, rules.signals, clocks.deadline)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
-        phones = _phones(district)
-        plan = Plan(district.crisis.basis, district.crisis.channels, district.crisis.phone_after // _US)
+        phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(
             self.door, clocks.deadline, self._declared, Capacity(self._capacity, district.services), plan,
-            _refusals(district), phones,
+            refusals_of(district), phones,
         )  # fmt: skip
+        returns = Returns(self.door, district.return_to_school)
         terms = _terms(settings, rules.policy, district.notice_valid, clocks)
         receipt_keys = {
             name: Path(partner.receipt_key).read_bytes()
@@ -167,6 +161,9 @@ class Gateway:
             self.bundle.calendar,
         )
         self.retention = Retention(self.store, self.door, load_retention(settings.policy / "retention.yaml"))
+        room = GatewayRoom(
+            settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure, self.keyring
+        )
         self.pipeline = Pipeline(
             self.store,
             self.door,
@@ -174,7 +171,7 @@ class Gateway:
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
                 "xinqiao.api.referral.v1.NoticeService": Notices(self.store, self.door, clocks.deadline, terms),
-                "xinqiao.api.referral.v1.ReturnService": Returns(self.door, district.return_to_school),
+                "xinqiao.api.referral.v1.ReturnService": returns,
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(
                     self.door,
                     consents,
@@ -191,13 +188,7 @@ class Gateway:
                     self.door, casefile_rules, clocks.deadline, signals.report_signal
                 ),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
-                "xinqiao.api.gateway.v1.GatewayService": GatewayRoom(
-                    settings.deployment,
-                    self.host.agencies,
-                    phones.emergency,
-                    lambda: self.checkpointer.failure,
-                    self.keyring,
-                ),
+                "xinqiao.api.gateway.v1.GatewayService": room,
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,
             },
         )
@@ -205,14 +196,15 @@ class Gateway:
             self.store, self.door, self.registry, clocks.deadline, self.operator, rules.ladder,
             referrals.fallback.unconfirmed,
         )  # fmt: skip
-        self._reloading = Reloading(
-            self.store, self.door, screening, signals, clocks, self.ladder, self.operator, self.versions
-        )
         self.drills = Drills(
             self.store, self.door, self.pipeline.call, referrals.book, referrals.post, plan,
             district.crisis.drill_time // _US,
         )  # fmt: skip
         referrals.drills = self.drills
+        self._reloading = Reloading(
+            self.store, self.door, screening, signals, clocks, self.ladder, self.operator, self.versions, self.reports,
+            self.exchanges, referrals, self.drills, returns, room,
+        )  # fmt: skip
         pace = settings.delivery
         self.delivery = Delivery(
             self.store,
@@ -350,7 +342,7 @@ class Gateway:
 
     def _capacity(self, agency: str, request: CapacityRequest) -> CapacityResponse | None:
         handle = self.host.agencies.get(agency)
-        return handle.capacity(request, self.bundle.district.capacity_wait.total_seconds()) if handle else None
+        return handle.capacity(request, self._clocks.capacity_wait.total_seconds()) if handle else None
 
     def _listen(self, settings: Settings) -> None:
         ready: list[int | BaseException] = []
@@ -413,26 +405,6 @@ def _terms(settings: Settings, policy: Policy, valid: timedelta, clocks: Clocks)
 
 def _brings(handle: AgencyHandle) -> bool:
     return handle.manifest is not None and "read" in handle.manifest.capabilities
-
-
-def _refusals(district: District) -> Refusals:
-    declines = district.declines
-    return Refusals(
-        int(types.Tier.Value(f"TIER_{declines.suspected_from}")),
-        {each.code: Permitted((each.names.zh, each.names.en), each.suspected) for each in declines.reasons},
-    )
-
-
-def _phones(district: District) -> PhoneBook:
-    def phone(entry: PhoneEntry) -> types.Phone:
-        return types.Phone(title_zh=entry.names.zh, title_en=entry.names.en, number=entry.phone, hours=str(entry.hours))
-
-    entries = district.phone_list
-    return PhoneBook(
-        tuple((str(entry.partner), phone(entry)) for entry in entries if entry.partner),
-        tuple(phone(entry) for entry in entries if not entry.partner),
-        district.crisis.channels,
-    )
 
 
 def _spec(name: str, settings: Settings) -> AgencySpec:

@@ -51,7 +51,7 @@ class GatewayRoom:
         self.rotate_keys = keyring.rotate_keys
         self.get_keys = keyring.get_keys
         self.destroy_retired_keys = keyring.destroy_retired_keys
-        self._phones = phones
+        self.phones = phones
         self._deployment = deployment
         self._agencies = agencies
 
@@ -74,7 +74,7 @@ class GatewayRoom:
             or 0,
         )
         if response.to_telephone:
-            response.phones.extend(self._phones)
+            response.phones.extend(self.phones)
         for agency, handle in sorted(self._agencies.items()):
             response.agencies.add(agency=agency, adapter=handle.kind, state=handle.state, message=handle.message)
         response.problems.extend(self._unsigned(call.reading))
