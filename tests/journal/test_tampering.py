@@ -145,24 +145,16 @@ def test_a_rollback_to_any_snapshot_is_found_by_any_later_receipt(kept: int, mor
     assert (report.code == 0) == (kept >= MARKS[mark].size)
 
 
-def test_each_bit_of_a_thousand_random_bytes_of_two_thousand_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = journal(2000)
-    marks, dice, missed = [sign(rows, 2000)], random.Random(4), 0
-    for _ in range(
-        125
-    ):  # each bit of a thousand bytes would walk 16 million rows: each bit of one byte, 125 times over
-        place, column = dice.randrange(2000), dice.choice(["commitment", "prev_hash", "hash"])
-        window = slice(max(0, place - 1), place + 2)
-        index = dice.randrange(32)
-        for bit in range(8):
-            data = bytearray(getattr(rows[place], column))
-            data[index] ^= 1 << bit
-            bent = [*rows[window]]
-            bent[place - window.start] = bent[place - window.start]._replace(**{column: bytes(data)})
-            # The rows around it, moved to the front: the check is per row, and this is the same code.
-            moved = [*rows[: window.start], *bent]
-            missed += check(moved[-3:], marks).code == 0
-    assert missed == 0
+def test_any_one_bit_of_two_thousand_rows_is_found_at_its_row() -> None:
+    rows, dice = journal(2000), random.Random(4)
+    marks = [sign(rows, 2000)]
+    assert check(rows, marks).code == 0
+    for _ in range(150):
+        bent = list(rows)
+        place = flip(bent, dice)
+        report = check(bent, marks)
+        assert report.code == 2
+        assert report.first_bad is not None and report.first_bad.seq == place
 
 
 def test_every_finding_is_said_in_both_languages(store: Store, store_url: str, keys: Path) -> None:
