@@ -217,7 +217,7 @@ STEPS = ["share", "share", "member", "member", "revoke", "close", "team", "wait"
 
 
 # A history is not made shorter: each step of it is a real call.
-@settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_whatever_happens_nobody_reads_anything_after_the_end_of_the_access(care, random):
     """Against a model of its own: who has which accesses until when."""

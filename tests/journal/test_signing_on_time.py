@@ -1,6 +1,7 @@
 """When the signer signs, what it remembers beside the database, and what happens when it cannot sign for long."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ def test_enough_rows_are_signed_at_once(store: Store, signer: Signer) -> None:
     own.tick()
     assert signed(store)[writer] == 100
     assert {open_checkpoint(note, [PUBLIC]).size for note in own.notes} == set(signed(store).values())
+
+
+def test_two_who_sign_at_once_take_turns(store: Store, signer: Signer) -> None:
+    own = signer()
+    for _ in range(20):
+        add(store, 5)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(own.run_once) for _ in range(4)]:
+                done.result(30)
+    assert sum(signed(store).values()) == 100
 
 
 def test_a_broken_journal_is_not_read_again_every_second(

@@ -1,5 +1,6 @@
 """Signing the heads of the journal: one note per writer with new rows, never one that contradicts an earlier note."""
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ class JournalInconsistent(Refusal):
 
 
 class Checkpointer:
-    """Signs checkpoints for every writer in ``store``. One thread at a time.
+    """Signs checkpoints for every writer in ``store``. Safe from any thread; one signs at a time.
 
     Between runs only O(log n) hashes per writer stay in memory, and in the ``memory`` file; without that file a
     restarted signer streams the rows once. ``also_trusted`` are earlier signing keys, whose notes are still honoured.
@@ -69,6 +70,7 @@ class Checkpointer:
         self._every_s = every_s
         self._every_rows = every_rows
         self._next = float("-inf")
+        self._alone = threading.Lock()
         self._chains: dict[str, Chain] = {}
         self.notes: tuple[str, ...] = ()
         """The newest note of each writer, as of the last run: what rides in outgoing messages."""
@@ -90,14 +92,15 @@ class Checkpointer:
         Raises JournalInconsistent, after signing for the sound writers, when rows do not chain, when the tree does not
         extend the last checkpoint, or when rows or checkpoints were rolled back.
         """
-        self.failure = "INTERRUPTED"
-        try:
-            signed = self._run()
-        except Exception as error:
-            self.failure = getattr(error, "reason", "") or type(error).__name__
-            raise
-        self.failure = ""
-        return signed
+        with self._alone:
+            self.failure = "INTERRUPTED"
+            try:
+                signed = self._run()
+            except Exception as error:
+                self.failure = getattr(error, "reason", "") or type(error).__name__
+                raise
+            self.failure = ""
+            return signed
 
     def _run(self) -> dict[str, str]:
         new: dict[str, Checkpoint] = {}
