@@ -9,6 +9,7 @@ from cryptography import x509
 
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.contract.clock import ManualClock, SystemClock
+from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import methods
 from xinqiao.server.pki import Authority
 
@@ -144,3 +145,13 @@ def _raise(error):
 
 def test_every_role_has_a_partner_in_the_matrix():
     assert {f"ROLE_{role}" for role in PARTNER_OF} == {name for name, number in options.Role.items() if number}
+
+
+def test_two_identities_on_one_connection_are_none(guarded):
+    """gRPC gives no id at all for a certificate with two URIs; should it ever give both, neither counts."""
+    identity = guarded.gate.gateway.edge._identity
+    known = guarded.gate.gateway.registry.find(guarded.HOSPITAL).spiffe.encode()
+    for ids in ((known, b"spiffe://x/y"), (b"spiffe://x/y", known), (known, known), ()):
+        with pytest.raises(Refusal) as caught:
+            identity.caller({"peer_spiffe_id": ids})
+        assert caught.value.reason == "IDENTITY"
