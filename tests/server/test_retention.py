@@ -141,6 +141,23 @@ def test_the_content_of_a_dead_letter_goes_and_that_it_died_stays(town: Any) -> 
     assert town.refusal(town.OPERATOR, retry) == "FAILED_PRECONDITION/ERASED"
 
 
+def test_a_legal_hold_keeps_the_content_of_a_dead_letter_too(town: Any) -> None:
+    town.recorder.refusing = True
+    local = town.student()
+    town.consent(local)
+    town.refer(local)
+    town.deliver_all()
+    name = place(town, local)
+    town.clock.advance(timedelta(days=91))
+    tick(town)
+    (dead,) = town.rows(tables.deliveries, state=int(DeliveryState.DEAD))
+    assert dead["payload"] is not None
+    town.call(town.PSYCH, rpc.ReleaseLegalHoldRequest(name=name, reason="INQUIRY_CLOSED"))
+    tick(town)
+    (dead,) = town.rows(tables.deliveries, state=int(DeliveryState.DEAD))
+    assert dead["payload"] is None
+
+
 def test_a_whole_closed_case_goes_and_the_next_one_is_untouched(town: Any) -> None:
     local = town.student()
     town.consent(local)

@@ -100,7 +100,9 @@ def _ripe(kept: Kept, since: Since, before_us: int) -> ColumnElement[bool]:
     if kept.wanted is not None:
         found &= kept.wanted
     student = kept.table.c.get("student")
-    if student is not None and not kept.blank:
-        held = tables.holdings.c.student
-        found &= student.is_(None) | student.not_in(select(held).where(held.is_not(None)))
+    if student is not None:
+        h = tables.holdings.c
+        # A dead letter is an open item itself, until a person closes it: only a legal hold keeps its content.
+        reason = h.kind == HOLD if kept.blank else h.student.is_not(None)
+        found &= student.is_(None) | student.not_in(select(h.student).where(reason))
     return found
