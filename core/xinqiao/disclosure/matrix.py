@@ -11,9 +11,6 @@ from xinqiao.contract.fields import ALL_CLASSES, class_name
 from xinqiao.disclosure.policy import Policy, Question, Relation, decide
 
 FREE, CONSENT, BASIS, EITHER, NEVER = "free", "consent", "basis", "consent or basis", "never"
-TAKES = (FREE, EITHER, CONSENT, BASIS, NEVER)
-"""The words of a cell."""
-
 _RELATIONS: tuple[Relation, ...] = ("OWN", "PARTY", "NONE")
 
 
@@ -37,11 +34,6 @@ class Change(NamedTuple):
     def opens(self) -> bool:
         """Whether there is a way through now that was not there before."""
         return bool(_ways(self.after) - _ways(self.before))
-
-    @property
-    def shuts(self) -> bool:
-        """Whether a way through is gone."""
-        return bool(_ways(self.before) - _ways(self.after))
 
 
 def cells(policy: Policy) -> Iterator[tuple[Cell, str]]:
@@ -67,18 +59,6 @@ def changes(before: Policy, after: Policy) -> list[Change]:
         for (cell, old), (_, new) in zip(cells(before), cells(after), strict=True)
         if old != new
     ]  # fmt: skip
-
-
-def lines(policy: Policy) -> Iterator[str]:
-    """The matrix as text: a line for each role, purpose and relation that may see anything, its classes by what they
-    take."""
-    rows: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    for cell, takes in cells(policy):
-        if takes != NEVER:
-            rows.setdefault(cell[:3], {}).setdefault(takes, []).append(cell.field_class)
-    for (role, purpose, relation), by_need in rows.items():
-        parts = [f"{word}: {', '.join(by_need[word])}" for word in TAKES if word in by_need]
-        yield f"{role} {purpose} {relation} | {' | '.join(parts)}"
 
 
 def _takes(policy: Policy, question: Question) -> str:
