@@ -50,6 +50,18 @@ def test_a_consent_without_a_share_opens_nothing(care):
     assert care.town.refusal("grid", asked) == "NOT_FOUND/STUDENT"
 
 
+def test_what_was_read_by_a_share_is_recalled_when_the_consent_is_taken_back(care):
+    local = care.student("grid")
+    care.share(local, "grid")
+    assert care.case("grid", local).case.student.family_name == "欧阳"
+    (consent,) = [each for each in care.case(care.town.PSYCH, local).case.consents if each.recipient == "grid"]
+    taken = care.town.call(care.town.PSYCH, rpc.WithdrawConsentRequest(name=consent.name))
+    assert len(taken.recalls) == 1
+    (recall,) = care.town.rows(tables.recalls, student=care.town.inside_id(local))
+    assert recall["recipient"] == "grid"
+    assert care.town.rows(tables.holdings, item=taken.recalls[0])
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

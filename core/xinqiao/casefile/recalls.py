@@ -24,6 +24,7 @@ from xinqiao.contract.recall import open_receipt
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.records import newest
+from xinqiao.disclosure.shares import PREFIX
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
@@ -80,8 +81,9 @@ class Recalls:
             tables.journal.select()
             .with_only_columns(j.resource, j.classes)
             .where(
-                (j.student == student) & (j.partner == recipient) & (j.purpose == purpose) & (j.basis == "")
-                & (j.decision == "permit") & j.kind.in_(_DISCLOSED)
+                (j.student == student) & (j.partner == recipient) & (j.purpose == purpose)
+                # A share opens nothing by itself: what was read by one was read under the consent.
+                & ((j.basis == "") | j.basis.startswith(PREFIX)) & (j.decision == "permit") & j.kind.in_(_DISCLOSED)
             )
         )  # fmt: skip
         sent = {

@@ -8,8 +8,10 @@ from xinqiao.store import tables
 from xinqiao.store.sql import RowMapping, bindparam
 from xinqiao.store.tx import ReadTx
 
-_PREFIX = "shares/"
-NO_SHARE = _PREFIX
+PREFIX = "shares/"
+"""Of the ground that a share is, in a call and in the journal."""
+
+NO_SHARE = PREFIX
 """A ground that opens nothing."""
 
 _S = tables.shares.c
@@ -25,7 +27,7 @@ _ACTIVE = (
 
 def is_share(ground: str) -> bool:
     """Whether the ground of a disclosure is a share; else it is a legal basis, or empty."""
-    return ground.startswith(_PREFIX)
+    return ground.startswith(PREFIX)
 
 
 def active(tx: ReadTx, student: str, agency: str) -> Sequence[RowMapping]:
@@ -38,7 +40,7 @@ def scope(tx: ReadTx, ground: str, *, recipient: Partner, purpose: int, student:
 
     Whatever a room passes: an ended share, or one of another recipient, student or purpose, opens nothing.
     """
-    row = tx.get(tables.shares, ground.removeprefix(_PREFIX))
+    row = tx.get(tables.shares, ground.removeprefix(PREFIX))
     if (
         row is None or row["state"] != SHARE_STATE_ACTIVE or tx.now_us >= row["not_after_us"]
         or row["recipient"] != recipient.agency or row["purpose"] != purpose or row["student"] != student
