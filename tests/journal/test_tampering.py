@@ -122,6 +122,14 @@ def test_one_act_of_tampering_is_found_no_later_than_at_its_row(act: Act, seed: 
     assert signed_before < report.first_bad.seq <= latest
 
 
+def test_a_row_that_a_signature_covers_is_not_blamed_for_the_next_one() -> None:
+    rows = list(ROWS)
+    rows[41] = rows[41]._replace(prev_hash=bytes(32))
+    rows[41] = rows[41]._replace(hash=entry_hash(rows[41]))
+    found = check(rows).first_bad
+    assert found is not None and (found.seq, found.reason) == (42, "LINK")
+
+
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), count=st.integers(2, 6))
 def test_several_acts_at_once_are_found_and_never_crash(seed: int, count: int) -> None:

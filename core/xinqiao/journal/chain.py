@@ -72,13 +72,15 @@ class Chain:
     After a finding the walk goes on, to find more, but ``sound`` stays false and ``frontier`` no longer grows.
     """
 
-    __slots__ = ("_accepted", "frontier", "seq", "sound", "writer")
+    __slots__ = ("_accepted", "frontier", "proven", "seq", "sound", "writer")
 
     def __init__(self, writer: str) -> None:
         self.writer = writer
         self.seq = 0
         self.sound = True
         self.frontier = Frontier()
+        self.proven = 0
+        """How many rows a signature covers that was checked: whatever does not follow from them, they are as they were."""
         self._accepted: tuple[bytes, ...] | None = (ZERO_HASH,)
 
     @classmethod
@@ -124,7 +126,7 @@ class Chain:
             findings.append(self._finding(CHANGED, entry.seq, "ORDER"))
         elif entry.hash == digest and accepted is not None and entry.prev_hash not in accepted:
             # A row edited together with its hash looks sound by itself; its successor still names the old hash.
-            seq = max(1, self.seq)
+            seq = max(1, self.seq) if self.seq > self.proven else entry.seq
             findings.append(self._finding(CHANGED, seq, "LINK", entry.seq))
         if entry.hash != digest:
             findings.append(self._finding(CHANGED, entry.seq, "CONTENT"))

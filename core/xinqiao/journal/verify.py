@@ -202,6 +202,8 @@ class _State:
         self.next_size = self.marks[self.position].size if self.position < len(self.marks) else -1
         if findings:
             self.chain.sound = False
+        else:
+            self.chain.proven = size
         return findings
 
 
