@@ -42,6 +42,7 @@ from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.disclosure.students import Students
 from xinqiao.disclosure.versions import PolicyVersions
 from xinqiao.documents.template import load_catalogue
+from xinqiao.exchange.activities import Activities
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.cosigning import load_cosigners
@@ -119,7 +120,7 @@ class Gateway:
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
-        signals = Signals(self.door, rules.signals, clocks.deadline)
+        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(
@@ -137,7 +138,7 @@ class Gateway:
         recalls = Recalls(self.door, self._declared, receipt_keys, lambda: clocks.consent.recall)
         consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered)
         casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
-        tasks = Tasks(self.door)
+        tasks = Tasks(self.door, self._declared)
         self.shares = Shares(self.door, casefile_rules, tasks)
         plans = Plans(self.door, casefile_rules)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
@@ -170,7 +171,9 @@ class Gateway:
             {
                 "xinqiao.api.screening.v1.ScreeningService": screening,
                 "xinqiao.api.referral.v1.ReferralService": referrals,
-                "xinqiao.api.referral.v1.NoticeService": Notices(self.store, self.door, clocks.deadline, terms),
+                "xinqiao.api.referral.v1.NoticeService": Notices(
+                    self.store, self.door, clocks.deadline, terms, self._declared
+                ),
                 "xinqiao.api.referral.v1.ReturnService": returns,
                 "xinqiao.api.casefile.v1.CaseFileService": CaseFile(
                     self.door,
@@ -187,6 +190,7 @@ class Gateway:
                 "xinqiao.api.casefile.v1.MailboxService": Mailboxes(
                     self.door, casefile_rules, clocks.deadline, signals.report_signal
                 ),
+                "xinqiao.api.exchange.v1.ActivityService": Activities(),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": room,
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,

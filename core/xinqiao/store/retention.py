@@ -45,7 +45,9 @@ KEPT: Final[Mapping[str, Kept]] = {
     "dead_letters": Kept(
         tables.deliveries, (_D.state == int(DeliveryState.DEAD)) & _D.payload.is_not(None), blank=True
     ),
+    "alerts": Kept(tables.alerts, tables.alerts.c.state > 1),
     "expected_reports": Kept(tables.expected_reports),
+    "activities": Kept(tables.activities),
 }  # fmt: skip
 """Every kind by the name that a rule gives it."""
 
