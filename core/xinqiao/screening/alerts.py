@@ -18,6 +18,7 @@ from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.described import Found, find
 from xinqiao.store import tables
+from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
@@ -195,8 +196,12 @@ class Alerts:
         return self._door.keys.sealer(identifier).seal(kept.SerializeToString(), table="alerts", key=identifier)
 
     def _load(self, row: RowMapping) -> pb.Alert:
-        # One that cannot be read still has its holder, and says from whom it came: ask there.
-        alert = self._door.keys.readable(pb.Alert, row, table="alerts") or pb.Alert(reporter=row["reporter"])
+        identifier = str(row["id"])
+        try:
+            sealer = self._door.keys.sealer(identifier)
+            alert = sealer.record(pb.Alert, bytes(row["sealed"]), table="alerts", key=identifier)
+        except (KeyGone, SealBroken):  # it still has its holder, and says from whom it came: ask there
+            alert = pb.Alert(reporter=row["reporter"])
         alert.name, alert.etag, alert.state = f"alerts/{row['id']}", str(row["version"]), row["state"]
         alert.create_time_us, alert.tier = int(row["created_us"]), types.Tier.ValueType(int(row["tier"]))
         return alert

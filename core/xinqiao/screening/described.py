@@ -47,7 +47,7 @@ def _of_school(
 ) -> Iterator[tuple[str, Student]]:
     after = ""
     while True:
-        wanted = (_S.school == school) & (_S.state == 0) & (_S.id > after)
+        wanted = (_S.school == school) & (_S.state == "0") & (_S.id > after)
         with read() as reading:
             rows = reading.all(select(_S.id, _S.sealed).where(wanted).order_by(_S.id).limit(_PAGE))
         sealers = keys.sealers([str(row["id"]) for row in rows])
