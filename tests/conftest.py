@@ -134,7 +134,9 @@ class Recorder:
             ("recorder_school", {"referral_update": ALL_SCHOOL}),
             (
                 "recorder_partner",
-                dict.fromkeys(("referral", "referral_update", "task", "police_report", "recall"), f"{ALL_HOSPITAL}, CARE_TASK"),
+                dict.fromkeys(
+                    ("referral", "referral_update", "task", "police_report", "recall"), f"{ALL_HOSPITAL}, CARE_TASK"
+                ),
             ),
         ):
             written = "".join(f"    - {{contract: {c}, classes: [{m}]}}\n" for c, m in contracts.items())

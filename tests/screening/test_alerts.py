@@ -54,6 +54,7 @@ def test_the_reporter_never_learns_whether_the_description_fits_anybody(town):
 @pytest.mark.parametrize(
     "described",
     [
+        {"full_name": "欧阳独名"},
         {"full_name": "欧阳同名"},
         {"full_name": "欧阳同名", "birth_date": "2010-06-06"},
         {"full_name": "欧阳同名", "phone": "13800000000"},
@@ -62,7 +63,16 @@ def test_the_reporter_never_learns_whether_the_description_fits_anybody(town):
         {"full_name": "欧阳同名", "birth_date": "2010-06-07", "school": "9999999999"},
         {},
     ],
-    ids=["a name alone", "two of a day", "another phone", "half a name", "no name", "unknown school", "nothing"],
+    ids=[
+        "a name alone",
+        "namesakes",
+        "two of a day",
+        "another phone",
+        "half a name",
+        "no name",
+        "unknown school",
+        "nothing",
+    ],
 )
 def test_what_fits_nobody_or_several_or_is_a_name_alone_waits_for_a_person(town, described):
     if not town.rows(
@@ -71,6 +81,7 @@ def test_what_fits_nobody_or_several_or_is_a_name_alone_waits_for_a_person(town,
         town.student(local_id="twin1", given_name="同名", born="2010-06-06")
         town.student(local_id="twin2", given_name="同名", born="2010-06-06")
         town.student(local_id="twin3", given_name="同名", born="2010-06-07")
+        town.student(given_name="独名")
     answer = report(town, **described)
     (row,) = held(town, answer.alert)
     assert (row["kind"], row["step"], row["tier"]) == ("alert", "identify", 4)
