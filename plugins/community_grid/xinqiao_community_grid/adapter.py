@@ -1,0 +1,149 @@
+"""One grid station: gives it visit tasks, brings its visits and weekly reports, by REST, in folders and on phones."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.files import folders
+from xinqiao.adapters.intray import Intray
+from xinqiao.adapters.protocols import AgencyContext
+from xinqiao.adapters.rest import Feed, JsonApi
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
+from xinqiao.api.casefile.v1.consent_pb2 import Recall
+from xinqiao.api.casefile.v1.team_pb2 import TaskPackage
+from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao_community_grid import tasks
+from xinqiao_community_grid.forms import Forms
+from xinqiao_community_grid.records import Visits
+from xinqiao_community_grid.settings import CommunityGridSettings
+from xinqiao_community_grid.wire import TASKS
+
+_TIMEOUT_S = 10.0
+_READ_S = 20.0
+_RECALLS = ("召回编号", "学生编号", "要求")
+
+
+class CommunityGridAdapter:
+    """A Recipient, Source, Inbox and Reporter. What it must remember is in the agency's folder, names sealed."""
+
+    def __init__(self, settings: CommunityGridSettings, context: AgencyContext, clock: Clock | None = None) -> None:
+        self._settings = settings
+        state = context.folder
+        only = settings.grids[0] if len(settings.grids) == 1 else ""
+        self.tasks = tasks.Tasks(state / "tasks", context.seal, only)
+        outbox = settings.outbox if settings.forms else None
+        self.forms = Forms(context.agency, state, outbox, clock or SystemClock())
+        self._done = state / "delivered"
+        self._intray = Intray(context.spool("inbox"), state, Visits(settings, state, self).judge)
+        self._rules = hashlib.sha256(
+            settings.model_dump_json(exclude={"rest", "inbox", "outbox"}).encode()
+        ).hexdigest()[:16]
+        self._api: JsonApi | None = None
+        self._feed: Feed | None = None
+        if (rest := settings.rest) is not None:
+            self._api = JsonApi(rest.base_url, context.http, rest.token)
+            self._feed = Feed(self._api, "/visits", self._intray, state / "visits.next", rest.page_size)
+
+    def check(self) -> str:
+        """Reach the station's system, or see that both folders are there and the outbox takes files."""
+        if self._api is not None:
+            self._api.get("/status", _TIMEOUT_S)
+            return "grid REST"
+        assert self._settings.inbox is not None
+        assert self._settings.outbox is not None
+        return folders.check(self._settings.inbox, self._settings.outbox)
+
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
+        """Hand over a task or a recall, once; the receipt is the station's id or the file's name."""
+        kind = request.WhichOneof("body")
+        if kind == "task":
+            return self._task(request.request_id, request.task, timeout_s)
+        if kind == "recall":
+            return self._recall(request.request_id, request.recall, timeout_s)
+        raise RecordRejected("DATA/REQUIRED", "a grid station takes a task or a recall", "DeliverRequest.body")
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Put what was not taken into ``reports/`` of the outbox, a sheet a file; a station without one asks its admin."""
+        if self._settings.outbox is not None:
+            folders.report(self._settings.outbox, rejected)
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def pushed(self, cursor: str) -> Iterator[ReadResponse]:
+        """What phones gave back to a station whose system may be down."""
+        if self._feed is not None and self._settings.inbox is not None:
+            self._intray.collect(self._settings.inbox, self._rules)
+        yield from self._intray.bring(cursor)
+
+    def read(self, cursor: str) -> Iterator[ReadResponse]:
+        """Ask the station's system or look into the folder, and bring what came; then see to the forms of the week."""
+        failed: PartnerUnavailable | PartnerRefused | None = None
+        try:
+            if self._feed is not None:
+                self._feed.pull(_READ_S)
+            elif self._settings.inbox is not None:
+                self._intray.collect(self._settings.inbox, self._rules)
+        except (PartnerUnavailable, PartnerRefused) as error:
+            failed = error  # told at the end: what lies here may be a child in danger
+        yield from self._intray.bring(cursor)
+        self.forms.write(self._settings.grids, self.tasks)
+        if failed is not None:
+            raise failed
+
+    # -- what judging asks for --------------------------------------------------------------------------------------
+
+    def ticket(self, grid: str, week: str) -> str:
+        """See ``records.Tickets``."""
+        return self.forms.ticket(grid, week)
+
+    def allot(self, task: str, grid: str) -> None:
+        """See ``records.Tickets``."""
+        self.tasks.allot(task, grid)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _task(self, request_id: str, package: TaskPackage, timeout_s: float) -> DeliverResponse:
+        grid = self.tasks.grid_of(package.task.name)
+        try:
+            self.tasks.take(package)
+        except OSError as error:
+            raise PartnerUnavailable(f"the task cannot be kept: {error.strerror}") from None
+        if self._api is not None:
+            answer = self._api.post("/visit-tasks", tasks.body(package, grid), request_id, timeout_s)
+            receipt = _receipt(answer, package.task.name)
+        else:
+            row = tasks.sheet_row(package, grid)
+            receipt = self._file("tasks", f"task-{request_id}.csv", folders.table(TASKS, [row]))
+        self.forms.write(self._settings.grids, self.tasks)
+        return DeliverResponse(receipt=receipt)
+
+    def _recall(self, request_id: str, recall: Recall, timeout_s: float) -> DeliverResponse:
+        """Our own forms forget the student at once; the station is told to delete what it has."""
+        self.tasks.forget(recall.student)
+        if self._api is not None:
+            said = {"recall": recall.name, "student": recall.student, "delete": True}
+            receipt = _receipt(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
+        else:
+            rows = [
+                [recall.name, recall.student, "请删除该学生的任务表与手机表单，并书面回复 delete all sheets and forms"]
+            ]
+            receipt = self._file("recalls", f"recall-{request_id}.csv", folders.table(_RECALLS, rows))
+        self.forms.write(self._settings.grids, self.tasks)
+        return DeliverResponse(receipt=receipt)
+
+    def _file(self, folder: str, name: str, data: bytes) -> str:
+        assert self._settings.outbox is not None
+        path = self._settings.outbox / folder / name.replace(":", "_")
+        folders.put_once(path, data, self._done)
+        return f"{folder}/{path.name}"
+
+
+def _receipt(answer: dict[str, object], otherwise: str) -> str:
+    """The station's own id, where it gives one that can be kept."""
+    given = answer.get("id")
+    return given if isinstance(given, str) and 0 < len(given) <= 200 and given.isascii() else otherwise
