@@ -16,6 +16,7 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.folders import MANIFEST, Found, scan, whole
 from xinqiao.adapters.files.jsonrows import parse_object
 from xinqiao.adapters.files.places import FileRefused, Finding, Findings, Place
+from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao.adapters.spool import Item, Spool, SpoolFull, Verdict
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 
@@ -29,7 +30,7 @@ class Letter:
     """What came through a door. ``form`` is how it is written (``csv``, ``json`` ...), ``name`` a label without a person.
 
     ``number`` is its place in the inbox, the same however often it is read. ``rows`` is what a manifest beside a file
-    counts, or None.
+    counts, or None. ``file`` says that it lay in a folder, where a name may be used once.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Letter:
     name: str
     data: bytes
     rows: int | None = None
+    file: bool = False
 
     @property
     def source(self) -> str:
@@ -64,9 +66,11 @@ class Intray:
         self._taken = Book(folder / "taken")
         self._looked: set[tuple[str, int, int, int]] = set()
 
-    def put(self, key: str, form: str, name: str, data: bytes, rows: int | None = None) -> Verdict:
+    def put(
+        self, key: str, form: str, name: str, data: bytes, rows: int | None = None, *, file: bool = False
+    ) -> Verdict:  # fmt: skip
         """Keep a letter under ``key``; on disk when this returns. Raises SpoolFull, OSError."""
-        head = json.dumps({"form": form, "name": name, "rows": rows}, ensure_ascii=False).encode()
+        head = json.dumps({"form": form, "name": name, "rows": rows, "file": file}, ensure_ascii=False).encode()
         return self._spool.put(key, head + b"\n" + data)
 
     def collect(self, inbox: Path, rules: str) -> None:
@@ -120,7 +124,7 @@ class Intray:
             rows, agrees = _manifest(about, digest)
             form = form if agrees else "manifest"
         key = f"file {file.path.name} {digest} {rules} {rows} {form}"
-        self.put(key, form, file.label, data, rows)
+        self.put(key, form, file.label, data, rows, file=True)
 
     def _responses(self, item: Item) -> Sequence[ReadResponse]:
         if not item.data:
@@ -140,8 +144,7 @@ class Intray:
         if letter.form == "manifest":
             raise FileRefused("DATA/MANIFEST", "is not the file its manifest describes; send both again", place)
         digest = hashlib.sha256(letter.data).hexdigest()
-        files = letter.form != "page"
-        if files and self._taken.judge(f"name {letter.name}", digest, letter.number) == "other":
+        if letter.file and self._taken.judge(f"name {letter.name}", digest, letter.number) == "other":
             self._taken.forget()
             raise FileRefused("FILE_CONFLICT", "other content was taken under this name; give it a new name", place)
         try:
@@ -152,7 +155,7 @@ class Intray:
         if not found.taken:
             self._taken.forget()
             return found.items
-        if files:
+        if letter.file:
             self._taken.judge(f"content {digest}", digest, letter.number)
         self._taken.keep()
         return found.items
@@ -177,7 +180,7 @@ class Book:
 
     def judge(self, key: str, content: str, letter: int) -> Verdict:
         """``same`` or ``other`` where another letter, or this one earlier on, brought ``key``; else ``new``."""
-        hashed, digest = _hash(key), _hash(content)
+        hashed, digest = fingerprint(key), fingerprint(content)
         before = self._fresh.get(hashed)
         if before is None:
             before = self._known.get(hashed)
@@ -188,7 +191,7 @@ class Book:
 
     def knows(self, key: str) -> bool:
         """Whether ``key`` was kept."""
-        return _hash(key) in self._known
+        return fingerprint(key) in self._known
 
     def keep(self) -> None:
         """Write down what was judged new; on disk when this returns. Raises OSError."""
@@ -214,6 +217,20 @@ def faults(letter: Letter, findings: Findings) -> list[ReadResponse]:
     return found
 
 
+def as_file_items(letter: Letter, judge: Judge) -> Iterator[FileItem]:
+    """What the letter would bring, for a ``FileReader``."""
+    try:
+        items = judge(letter).items
+    except RecordRejected as error:
+        items = [ReadResponse(rejected=rejected(letter, error.place, error.reason, error.message))]
+    for item in items:
+        said = item.rejected
+        if item.HasField("rejected"):
+            yield Refused(said.reason, said.place or letter.name, said.message)
+        else:
+            yield Accepted(item.WhichOneof("body") or "", letter.name)
+
+
 def rejected(letter: Letter, place: object, reason: str, message: str) -> Rejected:
     """One item; the place within the letter."""
     where = str(place).removeprefix(letter.name).removeprefix(": ")
@@ -228,7 +245,8 @@ def _letter(item: Item) -> Letter:
     head, _, data = item.data.partition(b"\n")
     about = cast("dict[str, object]", json.loads(head))
     rows = about["rows"]
-    return Letter(item.number, str(about["form"]), str(about["name"]), data, rows if isinstance(rows, int) else None)
+    counted = rows if isinstance(rows, int) else None
+    return Letter(item.number, str(about["form"]), str(about["name"]), data, counted, bool(about["file"]))
 
 
 def _manifest(path: Path, digest: str) -> tuple[int | None, bool]:
@@ -241,5 +259,6 @@ def _manifest(path: Path, digest: str) -> tuple[int | None, bool]:
     return (rows if type(rows) is int else None), found.get("sha256", digest) == digest
 
 
-def _hash(text: str) -> str:
+def fingerprint(text: str) -> str:
+    """A stand-in for a number of the partner's own; not for what can be guessed, such as a phone number."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

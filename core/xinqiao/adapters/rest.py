@@ -114,6 +114,12 @@ class Feed:
                 raise PartnerRefused("PARTNER/PAGING", "says there is more but gives no new 'next'; ask the partner")
 
 
+def receipt_of(answer: Mapping[str, object], otherwise: str) -> str:
+    """The partner's own ``id`` in its answer, where it gives one that can be kept; else ``otherwise``."""
+    given = answer.get("id")
+    return given if isinstance(given, str) and 0 < len(given) <= 200 and given.isascii() else otherwise
+
+
 def _page(data: bytes) -> tuple[str, bool, bool]:
     """Where to go on, whether at once, and whether there is nothing on it."""
     try:

@@ -56,6 +56,17 @@ def test_a_sign_of_danger_comes_before_everything_else_of_its_file(station: Make
     assert (signal.student.name, signal.facts) == (OTHER, "说不想活")
 
 
+def test_danger_does_not_wait_until_a_bad_row_beside_it_is_mended(station: Make) -> None:
+    at = station()
+    at.simulator.drop("visits.csv", sheet(row(grid="0"), row("v-2", concern="自伤", observed="手臂有伤")))
+    first = at.read()
+    assert kinds(first) == ["signal", "rejected"]
+    at.simulator.drop("visits.csv", sheet(row(), row("v-2", concern="自伤", observed="手臂有伤")))
+    again = at.read()
+    assert kinds(again) == ["signal", "entry", "task_report", "entry", "task_report"]
+    assert again[0].signal == first[0].signal  # the very same request: the gateway takes it once
+
+
 def test_a_stations_own_words_for_a_concern_are_settings(station: Make) -> None:
     at = station(concerns={"三级": "concern"})
     at.simulator.drop("visits.csv", sheet(row(concern="三级"), row("v-2", concern="四级")))

@@ -7,7 +7,7 @@ from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRe
 from xinqiao.adapters.files import folders
 from xinqiao.adapters.intray import Intray
 from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.adapters.rest import Feed, JsonApi
+from xinqiao.adapters.rest import Feed, JsonApi, receipt_of
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.casefile.v1.consent_pb2 import Recall
 from xinqiao.api.casefile.v1.team_pb2 import TaskPackage
@@ -115,7 +115,7 @@ class CommunityGridAdapter:
             raise PartnerUnavailable(f"the task cannot be kept: {error.strerror}") from None
         if self._api is not None:
             answer = self._api.post("/visit-tasks", tasks.body(package, grid), request_id, timeout_s)
-            receipt = _receipt(answer, package.task.name)
+            receipt = receipt_of(answer, package.task.name)
         else:
             row = tasks.sheet_row(package, grid)
             receipt = self._file("tasks", f"task-{request_id}.csv", folders.table(TASKS, [row]))
@@ -127,7 +127,7 @@ class CommunityGridAdapter:
         self.tasks.forget(recall.student)
         if self._api is not None:
             said = {"recall": recall.name, "student": recall.student, "delete": True}
-            receipt = _receipt(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
+            receipt = receipt_of(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
         else:
             rows = [
                 [recall.name, recall.student, "请删除该学生的任务表与手机表单，并书面回复 delete all sheets and forms"]
@@ -141,9 +141,3 @@ class CommunityGridAdapter:
         path = self._settings.outbox / folder / name.replace(":", "_")
         folders.put_once(path, data, self._done)
         return f"{folder}/{path.name}"
-
-
-def _receipt(answer: dict[str, object], otherwise: str) -> str:
-    """The station's own id, where it gives one that can be kept."""
-    given = answer.get("id")
-    return given if isinstance(given, str) and 0 < len(given) <= 200 and given.isascii() else otherwise

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.folders import safe_label
-from xinqiao.adapters.intray import MAX_LETTER, Letter, rejected
-from xinqiao.adapters.protocols import Accepted, FileItem, Refused
+from xinqiao.adapters.intray import MAX_LETTER, Letter, as_file_items
+from xinqiao.adapters.protocols import FileItem, Refused
 from xinqiao_community_grid.records import Visits
 from xinqiao_community_grid.settings import CommunityGridSettings, RestSettings
 
@@ -47,15 +46,4 @@ class VisitReader:
             yield Refused("DATA/TOO_LARGE", letter.name, f"is larger than {MAX_LETTER} bytes; split it")
             return
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                items = Visits(settings, Path(folder), _NoTickets()).judge(letter).items
-            except RecordRejected as error:
-                said = rejected(letter, error.place, error.reason, error.message)
-                yield Refused(said.reason, said.place or letter.name, said.message)
-                return
-        for item in items:
-            kind = item.WhichOneof("body") or ""
-            if kind == "rejected":
-                yield Refused(item.rejected.reason, item.rejected.place or letter.name, item.rejected.message)
-            else:
-                yield Accepted(kind, letter.name)
+            yield from as_file_items(letter, Visits(settings, Path(folder), _NoTickets()).judge)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import Column, FileRefused, Findings, Place, Row, read_table
+from xinqiao.adapters.files.cells import coded, matching, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, is_object, parse_object
 from xinqiao.adapters.intray import Book, Judged, Letter, faults
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
@@ -23,7 +24,7 @@ from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest
 from xinqiao.contract.clock import BEIJING, to_us
 from xinqiao_community_grid.settings import CommunityGridSettings
 from xinqiao_community_grid.weeks import Weeks
-from xinqiao_community_grid.wire import ALLOTMENTS, CONCERN_WORDS, CONCERNS, NO, VISITS, WEEKS, YES
+from xinqiao_community_grid.wire import ALLOTMENTS, CONCERN_WORDS, CONCERNS, VISITS, WEEKS
 
 FORM = "xinqiao-grid-form/1"
 _STUDENT = re.compile(r"students/[a-z2-7]{26}", re.ASCII)
@@ -74,7 +75,9 @@ class Visits:
                 findings.reject(error)
         told = faults(letter, findings)
         if findings.rejected_count and not alone:
-            return Judged(False, told)  # atomic: every bad row is named, and nothing of the file is taken
+            # Nothing else of the file is taken, but danger does not wait until a clerk has mended a row beside it: the
+            # mended file brings the same words, and the gateway knows them.
+            return Judged(False, [*found.signals, *told])
         for task, grid in found.allotted:
             self._tickets.allot(task, grid)
         self._records.keep()
@@ -138,19 +141,15 @@ class Visits:
 
     def _visit(self, row: Row, letter: Letter, found: _Found) -> None:
         grid = self._grid(row)
-        record = _matching(row, "record", _RECORD, "letters, digits, . _ : - ; at most 64")
+        record = matching(row, "record", _RECORD, "letters, digits, . _ : - ; at most 64")
         student = StudentRef(
-            name=_matching(row, "student", _STUDENT, "the student code of the task sheet (students/...)")
+            name=matching(row, "student", _STUDENT, "the student code of the task sheet (students/...)")
         )
-        task = (
-            _matching(row, "task", _TASK, "the task code of the task sheet (tasks/...)")
-            if row.text("task", optional=True)
-            else ""
-        )
+        task = matching(row, "task", _TASK, "the task code of the task sheet (tasks/...)", optional=True)
         day, met = row.date("day"), yes_or_no(row, "met")
         visit = Visit(
-            observed=_text(row, "observed", required=True), care_situation=_text(row, "care_situation"),
-            need=_text(row, "need"), told_school=bool(yes_or_no(row, "told_school", optional=True)),
+            observed=short(row, "observed", _TEXT, optional=False), care_situation=short(row, "care_situation", _TEXT),
+            need=short(row, "need", _TEXT), told_school=bool(yes_or_no(row, "told_school", optional=True)),
             next_visit=_next(row, day),
         )  # fmt: skip
         kind = self._concern(row)
@@ -190,7 +189,7 @@ class Visits:
     def _allotment(self, row: Row, letter: Letter, found: _Found) -> None:
         if not row.text("grid", optional=True).strip():
             return  # the clerk has not come to this one yet
-        found.allotted.append((_matching(row, "task", _TASK, "the task code of the task sheet"), self._grid(row)))
+        found.allotted.append((matching(row, "task", _TASK, "the task code of the task sheet"), self._grid(row)))
 
     def _grid(self, row: Row) -> str:
         code = row.text("grid").strip()
@@ -199,21 +198,7 @@ class Visits:
         return code
 
     def _concern(self, row: Row) -> int:
-        word = row.text("concern", optional=True).strip()
-        word = self._settings.concerns.get(word, CONCERN_WORDS.get(word, ""))
-        if word not in CONCERNS:
-            raise row.reject(
-                "concern", "DATA/CODE", f"is one of {', '.join(CONCERNS)}, or a word the settings map to one"
-            )
-        return CONCERNS[word]
-
-
-def yes_or_no(row: Row, column: str, *, optional: bool = False) -> bool | None:
-    """True, False, or None for a blank optional cell. Raises ``DATA/YES_NO``."""
-    word = row.text(column, optional=optional).strip().casefold()
-    if word in YES or word in NO or (optional and not word):
-        return word in YES if word else None
-    raise row.reject(column, "DATA/YES_NO", "must be 是 or 否 (yes or no)")
+        return CONCERNS[coded(row, "concern", CONCERN_WORDS | self._settings.concerns, "none")]
 
 
 def is_week(text: str) -> bool:
@@ -228,20 +213,6 @@ def is_week(text: str) -> bool:
 def _ignored(cells: set[str]) -> list[Column]:
     known = {name for column in ALLOTMENTS for name in (column.name, *column.aliases)}
     return [Column(cell, required=False) for cell in sorted(cells - known) if cell]
-
-
-def _matching(row: Row, column: str, pattern: re.Pattern[str], what: str) -> str:
-    text = row.text(column).strip()
-    if pattern.fullmatch(text) is None:
-        raise row.reject(column, "DATA/CODE", f"must be {what}")
-    return text
-
-
-def _text(row: Row, column: str, *, required: bool = False) -> str:
-    text = row.text(column, optional=not required).strip()
-    if len(text) > _TEXT:
-        raise row.reject(column, "DATA/CELL_TOO_LONG", f"is longer than {_TEXT} characters")
-    return text
 
 
 def _next(row: Row, day: date) -> str:

@@ -36,9 +36,6 @@ ALLOTMENTS: Final = (Column("task", ("任务编号",)), Column("grid", ("网格�
 TASKS: Final = ("任务编号", "网格编码", "学生编号", "姓名", "监护人", "电话", "内容", "期限", "状态")
 """The task sheet the station gets; its first two columns filled in are an allotment."""
 
-YES: Final = frozenset({"是", "yes", "y", "true", "1", "有"})
-NO: Final = frozenset({"否", "no", "n", "false", "0", "无"})
-
 CONCERNS: Final[dict[str, int]] = {
     "none": screening.SIGNAL_KIND_UNSPECIFIED,
     "concern": screening.SIGNAL_KIND_CONCERN,
@@ -50,8 +47,8 @@ CONCERNS: Final[dict[str, int]] = {
 }
 """What a grid member may have noticed. Whether it is a crisis is for the gateway to say."""
 
-CONCERN_WORDS: Final = {
-    "": "none", "无": "none", "正常": "none", "关注": "concern", "需要关注": "concern", "轻生": "suicidal", "自伤": "self_harm",
+CONCERN_WORDS: Final[dict[str, str]] = {
+    "无": "none", "正常": "none", "关注": "concern", "需要关注": "concern", "轻生": "suicidal", "自伤": "self_harm",
     "暴力": "violence", "侵害": "abuse", "疑似侵害": "abuse", "其他危险": "other", "紧急": "other",
     **{word: word for word in CONCERNS},
 }  # fmt: skip
