@@ -209,9 +209,11 @@ class Book:
 
 def faults(letter: Letter, findings: Findings) -> list[ReadResponse]:
     """What the row report of a letter lists, as items; the first hundred by name, and how many more."""
-    listed: list[Finding] = [*findings.rejected, *findings.warnings]
+    # What a manifest has counted cannot have been cut off.
+    idle = [each for each in findings.warnings if letter.rows is not None and each.reason == "DATA/TRUNCATED"]
+    listed: list[Finding] = [*findings.rejected, *(each for each in findings.warnings if each not in idle)]
     found = [_fault(letter, finding) for finding in listed[:_TOLD]]
-    more = findings.rejected_count + findings.warning_count - len(found)
+    more = findings.rejected_count + findings.warning_count - len(idle) - len(found)
     if more:
         found.append(_fault(letter, Finding(Place(letter.name), "DATA/MORE", f"{more} more; mend these first")))
     return found

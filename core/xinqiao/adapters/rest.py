@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -93,8 +93,11 @@ class Feed:
         self._state = state
         self._size = size
 
-    def pull(self, timeout_s: float) -> None:
-        """Keep every page there is now. Raises PartnerUnavailable or PartnerRefused."""
+    def pull(self, timeout_s: float) -> Iterator[None]:
+        """Keep every page there is now, each asked for within ``timeout_s``; yields after each, as a sign of life.
+
+        Raises PartnerUnavailable or PartnerRefused.
+        """
         name = self._path.strip("/").replace("/", "-")
         for _ in range(_PAGES_A_LOOK):
             after = self._state.read_text("utf-8") if self._state.exists() else ""
@@ -108,6 +111,7 @@ class Feed:
                     return
             if following != after:
                 durable.replace(self._state, following.encode())
+            yield
             if not more:
                 return
             if following == after:

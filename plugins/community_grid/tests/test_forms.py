@@ -90,6 +90,23 @@ def test_what_it_gives_back_becomes_visits_and_the_weekly_report(station: Make) 
     assert (items[3].report.period, items[3].report.concerns) == ("2026-W42", 1)
 
 
+def test_a_visit_that_was_made_is_on_no_form_any_more_and_one_that_failed_still_is(station: Make) -> None:
+    at = station(grids=[GRIDS[0]])
+    at.deliver(TASK)
+    at.simulator.drop("a.json", at.simulator.fill(form_of(at), [{**VISIT, "met": "no"}], None))
+    assert len(form_of(at)["tasks"]) == 1
+    at.simulator.drop("b.json", at.simulator.fill(form_of(at), [{**VISIT, "record": "f-2"}], None))
+    assert form_of(at)["tasks"] == []
+
+
+def test_the_station_sees_which_grids_have_not_spoken_yet(station: Make) -> None:
+    at = station()
+    at.simulator.week(GRIDS[1], "2026-W42", seen=3)
+    at.read()
+    rows = (at.simulator.outbox / "weeks" / "2026-W42.csv").read_text("utf-8-sig").splitlines()
+    assert [GRIDS[0] in rows[1], "未报" in rows[1], "已报" in rows[2]] == [True, True, True]
+
+
 def test_handed_in_twice_with_more_each_visit_counts_once(station: Make) -> None:
     at = station(grids=[GRIDS[0]])
     form = form_of(at)

@@ -28,6 +28,9 @@ class NoTickets:
     def allot(self, task: str, grid: str) -> None:
         return
 
+    def done(self, task: str) -> None:
+        return
+
 
 @pytest.mark.parametrize(
     ("change", "said"),

@@ -19,7 +19,7 @@ from xinqiao_community_grid.settings import CommunityGridSettings
 from xinqiao_community_grid.wire import TASKS
 
 _TIMEOUT_S = 10.0
-_READ_S = 20.0
+_READ_S = 12.0  # within the deadline of one item
 _RECALLS = ("召回编号", "学生编号", "要求")
 
 
@@ -34,7 +34,8 @@ class CommunityGridAdapter:
         outbox = settings.outbox if settings.forms else None
         self.forms = Forms(context.agency, state, outbox, clock or SystemClock())
         self._done = state / "delivered"
-        self._intray = Intray(context.spool("inbox"), state, Visits(settings, state, self).judge)
+        self._visits = Visits(settings, state, self)
+        self._intray = Intray(context.spool("inbox"), state, self._visits.judge)
         self._rules = hashlib.sha256(
             settings.model_dump_json(exclude={"rest", "inbox", "outbox"}).encode()
         ).hexdigest()[:16]
@@ -85,25 +86,32 @@ class CommunityGridAdapter:
         failed: PartnerUnavailable | PartnerRefused | None = None
         try:
             if self._feed is not None:
-                self._feed.pull(_READ_S)
+                for _ in self._feed.pull(_READ_S):
+                    yield ReadResponse()
             elif self._settings.inbox is not None:
                 self._intray.collect(self._settings.inbox, self._rules)
         except (PartnerUnavailable, PartnerRefused) as error:
             failed = error  # told at the end: what lies here may be a child in danger
         yield from self._intray.bring(cursor)
-        self.forms.write(self._settings.grids, self.tasks)
+        grids = self._settings.grids
+        self.forms.write(grids, self.tasks)
+        self.forms.tell(grids, self._visits.silent(self.forms.week()))
         if failed is not None:
             raise failed
 
     # -- what judging asks for --------------------------------------------------------------------------------------
 
     def ticket(self, grid: str, week: str) -> str:
-        """See ``records.Tickets``."""
+        """See ``records.Desk``."""
         return self.forms.ticket(grid, week)
 
     def allot(self, task: str, grid: str) -> None:
-        """See ``records.Tickets``."""
+        """See ``records.Desk``."""
         self.tasks.allot(task, grid)
+
+    def done(self, task: str) -> None:
+        """See ``records.Desk``."""
+        self.tasks.done(task)
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,10 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +37,7 @@ class Forms:
         self._made.mkdir(parents=True, exist_ok=True)
         self._outbox = outbox
         self._clock = clock
+        self._lock = threading.Lock()
         self._secret = _secret(folder / "form.key")
 
     def ticket(self, grid: str, week: str) -> str:
@@ -54,15 +57,31 @@ class Forms:
         """
         if self._outbox is None:
             return
-        week, opened = self.week(), list(tasks.open())
-        for grid in grids:
-            shown = [form_task(each.package) for each in opened if each.grid == grid]
-            mark, said = self._made / f"{grid}-{week}", digest(shown).encode()
-            if mark.exists() and mark.read_bytes() == said:
-                continue
-            folders.put(self._outbox / "forms" / f"{grid}-{week}.html", self.page(grid, week, shown))
-            durable.replace(mark, said)
-        self._sweep(self._outbox / "forms")
+        with self._lock:  # a delivery and a look may both find that the form of a grid must change
+            week, opened = self.week(), list(tasks.open())
+            for grid in grids:
+                shown = [form_task(each.package) for each in opened if each.grid == grid]
+                self._put(f"forms/{grid}-{week}.html", digest(shown), partial(self.page, grid, week, shown))
+            self._sweep(self._outbox / "forms")
+
+    def tell(self, grids: Sequence[str], silent: Sequence[str]) -> None:
+        """Put into ``weeks/`` which grids have spoken this week, so that the station can ask the others in time.
+
+        Raises PartnerUnavailable.
+        """
+        rows = [[grid, "未报 missing" if grid in silent else "已报 reported"] for grid in grids]
+        if rows and self._outbox is not None:
+            table = folders.table(("网格编码 grid", "周报 report"), rows)
+            with self._lock:
+                self._put(f"weeks/{self.week()}.csv", digest(rows), lambda: table)
+
+    def _put(self, name: str, said: str, data: Callable[[], bytes]) -> None:
+        """Write a file of the outbox where what it says has changed."""
+        assert self._outbox is not None
+        mark = self._made / name.replace("/", "-")
+        if not mark.exists() or mark.read_text("ascii") != said:
+            folders.put(self._outbox / name, data())
+            durable.replace(mark, said.encode())
 
     def page(self, grid: str, week: str, tasks: Sequence[dict[str, str]]) -> bytes:
         """One self-contained page: no address in it, and none it could ask."""
@@ -89,7 +108,7 @@ class Forms:
     def _sweep(self, folder: Path) -> None:
         """A form holds family names: it does not stay longer than its week is of use."""
         oldest = local_date(self._clock.now_us()) - timedelta(weeks=_KEPT_WEEKS)
-        for path in folder.glob("*.html") if folder.is_dir() else ():
+        for path in [*folder.glob("*.html"), *self._made.iterdir()]:
             found = _NAME.fullmatch(path.name)
             if found is not None and _first(found["week"]) < oldest:
                 path.unlink(missing_ok=True)

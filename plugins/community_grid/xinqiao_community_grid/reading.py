@@ -28,6 +28,9 @@ class _NoTickets:
     def allot(self, task: str, grid: str) -> None:
         return
 
+    def done(self, task: str) -> None:
+        return
+
 
 class VisitReader:
     """Visits, weekly reports and allotments in CSV; a phone form only the agency itself can check."""

@@ -34,11 +34,12 @@ _WEEK = re.compile(r"(20[0-9]{2})-W([0-5][0-9])", re.ASCII)
 _TEXT = 1000
 
 
-class Tickets(Protocol):
-    """Says what the form of a grid and week must show as its ticket."""
+class Desk(Protocol):
+    """Says what the form of a grid and week must show as its ticket, and hears who does a task and that it is done."""
 
     def ticket(self, grid: str, week: str) -> str: ...
     def allot(self, task: str, grid: str) -> None: ...
+    def done(self, task: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -48,14 +49,15 @@ class _Found:
     signals: list[ReadResponse]
     others: list[ReadResponse]
     allotted: list[tuple[str, str]]
+    done: list[str]
 
 
 class Visits:
     """Judges letters of one station. Its own memory is hashes of record ids and the counts of each grid and week."""
 
-    def __init__(self, settings: CommunityGridSettings, folder: Path, tickets: Tickets) -> None:
+    def __init__(self, settings: CommunityGridSettings, folder: Path, desk: Desk) -> None:
         self._settings = settings
-        self._tickets = tickets
+        self._desk = desk
         self._records = Book(folder / "records")
         self._weeks = Weeks(folder / "weeks", settings)
 
@@ -65,7 +67,7 @@ class Visits:
         self._weeks.forget()
         alone = self._settings.accept_valid_rows or letter.form == "page"
         findings = Findings(accept_valid_rows=alone)
-        found = _Found([], [], [])
+        found = _Found([], [], [], [])
         for row, take in self._rows(letter, findings):
             try:
                 take(row, letter, found)
@@ -79,10 +81,16 @@ class Visits:
             # mended file brings the same words, and the gateway knows them.
             return Judged(False, [*found.signals, *told])
         for task, grid in found.allotted:
-            self._tickets.allot(task, grid)
+            self._desk.allot(task, grid)
+        for task in found.done:
+            self._desk.done(task)
         self._records.keep()
         self._weeks.keep()
         return Judged(True, [*found.signals, *found.others, *self._weeks.complete(letter.number), *told])
+
+    def silent(self, week: str) -> list[str]:
+        """The grids that owe a report of ``week`` and have not spoken."""
+        return self._weeks.silent(week)
 
     def _rows(self, letter: Letter, findings: Findings) -> Iterator[tuple[Row, Any]]:
         if letter.form == "csv":
@@ -112,7 +120,7 @@ class Visits:
         if form.get("form") != FORM:
             raise FileRefused("DATA/PROFILE", f"is not what a phone form ({FORM}) gives back", place)
         grid, week, ticket = (str(form.get(key, "")) for key in ("grid", "week", "ticket"))
-        if not hmac.compare_digest(ticket.encode(), self._tickets.ticket(grid, week).encode()):
+        if not hmac.compare_digest(ticket.encode(), self._desk.ticket(grid, week).encode()):
             raise FileRefused(
                 "DATA/TICKET", "was not filled in on a form of this gateway; take the form of the week", place
             )
@@ -171,6 +179,7 @@ class Visits:
         found.others.append(ReadResponse(entry=entry))
         if task and met:
             found.others.append(ReadResponse(task_report=ReportTaskRequest(name=task, report=visit.observed)))
+            found.done.append(task)
 
     def _week(self, row: Row, letter: Letter, found: _Found) -> None:
         grid = self._grid(row)

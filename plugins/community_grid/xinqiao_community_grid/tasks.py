@@ -37,7 +37,7 @@ class Tasks:
         """Keep an open task, forget one that is not open any more. Raises OSError."""
         path = self._path(package.task.name, "task")
         if package.task.state != TASK_STATE_OPEN:
-            path.unlink(missing_ok=True)
+            self.done(package.task.name)
             return
         data = package.SerializeToString(deterministic=True)
         durable.replace(path, data if self._seal is None else self._seal.seal(data, table=_TABLE, key=path.name))
@@ -46,11 +46,16 @@ class Tasks:
         """Say which grid does ``task``; the last word counts. Raises OSError."""
         durable.replace(self._path(task, "grid"), grid.encode("ascii"))
 
+    def done(self, task: str) -> None:
+        """Nobody has to make this visit any more."""
+        for suffix in ("task", "grid"):
+            self._path(task, suffix).unlink(missing_ok=True)
+
     def forget(self, student: str) -> None:
         """Drop every task about ``student``: it was recalled."""
         for each in self.open():
             if each.package.student.name == student:
-                self._path(each.package.task.name, "task").unlink(missing_ok=True)
+                self.done(each.package.task.name)
 
     def open(self) -> Iterator[Allotted]:
         """The open tasks, the next due first; one whose key is lost is left out, the gateway still holds it."""

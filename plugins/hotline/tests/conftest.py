@@ -40,6 +40,8 @@ class Centre:
         """Take at most so many items, each with its cursor."""
         found: list[ReadResponse] = []
         for item in self.adapter.read(self.cursor):
+            if item.WhichOneof("body") is None:
+                continue  # a sign of life
             found.append(item)
             self.cursor = item.cursor or self.cursor
             if len(found) == most:

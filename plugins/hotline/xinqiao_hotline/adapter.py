@@ -19,7 +19,7 @@ from xinqiao_hotline.settings import HotlineSettings
 from xinqiao_hotline.wire import CALLBACKS
 
 _TIMEOUT_S = 10.0
-_READ_S = 20.0
+_READ_S = 12.0  # within the deadline of one item
 _RECALLS = ("召回编号", "学生编号", "要求")
 
 
@@ -77,7 +77,8 @@ class HotlineAdapter:
         failed: PartnerUnavailable | PartnerRefused | None = None
         try:
             if self._feed is not None:
-                self._feed.pull(_READ_S)
+                for _ in self._feed.pull(_READ_S):
+                    yield ReadResponse()
             elif self._settings.inbox is not None:
                 self._intray.collect(self._settings.inbox, self._rules)
         except (PartnerUnavailable, PartnerRefused) as error:
