@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse
 from xinqiao.contract.clock import ManualClock
 from xinqiao_community_grid.adapter import CommunityGridAdapter
-from xinqiao_community_grid.settings import CommunityGridSettings, hosts
+from xinqiao_community_grid.settings import CommunityGridSettings, hosts, listens
 from xinqiao_community_grid.simulator import CommunityGridSimulator
 
 CHILD = "students/" + "a" * 26
@@ -31,7 +32,10 @@ class Station:
 
     def restarted(self) -> CommunityGridAdapter:
         """A new process on the same folder."""
-        context = AgencyContext("grid", {"zh": "网格中心"}, "test", HttpTransport(hosts(self.settings)), self.folder)
+        listening = Listening(listens(self.settings))
+        context = AgencyContext(
+            "grid", {"zh": "网格中心"}, "test", HttpTransport(hosts(self.settings)), self.folder, listening
+        )
         self.adapter = CommunityGridAdapter(self.settings, context, self.clock)
         return self.adapter
 
@@ -73,4 +77,5 @@ def station(tmp_path: Path) -> Iterator[Callable[..., Station]]:
 
     yield make
     for each in made:
+        each.adapter.close()
         each.simulator.stop()

@@ -46,6 +46,9 @@ class NoTickets:
         ({"rest": {"base_url": "http://grid.example.cn"}}, "https"),
         ({"rest": {"base_url": "https://a@127.0.0.1/"}}, ""),
         ({"grid_patern": "x"}, "Extra inputs"),
+        ({"door": {"listen": "127.0.0.1:0", "public_url": "https://a.cn/x;y"}}, "host and port alone"),
+        ({"door": {"listen": "127.0.0.1:0", "public_url": "https://a.cn", "key": "k"}}, "certificate and key"),
+        ({"forms": False, "door": {"listen": "127.0.0.1:0", "public_url": "https://a.cn"}}, "door is for phone forms"),
     ],
 )
 def test_settings_that_contradict_say_so(change: dict[str, Any], said: str) -> None:

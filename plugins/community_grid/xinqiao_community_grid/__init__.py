@@ -6,7 +6,7 @@ from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_community_grid.adapter import CommunityGridAdapter
 from xinqiao_community_grid.reading import VisitReader
-from xinqiao_community_grid.settings import CommunityGridSettings, hosts
+from xinqiao_community_grid.settings import CommunityGridSettings, hosts, listens
 from xinqiao_community_grid.simulator import CommunityGridSimulator
 
 __all__ = ["CommunityGridAdapter", "CommunityGridSettings", "CommunityGridSimulator", "xinqiao_adapters"]
@@ -22,6 +22,7 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             create=CommunityGridAdapter,
             hosts=hosts,
             simulator=CommunityGridSimulator,
+            listens=listens,
             reader=VisitReader(),
         ),
     )

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files import folders
 from xinqiao.adapters.intray import Intray
+from xinqiao.adapters.listening import server_context
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.rest import Feed, JsonApi, receipt_of
+from xinqiao.adapters.spool import Verdict
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.casefile.v1.consent_pb2 import Recall
 from xinqiao.api.casefile.v1.team_pb2 import TaskPackage
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_community_grid import tasks
+from xinqiao_community_grid.door import PATH, Door
 from xinqiao_community_grid.forms import Forms
 from xinqiao_community_grid.records import Visits
 from xinqiao_community_grid.settings import CommunityGridSettings
@@ -24,7 +27,7 @@ _RECALLS = ("召回编号", "学生编号", "要求")
 
 
 class CommunityGridAdapter:
-    """A Recipient, Source, Inbox and Reporter. What it must remember is in the agency's folder, names sealed."""
+    """A Recipient, Source, Inbox, Listener and Reporter. What it must remember is in the agency's folder, names sealed."""
 
     def __init__(self, settings: CommunityGridSettings, context: AgencyContext, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -32,7 +35,10 @@ class CommunityGridAdapter:
         only = settings.grids[0] if len(settings.grids) == 1 else ""
         self.tasks = tasks.Tasks(state / "tasks", context.seal, only)
         outbox = settings.outbox if settings.forms else None
-        self.forms = Forms(context.agency, state, outbox, clock or SystemClock())
+        post = f"{settings.door.public_url.rstrip('/')}{PATH}" if settings.door is not None else ""
+        self.forms = Forms(context.agency, state, outbox, clock or SystemClock(), post)
+        self._listening = context.listening
+        self._door: Door | None = None
         self._done = state / "delivered"
         self._visits = Visits(settings, state, self)
         self._intray = Intray(context.spool("inbox"), state, self._visits.judge)
@@ -55,7 +61,25 @@ class CommunityGridAdapter:
         return folders.check(self._settings.inbox, self._settings.outbox)
 
     def close(self) -> None:
-        """Nothing is held between calls."""
+        """Stop listening."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    def listen(self) -> None:
+        """Open the door for phones, if there is to be one. Raises AdapterConfigError when it cannot be had."""
+        chosen = self._settings.door
+        if chosen is None or self._door is not None:
+            return
+        tls = None
+        if chosen.certificate is not None and chosen.key is not None:
+            tls = server_context(chosen.certificate, chosen.key, None)
+        self._door = Door(self._listening.open(chosen.listen, tls), tls, self.forms.knows, self._keep)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where the door is."""
+        return self._door.address if self._door is not None else None
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -114,6 +138,9 @@ class CommunityGridAdapter:
         self.tasks.done(task)
 
     # -----------------------------------------------------------------------------------------------------------------
+
+    def _keep(self, body: bytes) -> Verdict:
+        return self._intray.put(f"form {hashlib.sha256(body).hexdigest()}", "json", "form", body)
 
     def _task(self, request_id: str, package: TaskPackage, timeout_s: float) -> DeliverResponse:
         grid = self.tasks.grid_of(package.task.name)

@@ -22,6 +22,8 @@ from xinqiao_community_grid.tasks import Tasks, digest, form_task
 
 DAYS_AFTER: Final = 3
 """Days after its week that a form still shows its tasks."""
+DAYS_TAKEN: Final = 14
+"""Days after its week that a form is still taken from a phone over a network."""
 _KEPT_WEEKS = 2
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -31,12 +33,14 @@ _NAME = re.compile(r"(?P<grid>.+)-(?P<week>20[0-9]{2}-W[0-9]{2})\.html")
 class Forms:
     """Makes the forms of one station and knows the tickets of all it ever made."""
 
-    def __init__(self, agency: str, folder: Path, outbox: Path | None, clock: Clock) -> None:
+    def __init__(self, agency: str, folder: Path, outbox: Path | None, clock: Clock, post: str = "") -> None:
+        """``post`` is where phones hand forms in over a network; empty for nowhere."""
         self._agency = agency
         self._made = folder / "made"
         self._made.mkdir(parents=True, exist_ok=True)
         self._outbox = outbox
         self._clock = clock
+        self._post = post
         self._lock = threading.Lock()
         self._secret = _secret(folder / "form.key")
 
@@ -44,6 +48,13 @@ class Forms:
         """What a form of ``grid`` and ``week`` bears; nobody without this folder's secret can make one."""
         said = f"{self._agency}\n{grid}\n{week}".encode()
         return hmac.new(self._secret, said, "sha256").hexdigest()[:32]
+
+    def knows(self, form: dict[str, Any]) -> bool:
+        """Whether a form that came back bears the ticket of its own grid and week, and is not of long ago."""
+        grid, week, ticket = (str(form.get(key, "")) for key in ("grid", "week", "ticket"))
+        if not hmac.compare_digest(ticket.encode(), self.ticket(grid, week).encode()):
+            return False
+        return local_date(self._clock.now_us()) <= _first(week) + timedelta(days=6 + DAYS_TAKEN)
 
     def week(self) -> str:
         """The running ISO week, by Beijing's day."""
@@ -61,7 +72,9 @@ class Forms:
             week, opened = self.week(), list(tasks.open())
             for grid in grids:
                 shown = [form_task(each.package) for each in opened if each.grid == grid]
-                self._put(f"forms/{grid}-{week}.html", digest(shown), partial(self.page, grid, week, shown))
+                self._put(
+                    f"forms/{grid}-{week}.html", digest([shown, self._post]), partial(self.page, grid, week, shown)
+                )
             self._sweep(self._outbox / "forms")
 
     def tell(self, grids: Sequence[str], silent: Sequence[str]) -> None:
@@ -91,7 +104,7 @@ class Forms:
             "form": FORM, "grid": grid, "week": week, "ticket": self.ticket(grid, week), "tasks": tasks,
             "first": date.fromisocalendar(year, number, 1).isoformat(), "last": last.isoformat(),
             "until": (last + timedelta(days=DAYS_AFTER)).isoformat(),
-            "made": from_us(self._clock.now_us()).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M"),
+            "post": self._post, "made": from_us(self._clock.now_us()).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M"),
         }  # fmt: skip
         text = resources.files("xinqiao_community_grid").joinpath("form.html").read_text("utf-8")
         # A script block ends at the first "</script" whatever is inside of it: no "<" may come from data.
@@ -99,9 +112,10 @@ class Forms:
         style, script = (pattern.search(text) for pattern in (_STYLE, _SCRIPT))
         assert style is not None
         assert script is not None
+        reachable = self._post or "'none'"
         policy = (
             f"default-src 'none'; style-src '{_source(style[1])}'; script-src '{_source(script[1])}'; "
-            "base-uri 'none'; form-action 'none'"
+            f"connect-src {reachable}; base-uri 'none'; form-action 'none'"
         )
         return text.replace("@POLICY@", policy).replace("@DATA@", safe).encode()
 
