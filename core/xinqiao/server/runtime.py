@@ -43,6 +43,8 @@ from xinqiao.disclosure.students import Students
 from xinqiao.disclosure.versions import PolicyVersions
 from xinqiao.documents.template import load_catalogue
 from xinqiao.exchange.activities import Activities
+from xinqiao.exchange.report_rules import load_reports
+from xinqiao.exchange.reports import PublishedReports
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.cosigning import load_cosigners
@@ -191,6 +193,11 @@ class Gateway:
                     self.door, casefile_rules, clocks.deadline, signals.report_signal
                 ),
                 "xinqiao.api.exchange.v1.ActivityService": Activities(),
+                "xinqiao.api.exchange.v1.ReportService": PublishedReports(
+                    self.door,
+                    load_reports(Path(settings.reports)) if settings.reports is not None else {},
+                    settings.deployment,
+                ),
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": room,
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,

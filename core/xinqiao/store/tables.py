@@ -298,6 +298,20 @@ activities = Table(
     Index("ix_activities_agency_created_us", "agency", "created_us"),
     info={"doc": "What agencies did, as counts, one row under the agency's own id of it; about no student."},
 )
+releases = Table(
+    "releases",
+    metadata,
+    Column("report", Text, primary_key=True),
+    Column("agency", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    info={
+        "doc": "Reports as they were published, so that a later one cannot be compared with them to count people out."
+    },
+)
 expected_reports = Table(
     "expected_reports",
     metadata,
