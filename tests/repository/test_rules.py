@@ -22,6 +22,7 @@ from xinqiao.contract import fields, methods
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.policy import load_policy
 from xinqiao.documents.template import load_template
+from xinqiao.exchange.report_rules import load_reports
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
@@ -169,6 +170,7 @@ def _loader(path: Path) -> Callable[[Path], object]:
         r"documents/[^/]+\.yaml": lambda file: load_template(file, load_policy(CONFIG / "policy" / "disclosure.yaml")),
         r"policy/legal_bases\.yaml": load_bases,
         r"policy/retention\.yaml": load_retention,
+        r"reports/[^/]+\.yaml": lambda file: load_reports(file.parent)[file.stem],
         r"policy/signals\.yaml": lambda file: load_signal_policy(file, load_bases(file.parent / "legal_bases.yaml")),
         r"policy/casefile\.yaml": load_casefile_rules,
         r"calendars/[^/]+\.yaml": lambda file: load(file, CalendarFile),

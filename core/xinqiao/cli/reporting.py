@@ -16,7 +16,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.documents.report import BLANK, Paper, difference, to_html, to_pdf
 
 _WORDS = (
-    "figure", "value", "unit", "reported", "difference", "blank", "total", "persons", "records", "figures", "months",
+    "figure", "value", "unit", "reported", "difference", "total", "persons", "records", "figures", "months",
     "suppressed", "least", "revision", "twice", "not_computed",
 )  # fmt: skip
 _TIERS = {"GREEN": 1, "YELLOW": 2, "ORANGE": 3, "RED": 4}

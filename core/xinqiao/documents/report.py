@@ -17,6 +17,7 @@ for _name in ("fpdf", "fontTools"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 _INK, _BAR, _PALE = (26, 26, 26), (47, 111, 158), (238, 243, 247)
 BLANK = -1
+DASH = "–"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Paper:
 
     def line(self, figure: Figure) -> list[str]:
         """One figure as a row of that table."""
-        value = self.words["blank"] if figure.blank else f"{figure.value:,}"
+        value = DASH if figure.blank else f"{figure.value:,}"
         cells = [self.name(figure), value, self.own(figure.unit_zh, figure.unit_en)]
         if self.reported:
             said = self.reported.get(figure.id, "")
@@ -89,7 +90,7 @@ class Paper:
         """A table's cells with its headings and totals."""
         columns = [*(self.label(code) for code in table.columns), self.words["total"]]
         rows = [*(self.label(code) for code in table.rows), self.words["total"]]
-        shown = [self.words["blank"] if cell == BLANK else f"{cell:,}" for cell in table.cells]
+        shown = [DASH if cell == BLANK else f"{cell:,}" for cell in table.cells]
         width = len(columns)
         return [["", *columns]] + [[row, *shown[at * width : (at + 1) * width]] for at, row in enumerate(rows)]
 

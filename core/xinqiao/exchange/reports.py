@@ -1,7 +1,6 @@
 """The report contract: figures and tables of fixed shape, with nothing left in them by which anybody could be counted."""
 
 from collections.abc import Mapping
-from itertools import zip_longest
 from typing import Final
 
 from xinqiao.api.exchange.v1 import report_service_pb2 as pb
@@ -111,9 +110,9 @@ def _statistic(rule: StatisticRule, counted: Counted, least: int) -> pb.Statisti
 
 def _too_close(before: pb.Report, now: pb.Report) -> str:
     """The first table or figure about persons that two releases show with a small difference; empty for none."""
-    for old, new in zip_longest(before.statistics, now.statistics):
-        if old is None or new is None or old.id != new.id:
-            return (new or old).id
+    if [each.id for each in before.statistics] != [each.id for each in now.statistics]:
+        return "the list of tables"
+    for old, new in zip(before.statistics, now.statistics, strict=True):
         shown = _named(old)
         for place, value in _named(new).items():
             earlier = shown.get(place, 0)

@@ -3,7 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from xinqiao.cli.texts import agencies, casefile, cases, columns, documents, instruments, node, policy, reports
+from xinqiao.cli.texts import (  # fmt: skip
+    agencies,
+    alerts,
+    casefile,
+    cases,
+    columns,
+    documents,
+    instruments,
+    node,
+    policy,
+    reports,
+)
 
 Language = Literal["en", "zh"]
 
@@ -38,7 +49,16 @@ class Texts:
         return text.format(**values) if values else text
 
 
-TABLE: Final[Mapping[str, tuple[str, str]]] = {
-    **node.TABLE, **agencies.TABLE, **cases.TABLE, **casefile.TABLE, **instruments.TABLE, **documents.TABLE,
-    **columns.TABLE, **policy.TABLE, **reports.TABLE,
-}  # fmt: skip
+FAMILIES: Final[tuple[Mapping[str, tuple[str, str]], ...]] = (
+    node.TABLE,
+    agencies.TABLE,
+    alerts.TABLE,
+    cases.TABLE,
+    casefile.TABLE,
+    instruments.TABLE,
+    documents.TABLE,
+    columns.TABLE,
+    policy.TABLE,
+    reports.TABLE,
+)
+TABLE: Final[Mapping[str, tuple[str, str]]] = {key: text for family in FAMILIES for key, text in family.items()}

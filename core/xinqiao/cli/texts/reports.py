@@ -42,7 +42,6 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "report.unit": ("Unit", "单位"),
     "report.reported": ("Reported", "报告值"),
     "report.difference": ("Difference", "差异"),
-    "report.blank": ("–", "–"),
     "report.total": ("Total", "合计"),
     "report.persons": ("persons", "人"),
     "report.records": ("records", "份"),
