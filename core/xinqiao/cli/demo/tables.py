@@ -102,8 +102,8 @@ def statement(found: Sequence[Disclosure], school: str, texts: Texts) -> Table:
     table = _table("信息披露清单" if zh else "Statement of disclosures", heads)
     groups: dict[tuple[str, int, str], list[Disclosure]] = {}
     for each in found:
-        why = (int(each.purpose), each.basis) if each.partner != school else (0, "")
-        groups.setdefault((each.partner, *why), []).append(each)
+        purpose, basis = (int(each.purpose), each.basis) if each.partner != school else (0, "")
+        groups.setdefault((each.partner, purpose, basis), []).append(each)
     for (partner, purpose, _), rows in sorted(groups.items()):
         newest = rows[0]
         word = Purpose.Name(Purpose.ValueType(purpose)).removeprefix("PURPOSE_").lower()
