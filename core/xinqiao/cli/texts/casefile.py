@@ -136,7 +136,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "由第二人审批紧急访问；不予批准则召回所见信息。须在 24 小时内决定。\n\n"
         "\b\n示例：\n  xinqiao overrides decide overrides/0f3a --approve --note 情况属实 --as psych-chen",
     ),
-    "overrides.decided": ("{name}: {state} ({law})", "{name}：{state}（{law}）"),
+    "overrides.decided": ("{name}: {state} ({law})", "已决定 {name}：{state}（{law}）"),
     "overrides.recalled": (
         "{name}: rejected; what was seen is recalled by {recall}",
         "{name}：未批准；所见信息由 {recall} 召回",
