@@ -165,10 +165,21 @@ def build(texts: Texts, given: Sequence[str]) -> typer.Typer:
         logging.getLogger("xinqiao").setLevel(logging.CRITICAL)
 
     for add in (
-        node.add_running, node.add_files, agencies.add_agencies, cases.add_cases, casefile.add_case, cases.add_early,
-        documents.add_documents, policy.add_policy, reports.add_reports, alerts.add_alerts, node.add_upkeep,
+        node.add_running,
+        node.add_files,
+        agencies.add_agencies,
+        cases.add_cases,
+        casefile.add_case,
+        casefile.add_consents,
+        casefile.add_teams,
+        cases.add_early,
+        alerts.add_alerts,
+        documents.add_documents,
+        policy.add_policy,
+        reports.add_reports,
+        node.add_upkeep,
         instruments.add_instruments,
-    ):  # fmt: skip
+    ):
         add(app, texts)
     for each in app.registered_groups:
         if each.name not in given and each.typer_instance is not None:

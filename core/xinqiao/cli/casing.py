@@ -15,7 +15,7 @@ from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
-from xinqiao.cli.words import number
+from xinqiao.cli.words import number, word
 from xinqiao.contract.clock import SystemClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import class_name
@@ -47,7 +47,7 @@ def show(texts: Texts, config: Path, partner: str, address: str, *, student: str
     say(texts("case.tier", tier=str(tier(texts, case.tier)), plan=plan))
     if case.plan.entries:
         rows = [
-            (each.day, _word(plan_pb2.EntryKind.Name(each.kind), "ENTRY_KIND_"), each.author, each.name)
+            (each.day, word(plan_pb2.EntryKind.Name(each.kind), "ENTRY_KIND_"), each.author, each.name)
             for each in case.plan.entries
         ]
         table([texts(f"col.{name}") for name in ("day", "kind", "author", "name")], rows)
@@ -64,7 +64,7 @@ def share(texts: Texts, config: Path, partner: str, address: str, *, student: st
         request_id=request_id(), student=_student(texts, student), recipient=terms.recipient,
         purpose=Purpose.ValueType(number(texts, Purpose, "PURPOSE_", terms.purpose)),
         classes=[
-            FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", word)) for word in terms.classes.split(",")
+            FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", each)) for each in terms.classes.split(",")
         ],
         not_after_us=SystemClock().now_us() + terms.days * _DAY_US, reason=terms.reason,
     )  # fmt: skip
@@ -155,7 +155,7 @@ def list_disclosures(
     rows = [
         (
             when(each.time_us), (each.partner_zh if zh else each.partner_en) or each.partner, each.actor, each.kind,
-            _word(Purpose.Name(each.purpose), "PURPOSE_"), ", ".join(class_name(one) for one in each.classes),
+            word(Purpose.Name(each.purpose), "PURPOSE_"), ", ".join(class_name(one) for one in each.classes),
             (each.citation_zh if zh else each.citation_en) or each.basis,
         )
         for each in found
@@ -196,10 +196,10 @@ def _print_shares(texts: Texts, shares: Iterable[sharing_pb2.Share]) -> None:
     names = ("name", "partner", "purpose", "classes", "until", "state", "role")
     rows = [
         (
-            each.name, each.recipient, _word(Purpose.Name(each.purpose), "PURPOSE_"),
+            each.name, each.recipient, word(Purpose.Name(each.purpose), "PURPOSE_"),
             ", ".join(class_name(one) for one in each.classes), when(each.not_after_us),
-            _word(sharing_pb2.ShareState.Name(each.state), "SHARE_STATE_"),
-            _word(sharing_pb2.MemberRole.Name(each.role), "MEMBER_ROLE_"),
+            word(sharing_pb2.ShareState.Name(each.state), "SHARE_STATE_"),
+            word(sharing_pb2.MemberRole.Name(each.role), "MEMBER_ROLE_"),
         )
         for each in shares
     ]  # fmt: skip
@@ -214,8 +214,3 @@ def _student(texts: Texts, given: str) -> StudentRef:
 
 def _kept(withheld: Iterable[Withheld]) -> str:
     return ", ".join(dict.fromkeys(f"{class_name(each.field_class)} ({each.reason})" for each in withheld))
-
-
-def _word(name: str, prefix: str) -> str:
-    word = name.removeprefix(prefix).lower()
-    return "" if word == "unspecified" else word
