@@ -135,9 +135,9 @@ class Gateway:
         }
         self.forms = terms.forms
         recalls = Recalls(self.door, self._declared, receipt_keys, lambda: clocks.consent.recall)
-        consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered)
-        casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
         tasks = Tasks(self.door)
+        consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered, tasks)
+        casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
         self.shares = Shares(self.door, casefile_rules, tasks)
         plans = Plans(self.door, casefile_rules)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
