@@ -81,8 +81,9 @@ class Consents:
         return response
 
     def withdraw(self, request: rpc.WithdrawConsentRequest, call: Call) -> rpc.WithdrawConsentResponse:
-        """Take a consent back: from this commit nothing starts under it, what is queued is cancelled, what its
-        recipient has is recalled, and the tasks it held are the school's again. What a law demands goes on: its deliveries and duties cite a basis of their own."""
+        """Take a consent back: from this commit nothing starts under it, what is queued is cancelled, what its recipient
+        has is recalled, and the tasks it held are the school's again. What a law demands goes on: its deliveries and
+        duties cite a basis of their own."""
         row = self.own(call, request.name)
         if row["state"] != pb.CONSENT_STATE_GIVEN:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the consent is not in force")

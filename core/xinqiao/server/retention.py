@@ -32,7 +32,7 @@ _BATCH: Final = 100
 
 _LEAST_DAYS: Final = {
     "requests": 400, "uploads": 400, "consents": 1095, "deliveries": 1095, "duties": 1095, "recalls": 1095,
-    "overrides": 1095,
+    "overrides": 1095, "access_requests": 1095,
 }  # fmt: skip
 """What may not be kept for less: the contract's memory of repeats, and records of provision (PIPL art. 56)."""
 

@@ -39,6 +39,7 @@ KEPT: Final[Mapping[str, Kept]] = {
             tables.assessments, tables.signals, tables.triages, tables.referrals, tables.notices, tables.returns,
             tables.duties, tables.consents, tables.recalls, tables.overrides, tables.requests, tables.uploads, tables.plans,
             tables.entries, tables.shares, tables.teams, tables.tasks, tables.mailboxes, tables.letters,
+            tables.access_requests,
         )
     },
     "deliveries": Kept(tables.deliveries, _D.state.in_([int(DeliveryState.DELIVERED), int(DeliveryState.CANCELLED)])),
