@@ -163,7 +163,9 @@ class Gateway:
             receipt_keys,
             self.bundle.calendar,
         )
-        self.retention = Retention(self.store, self.door, load_retention(settings.policy / "retention.yaml"))
+        self.retention = Retention(
+            self.store, self.door, load_retention(settings.policy / "retention.yaml"), self.erasure
+        )
         self.access = Access(
             self.store, self.door, load_access_rules(settings.policy / "access.yaml"), Exports(self.door)
         )
