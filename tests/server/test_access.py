@@ -15,6 +15,7 @@ from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.casefile.export import LEFT_OUT, PARTS
 from xinqiao.config.problems import ConfigError
+from xinqiao.disclosure import call
 from xinqiao.server.access_rules import load_access_rules
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
@@ -281,6 +282,28 @@ def test_a_token_stands_nowhere_in_the_clear(make_town: Any, caplog: Any) -> Non
         stored = b"".join(path.read_bytes() for path in sorted(wire.gate.folder.glob("*.db*")))
         assert b"access_requests" in stored
         assert asked.token.encode() not in stored
+
+
+@pytest.mark.parametrize("step", ["asked", "decided", "used"])
+def test_no_row_no_step(town: Any, dead: Any, monkeypatch: Any, step: str) -> None:
+    name, _ = dead
+    asked = ask(town, name) if step != "asked" else None
+    token = approved(town, asked) if step == "used" else ""
+    before, append = (town.rows(tables.access_requests), call.append)
+
+    def full(tx: Any, **words: Any) -> None:
+        if words["kind"] == f"access.{step}":
+            raise OSError("no room for the row")
+        append(tx, **words)
+
+    monkeypatch.setattr(call, "append", full)
+    for_step = {
+        "asked": lambda: ask(town, name), "decided": lambda: town.call(DEPUTY, decision(asked.access.name)),
+        "used": lambda: town.call(town.OPERATOR, look(name, token)),
+    }  # fmt: skip
+    with pytest.raises(OSError, match="no room"):
+        for_step[step]()
+    assert town.rows(tables.access_requests) == before
 
 
 # -- a student's export ---------------------------------------------------------------------------------------------------

@@ -136,7 +136,9 @@ class Retention:
         """Destroy the keys of students who left, one after another; each is looked at again in its own transaction."""
         now_us, total = self._store.clock.now_us(), 0
         before_us = rule.before_us(now_us)
-        memory = [(r.contract, r.since, r.before_us(now_us)) for r in self.rules.rules if r.contract in _PROVISION]
+        memory: Memory = [
+            (r.contract, r.since, r.before_us(now_us)) for r in self.rules.rules if r.contract in _PROVISION
+        ]
         while True:
             with self._store.read() as reading:
                 found = leavers(reading, before_us, memory, _FOUND)
