@@ -19,7 +19,8 @@ COMMANDS = (
     "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "adapters read",
     "exchange list", "exchange run", "exchange show", "deliveries list", "deliveries retry", "journal verify",
     "holdings", "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due",
-    "triage check", "triage shadow", "policy sign", "policy check",
+    "triage check", "triage shadow", "policy sign", "policy check", "access ask", "access list", "access decide",
+    "access show", "access export",
 )  # fmt: skip
 HEAVY = {
     "alembic",

@@ -12,7 +12,18 @@ from typing import Annotated, Final
 import typer
 
 from xinqiao import __version__
-from xinqiao.cli.commands import agencies, alerts, casefile, cases, documents, instruments, node, policy, reports
+from xinqiao.cli.commands import (
+    access,
+    agencies,
+    alerts,
+    casefile,
+    cases,
+    documents,
+    instruments,
+    node,
+    policy,
+    reports,
+)
 from xinqiao.cli.commands.tree import group
 from xinqiao.cli.exits import (
     BROKEN_PIPE,
@@ -168,6 +179,7 @@ def build(texts: Texts, given: Sequence[str]) -> typer.Typer:
         node.add_running,
         node.add_files,
         agencies.add_agencies,
+        access.add_access,
         cases.add_cases,
         casefile.add_case,
         casefile.add_consents,

@@ -36,7 +36,7 @@ class Terms(NamedTuple):
 
 def show(texts: Texts, config: Path, partner: str, address: str, *, student: str, share: str, json: bool) -> int:
     """Print a case: its entries without their content, and what is kept back."""
-    request = rpc.GetCaseRequest(student=_student(texts, student), share=share)
+    request = rpc.GetCaseRequest(student=student_ref(texts, student), share=share)
     with connect(texts, config, partner, address) as remote:
         answer = remote.call(CaseFileServiceStub(remote.channel).GetCase, request)
     if json:
@@ -61,7 +61,7 @@ def show(texts: Texts, config: Path, partner: str, address: str, *, student: str
 def share(texts: Texts, config: Path, partner: str, address: str, *, student: str, terms: Terms, json: bool) -> int:
     """Share a case and print the share."""
     request = rpc.ShareCaseRequest(
-        request_id=request_id(), student=_student(texts, student), recipient=terms.recipient,
+        request_id=request_id(), student=student_ref(texts, student), recipient=terms.recipient,
         purpose=Purpose.ValueType(number(texts, Purpose, "PURPOSE_", terms.purpose)),
         classes=[
             FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", each)) for each in terms.classes.split(",")
@@ -114,7 +114,7 @@ def list_events(
     texts: Texts, config: Path, partner: str, address: str, *, student: str, limit: int, json: bool
 ) -> int:  # fmt: skip
     """Print what happened in a case, newest first."""
-    ref = _student(texts, student)
+    ref = student_ref(texts, student)
     with connect(texts, config, partner, address) as remote:
         stub = CaseFileServiceStub(remote.channel)
 
@@ -138,7 +138,7 @@ def list_disclosures(
     texts: Texts, config: Path, partner: str, address: str, *, student: str, limit: int, json: bool
 ) -> int:  # fmt: skip
     """Print every disclosure, newest first, and how many there are."""
-    ref = _student(texts, student)
+    ref = student_ref(texts, student)
     with connect(texts, config, partner, address) as remote:
         stub = CaseFileServiceStub(remote.channel)
 
@@ -172,7 +172,7 @@ def explain(
 ) -> int:  # fmt: skip
     """Print what a partner would see now, class by class."""
     request = rpc.ExplainDisclosureRequest(
-        student=_student(texts, student), recipient=recipient, against_version=against,
+        student=student_ref(texts, student), recipient=recipient, against_version=against,
         purpose=Purpose.ValueType(number(texts, Purpose, "PURPOSE_", purpose)),
     )  # fmt: skip
     with connect(texts, config, partner, address) as remote:
@@ -206,7 +206,8 @@ def _print_shares(texts: Texts, shares: Iterable[sharing_pb2.Share]) -> None:
     table([texts(f"col.{name}") for name in names], rows)
 
 
-def _student(texts: Texts, given: str) -> StudentRef:
+def student_ref(texts: Texts, given: str) -> StudentRef:
+    """A student as typed. Raises Refusal INVALID_ARGUMENT/USAGE on an id card number."""
     if _ID_CARD.fullmatch(given):
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("case.id_card"))
     return StudentRef(name=given) if given.startswith("students/") else StudentRef(local_id=given)

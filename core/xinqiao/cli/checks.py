@@ -26,6 +26,7 @@ from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
+from xinqiao.server.access_rules import load_access_rules
 from xinqiao.server.retention import load_retention
 from xinqiao.server.rules import bases_keys
 
@@ -92,6 +93,7 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
         yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))
     if settings.policy.exists():
         yield "policy", lambda: load_casefile_rules(settings.policy / "casefile.yaml")
+        yield "policy", lambda: load_access_rules(settings.policy / "access.yaml")
     if settings.instruments.exists() and settings.triage.exists():
         yield (
             "triage",

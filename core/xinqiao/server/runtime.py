@@ -19,6 +19,7 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.consent_room import ConsentRoom
 from xinqiao.casefile.consents import Consents
 from xinqiao.casefile.erasure import Erasure
+from xinqiao.casefile.export import Exports
 from xinqiao.casefile.mailbox import Mailboxes
 from xinqiao.casefile.overrides import Overrides
 from xinqiao.casefile.plans import Plans
@@ -58,6 +59,8 @@ from xinqiao.referral.service import Referrals
 from xinqiao.screening.cadence import Reports
 from xinqiao.screening.service import Screening
 from xinqiao.screening.signals import Signals
+from xinqiao.server.access import Access
+from xinqiao.server.access_rules import load_access_rules
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
 from xinqiao.server.intake import Intake, Tally
@@ -138,9 +141,9 @@ class Gateway:
         }
         self.forms = terms.forms
         recalls = Recalls(self.door, self._declared, receipt_keys, lambda: clocks.consent.recall)
-        consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered)
-        casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
         tasks = Tasks(self.door, self._declared)
+        consents = Consents(self.door, recalls, terms.forms, lambda: clocks.consent, referrals.undelivered, tasks)
+        casefile_rules = load_casefile_rules(Path(settings.policy) / "casefile.yaml")
         self.shares = Shares(self.door, casefile_rules, tasks)
         plans = Plans(self.door, casefile_rules)
         signing_key = load_signing_key(Path(settings.journal.signing_key))
@@ -163,7 +166,12 @@ class Gateway:
             receipt_keys,
             self.bundle.calendar,
         )
-        self.retention = Retention(self.store, self.door, load_retention(settings.policy / "retention.yaml"))
+        self.retention = Retention(
+            self.store, self.door, load_retention(settings.policy / "retention.yaml"), self.erasure
+        )
+        self.access = Access(
+            self.store, self.door, load_access_rules(settings.policy / "access.yaml"), Exports(self.door)
+        )
         room = GatewayRoom(
             settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure, self.keyring
         )
@@ -201,6 +209,7 @@ class Gateway:
                 "xinqiao.api.exchange.v1.ExchangeService": self.exchanges,
                 "xinqiao.api.gateway.v1.GatewayService": room,
                 "xinqiao.api.gateway.v1.RetentionService": self.retention,
+                "xinqiao.api.gateway.v1.AccessService": self.access,
             },
         )
         self.ladder = Ladder(
@@ -244,7 +253,7 @@ class Gateway:
             {
                 "checkpoint": (_CHECKPOINT_LOOK_S, self.checkpointer.tick),
                 # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
-                "ladder": (1.0, self.ladder.climb),
+                "ladder": (1.0, self.climb),
                 "drills": (1.0, self.drills.end_due),
                 "intake": (2.0, self.read_all),
                 "shares": (30.0, lambda: self.shares.end_due(self.store)),
@@ -313,6 +322,11 @@ class Gateway:
         ahead_us = self._clocks.agreement_notice // _US
         if ends_soon(self.store, self.registry, ahead_us):
             self.store.run(lambda tx: announce(tx, self.registry, self.operator, ahead_us))
+
+    def climb(self) -> None:
+        """Move what is overdue; an ask to look that nobody decided ends by itself first, and climbs no ladder."""
+        self.access.end_due()
+        self.ladder.climb()
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
         """Look once at every agency that brings something."""

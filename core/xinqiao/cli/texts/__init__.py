@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from xinqiao.cli.texts import (  # fmt: skip
+    access,
     agencies,
     alerts,
     casefile,
@@ -51,6 +52,7 @@ class Texts:
 
 FAMILIES: Final[tuple[Mapping[str, tuple[str, str]], ...]] = (
     node.TABLE,
+    access.TABLE,
     agencies.TABLE,
     alerts.TABLE,
     cases.TABLE,
