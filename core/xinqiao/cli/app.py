@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from xinqiao import __version__
-from xinqiao.cli.commands import agencies, casefile, cases, documents, instruments, node, policy
+from xinqiao.cli.commands import agencies, audit, casefile, cases, documents, instruments, node, policy
 from xinqiao.cli.commands.tree import group
 from xinqiao.cli.exits import (
     BROKEN_PIPE,
@@ -166,7 +166,7 @@ def build(texts: Texts, given: Sequence[str]) -> typer.Typer:
 
     for add in (
         node.add_running, node.add_files, agencies.add_agencies, cases.add_cases, casefile.add_case, cases.add_early,
-        documents.add_documents, policy.add_policy, node.add_upkeep, instruments.add_instruments,
+        documents.add_documents, policy.add_policy, audit.add_audit, node.add_upkeep, instruments.add_instruments,
     ):  # fmt: skip
         add(app, texts)
     for each in app.registered_groups:
