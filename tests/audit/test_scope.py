@@ -101,7 +101,11 @@ def test_it_says_what_a_loop_over_the_rows_says(filled: str, sought: dict[str, s
         if figures.students
     }
     assert counted == {word: len(students) for word, students in expected.items()}
-    assert told.whole.students == len({each.student for each in listed}) == len(set().union(*expected.values()))
+    assert (
+        told.whole.students
+        == len({each.student for each in listed})
+        == len({student for students in expected.values() for student in students})
+    )
 
 
 def test_what_was_denied_or_empty_is_no_disclosure_and_nameless_ones_are_told(filled: str) -> None:
@@ -136,7 +140,11 @@ def test_nothing_found_is_an_answer(filled: str) -> None:
 @pytest.fixture(scope="module")
 def node(make_town: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A stopped node on SQLite with a release to the hospital on record, and its configuration for the command line."""
-    with make_town("sqlite", listen=False, change=lambda settings: settings.update(adapters={})) as town:
+
+    def without_adapters(settings: dict[str, Any]) -> None:
+        settings["adapters"] = {}  # a process of its own does not know those of the test
+
+    with make_town("sqlite", listen=False, change=without_adapters) as town:
         local = town.student()
         town.consent(local)
         town.refer(local)

@@ -221,7 +221,8 @@ def _deletions(of: Sources) -> Section:
     rows: list[Row] = [
         {"what": f"retention:{name}", "count": of.rules.shown(count)} for name, count in sorted(of.tally.erased.items())
     ]
-    rows += [{"what": kind, "count": of.rules.shown(of.tally.kinds[kind])} for kind in DELETIONS]
+    for kind in DELETIONS:
+        rows.append({"what": kind, "count": of.rules.shown(of.tally.kinds[kind])})
     e = tables.erasures.c
     year = (e.at_us >= of.year.start_us) & (e.at_us < of.year.end_us)
     for done in (True, False):
