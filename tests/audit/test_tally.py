@@ -10,7 +10,7 @@ HOUR_US = 3_600_000_000
 
 
 def row(seq: int, at_us: int, **words: Any) -> Entry:
-    given = {"kind": "released", "decision": "permit", "partner": "", "purpose": 2, "classes": 0, "resource": "",
+    given: dict[str, Any] = {"kind": "released", "decision": "permit", "partner": "", "purpose": 2, "classes": 0, "resource": "",
              "reason": "", "basis": "", "actor": "a", "writer": "main"} | words  # fmt: skip
     return Entry(
         given["writer"], seq, at_us, given["kind"], given["decision"], given["actor"], given["partner"],
