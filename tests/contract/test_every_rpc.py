@@ -12,7 +12,9 @@ from xinqiao.api.casefile.v1 import consent_service_pb2 as con
 from xinqiao.api.casefile.v1 import mailbox_service_pb2 as mailbox
 from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
 from xinqiao.api.casefile.v1 import team_service_pb2 as team
+from xinqiao.api.exchange.v1 import activity_service_pb2 as activity
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
+from xinqiao.api.exchange.v1 import report_service_pb2 as report
 from xinqiao.api.gateway.v1 import access_service_pb2 as access
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
@@ -67,6 +69,14 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert made.signal in [s.name for s in call(wire.PSYCH, scr.ListSignalsRequest()).signals]
     assert call(wire.PSYCH, scr.AcknowledgeSignalRequest(name=made.signal)).signal.state == 2
     reported = call(wire.PSYCH, scr.ReportSignalRequest(student={"local_id": "rpc-1"}, source=2, kind=1, facts="seen"))
+    unknown = {"described": {"school": "3205830001", "full_name": "某某"}}
+    alerts = [
+        call("police", scr.ReportSignalRequest(student=unknown, source=6, kind=1, facts="seen")).alert for _ in range(2)
+    ]
+    assert {a.name for a in call(wire.PSYCH, scr.ListAlertsRequest()).alerts} == set(alerts)
+    found = call(wire.PSYCH, scr.IdentifyAlertRequest(name=alerts[0], student={"local_id": "rpc-1"}))
+    assert found.signal.name == found.alert.signal
+    assert call(wire.PSYCH, scr.PassAlertRequest(name=alerts[1], reason="NOT_FOUND_HERE")).alert.state == 3
     assert reported.triage.name in [t.name for t in call(wire.PSYCH, scr.ListTriagesRequest(open_only=True)).triages]
     assert call(wire.PSYCH, scr.ConfirmTierRequest(name=made.triage.name, tier=4)).triage.confirmed == 4
     consent = call(wire.PSYCH, wire.consent_request("rpc-1")).consent
@@ -144,6 +154,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    done = {"source": "a-1", "kind": 13, "day": "2026-09-30", "times": 7}
+    assert call("hotline", activity.RecordActivitiesRequest(activities=[done])).recorded == 1
+    assert [a.times for a in call("hotline", activity.ListActivitiesRequest()).activities] == [7]
+    assert call(wire.OPERATOR, report.MakeReportRequest(report="monthly", period="2026-09")).report.figures
     wire.gate.gateway.reports.tick(store)
     owed = call(wire.PSYCH, scr.ListExpectedReportsRequest(open_only=True)).reports[0]
     came = scr.SubmitReportRequest(cadence=owed.cadence, period=owed.period, school=owed.subject, nil_report=True)

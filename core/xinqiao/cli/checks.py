@@ -27,6 +27,7 @@ from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
 from xinqiao.server.access_rules import load_access_rules
+from xinqiao.server.audit.rules import load_audit_rules
 from xinqiao.server.retention import load_retention
 from xinqiao.server.rules import bases_keys
 
@@ -86,6 +87,7 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
     if settings.policy.exists():
         yield "policy", lambda: load_policy(settings.policy / "disclosure.yaml")
         yield "policy", lambda: load_retention(settings.policy / "retention.yaml")
+        yield "policy", lambda: load_audit_rules(settings.policy / "audit.yaml")
     if settings.legal_bases.exists():
         yield "legal_bases", lambda: load_bases(settings.legal_bases, bases_keys(settings))
     if settings.policy.exists() and settings.legal_bases.exists():

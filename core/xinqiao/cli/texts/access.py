@@ -54,7 +54,6 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
         "`access ask` 给出的令牌；按提示输入或取自 XINQIAO_ACCESS_TOKEN，以免出现在进程列表中。",
     ),
     "opt.open": ("Only those that wait for a decision.", "只列待审批的。"),
-    "opt.approve": ("Yes or no.", "批准或拒绝。"),
     "access.prompt": ("token", "令牌"),
     "access.asked": (
         "{name}: {holder} is asked to decide until {until}\ntoken: {token}\nShown this once; it opens nothing until approved.",
@@ -70,5 +69,4 @@ TABLE: Final[dict[str, tuple[str, str]]] = {
     "step.decide_access": ("decide on a look at a record", "审批查阅申请"),
     "step.use_access": ("look, or let it end", "查阅或到期作废"),
     "col.asker": ("asked by", "申请人"),
-    "col.decided_by": ("decided by", "审批人"),
 }
