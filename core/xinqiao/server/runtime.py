@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import uvloop
 
-from xinqiao.adapters.agency import AgencyHandle, AgencySpec
+from xinqiao.adapters.agency import AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
@@ -63,9 +63,10 @@ from xinqiao.server.access import Access
 from xinqiao.server.access_rules import load_access_rules
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Tally
 from xinqiao.server.keyring import Keyring
 from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.reading import Reading
 from xinqiao.server.retention import Retention, load_retention
 from xinqiao.server.rules import Reloading, load_rules, phones_of, plan_of, refusals_of
 from xinqiao.server.scheduler import Ticks
@@ -109,7 +110,6 @@ class Gateway:
         except BaseException:
             self.store.close()
             raise
-        self._reading = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._server: grpc.aio.Server | None = None
@@ -249,13 +249,14 @@ class Gateway:
                 float(limits.stream_idle_s),
             ),
         )  # fmt: skip
+        self.reading = Reading(self.pipeline, self.host.agencies, self.registry)
         self.ticks = Ticks(
             {
                 "checkpoint": (_CHECKPOINT_LOOK_S, self.checkpointer.tick),
                 # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
                 "ladder": (1.0, self.climb),
                 "drills": (1.0, self.drills.end_due),
-                "intake": (2.0, self.read_all),
+                "intake": (2.0, self.reading.tick),
                 "shares": (30.0, lambda: self.shares.end_due(self.store)),
                 "exchanges": (30.0, self.run_due),
                 "keys": (1.0, self.keyring.tick),
@@ -300,6 +301,7 @@ class Gateway:
         """Stop listening, finish what is in hand, sign the last checkpoint, close the store."""
         if self._ticking:
             self.ticks.stop()
+        self.reading.stop()
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(30)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -329,14 +331,8 @@ class Gateway:
         self.ladder.climb()
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
-        """Look once at every agency that brings something."""
-        tallies: dict[str, Tally] = {}
-        with self._reading:  # two readers of one feed would bring its events out of order
-            for agency, handle in self.host.agencies.items():
-                partner = self.registry.find(agency)
-                if partner is not None and _brings(handle):
-                    tallies[agency] = Intake(self.pipeline, handle, partner).run_once(progress)
-        return tallies
+        """Look once at every agency that brings something, and wait for it."""
+        return self.reading.read_all(progress)
 
     def run_due(self) -> None:
         """Run every exchange whose time has come and that is not settled, oldest first; then ask for receipts that are owed."""
@@ -426,10 +422,6 @@ def _terms(settings: Settings, policy: Policy, valid: timedelta, clocks: Clocks)
         forms, key, valid, load_public_keys(retired) if retired is not None and retired.is_dir() else (),
         lambda: clocks.consent.ask_again_after,
     )  # fmt: skip
-
-
-def _brings(handle: AgencyHandle) -> bool:
-    return handle.manifest is not None and "read" in handle.manifest.capabilities
 
 
 def _spec(name: str, settings: Settings) -> AgencySpec:
