@@ -19,6 +19,7 @@ import bulk
 import day
 import deployment
 import hospital
+import isolation
 import journal
 import keys
 import redlane
@@ -32,7 +33,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("fhir", "journal", "keys", "roster", "xlsx", "day", "isolation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),
+        "isolation": lambda: isolation.lines(rounds),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]
