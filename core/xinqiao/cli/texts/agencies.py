@@ -112,7 +112,6 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "repairs.since": ("since", "起始时间"),
     "repairs.message": ("what is wrong", "问题"),
     "repairs.mend": ("mend it with", "处理方法"),
-    "severity.0": ("?", "?"),
     "severity.1": ("notice", "提示"),
     "severity.2": ("warning", "警告"),
     "severity.3": ("ERROR", "错误"),
