@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import agencies
 import bulk
 import day
 import deployment
@@ -34,7 +35,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation")
+_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation", "agencies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),
         "isolation": lambda: isolation.lines(rounds),
+        "agencies": lambda: agencies.lines(min(rounds, 3)),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]
