@@ -1,0 +1,155 @@
+"""What was pushed and spooled, as the items that ``read`` brings; a cursor that comes back takes them off the spool.
+
+The events of one request may overtake each other. One that came too early waits, for a day at most, without holding up
+what came after it: so a cursor is a mark (all up to it are stored) and the single numbers stored beyond it, ``+``.
+"""
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from xinqiao.adapters import durable
+from xinqiao.adapters.spool import Item, Spool
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+from xinqiao.contract.clock import Clock
+from xinqiao_police.desk import Keys, brought, opened, read
+from xinqiao_police.messages import Call, Progress, Said, moment, understand
+from xinqiao_police.settings import PoliceSettings
+from xinqiao_police.wire import Envelope, NotUnderstood
+
+HOLD_US: Final = 86_400_000_000
+_MARKS = 8
+"""Spools a cursor remembers: each replica of the gateway has its own."""
+
+_LINE = re.compile(r"referrals/[A-Za-z0-9_-]{1,64} [0-9]{1,5}", re.ASCII)
+_REMEMBERED = 50_000
+_FAR_US = 2**62 // 1000  # what was judged when it came is not judged by the clock again
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    item: Item
+    envelope: Envelope | None = None
+    said: Said | None = None
+
+
+class Steps:
+    """The last sequence number of each request that the gateway has, kept on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        lines = path.read_text("ascii").splitlines() if path.exists() else []
+        self._last: dict[str, int] = {}
+        for line in [line for line in lines if _LINE.fullmatch(line)][-_REMEMBERED:]:
+            request, number = line.split()
+            self._last[request] = max(int(number), self._last.get(request, 0))
+        if len(lines) > 2 * len(self._last):
+            durable.replace(path, "".join(f"{name} {last}\n" for name, last in self._last.items()).encode())
+
+    def last(self, request: str) -> int:
+        return self._last.get(request, 0)
+
+    def note(self, said: Progress) -> None:
+        """The gateway has this step."""
+        with self._lock:
+            if said.sequence > self.last(said.request):
+                durable.append(self._path, f"{said.request} {said.sequence}\n".encode())
+                self._last[said.request] = said.sequence
+
+
+class Inbox:
+    """Hands on what one spool holds."""
+
+    def __init__(self, settings: PoliceSettings, spool: Spool, steps: Steps, clock: Clock) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._steps = steps
+        self._clock = clock
+
+    def pushed(self, cursor: str, keys: Keys) -> Iterator[ReadResponse]:
+        """Each item that ``cursor`` does not cover, with the cursor to keep once it is stored."""
+        entries = [self._entry(item) for item in self._spool.pending()]
+        marks = [mark for mark in cursor.split(",") if mark]
+        mine = next((mark for mark in marks if mark.startswith(f"{self._spool.name}:")), "")
+        others = [mark for mark in marks if mark != mine][-_MARKS + 1 :]
+        left = self._settle(entries, mine)
+        waiting = {entry.item.number for entry in left}
+        newest, stored = max(waiting, default=0), set[int]()
+        for entry in self._in_order(left):
+            response = self._response(entry, keys)
+            waiting.discard(entry.item.number)
+            stored.add(entry.item.number)
+            base = min(waiting, default=newest + 1) - 1
+            singles = "".join(f"+{number}" for number in sorted(stored) if number > base)
+            response.cursor = ",".join([*others, self._spool.mark(base) + singles])
+            yield response
+
+    def _settle(self, entries: list[_Entry], mark: str) -> list[_Entry]:
+        """Take off the spool what a cursor that came back says is stored; the rest."""
+        if not mark:
+            return entries
+        base, *singles = mark.partition(":")[2].split("+")
+        if not all(number.isascii() and number.isdigit() for number in (base, *singles)):
+            return entries
+        beyond = {int(number) for number in singles}
+        covered = [entry for entry in entries if entry.item.number <= int(base) or entry.item.number in beyond]
+        for entry in covered:
+            if isinstance(entry.said, Progress):
+                self._steps.note(entry.said)  # before the item goes: a crash between must not forget it
+            self._spool.done(entry.item.key)
+        return [entry for entry in entries if entry not in covered]
+
+    def _in_order(self, entries: list[_Entry]) -> list[_Entry]:
+        ready: list[_Entry] = []
+        early: dict[str, dict[int, _Entry]] = {}
+        last: dict[str, int] = {}
+        for entry in entries:
+            said = entry.said
+            if not isinstance(said, Progress) or not said.sequence:
+                ready.append(entry)
+                continue
+            last.setdefault(said.request, self._steps.last(said.request))
+            if said.sequence <= last[said.request] or said.sequence in early.get(said.request, {}):
+                ready.append(entry)  # twice, or late after all: the gateway says what it makes of it
+                continue
+            steps = early.setdefault(said.request, {})
+            steps[said.sequence] = entry
+            while (step := steps.pop(last[said.request] + 1, None)) is not None:
+                ready.append(step)
+                last[said.request] += 1
+        for steps in early.values():
+            ready += [entry for _, entry in sorted(steps.items()) if self._waited(entry)]
+        return ready
+
+    def _waited(self, entry: _Entry) -> bool:
+        return entry.envelope is None or self._clock.now_us() - _sent_us(entry.envelope) >= HOLD_US
+
+    def _entry(self, item: Item) -> _Entry:
+        wire, _, body = item.data.partition(b"\n")
+        try:
+            envelope = read("cap" if wire == b"cap" else "json", body)
+            return _Entry(item, envelope, understand(envelope, _FAR_US))
+        except NotUnderstood:
+            return _Entry(item)
+
+    def _response(self, entry: _Entry, keys: Keys) -> ReadResponse:
+        source = entry.item.key[:16]
+        if entry.envelope is None or entry.said is None:  # It was sound when it was spooled: the file was changed.
+            why = "the spooled file was changed or is damaged; ask the 110 centre to send it again"
+            rejected = Rejected(source=f"spool/{source}", place="file", reason="DATA/SPOOL", message=why)
+            return ReadResponse(rejected=rejected)
+        try:
+            call = opened(entry.said, self._settings, keys, None) if isinstance(entry.said, Call) else None
+            return brought(entry.envelope, entry.said, self._settings, call, source=source)
+        except NotUnderstood as e:  # the key of a token or a setting was changed since it was spooled
+            why = f"{e.message}; ask the 110 centre by telephone"
+            rejected = Rejected(source=f"alert/{source}", place=e.place, reason=e.reason, message=why)
+            return ReadResponse(rejected=rejected)
+
+
+def _sent_us(envelope: Envelope) -> int:
+    return moment(envelope.timestamp, "timestamp", _FAR_US)
