@@ -62,6 +62,10 @@ def rescue() -> DeliverRequest:
 @pytest.fixture
 def escort(rescue: DeliverRequest) -> DeliverRequest:
     report = PoliceReport(
-        notice="notices/n1", student=rescue.referral.student, crisis_facts="说要跳楼", location="家中", citation="第二十三条"
+        notice="notices/n1",
+        student=rescue.referral.student,
+        crisis_facts="说要跳楼",
+        location="家中",
+        citation="第二十三条",
     )
     return DeliverRequest(request_id="notices.n1.report", lane=2, attempt=1, police_report=report)

@@ -21,7 +21,13 @@ NOW = 1_791_766_800
 
 
 def reason(**change: Any) -> str:
-    words = {"keys": [KEY], "token": issue(KEY, FACTS, audience="xinqiao", now_s=NOW), "audience": "xinqiao", "call": "J-9", "now_s": NOW}
+    words = {
+        "keys": [KEY],
+        "token": issue(KEY, FACTS, audience="xinqiao", now_s=NOW),
+        "audience": "xinqiao",
+        "call": "J-9",
+        "now_s": NOW,
+    }
     words |= change
     with pytest.raises(NotUnderstood) as caught:
         open_token(**words)
@@ -81,7 +87,12 @@ def test_a_call_is_brought_with_its_number_and_on_what_the_location_rests(door: 
 
 def test_a_token_is_taken_once_and_a_repeat_of_its_message_is_no_second_use(open_door: OpenDoor) -> None:
     door = open_door()
-    token = issue(base64.b64decode(door.centre.handoff_secret.reveal()), FACTS, audience="xinqiao", now_s=door.centre.clock.now_us() / 1e6)
+    token = issue(
+        base64.b64decode(door.centre.handoff_secret.reveal()),
+        FACTS,
+        audience="xinqiao",
+        now_s=door.centre.clock.now_us() / 1e6,
+    )
     data = {"alert": "J-9", "token": token, **SAID}
     assert door.centre.say("call.handoff", data, webhook_id="msg_a").status == 202
     assert door.centre.say("call.handoff", {**data, "facts": "again"}, webhook_id="msg_b").reason == "TOKEN/USED"
@@ -95,7 +106,9 @@ def test_a_late_repeat_of_a_call_that_was_kept_is_acknowledged_and_a_late_token_
     clock = ManualClock(datetime(2026, 10, 12, 1, 0, tzinfo=UTC))
     door = open_door(clock=clock)
     door.centre.clock = clock
-    token = issue(base64.b64decode(door.centre.handoff_secret.reveal()), FACTS, audience="xinqiao", now_s=clock.now_us() / 1e6)
+    token = issue(
+        base64.b64decode(door.centre.handoff_secret.reveal()), FACTS, audience="xinqiao", now_s=clock.now_us() / 1e6
+    )
     from xinqiao_police.wire import Envelope, write_json
 
     body = write_json(Envelope("call.handoff", "2026-10-12T09:00:00+08:00", {"alert": "J-9", "token": token, **SAID}))

@@ -75,7 +75,9 @@ def test_row_108_a_signed_message_of_another_time_is_stale(door: Door, skew: int
     assert door.waiting() == 0
 
 
-def test_row_109_a_replay_has_no_second_effect_also_days_and_a_restart_later(open_door: OpenDoor, tmp_path: Any) -> None:
+def test_row_109_a_replay_has_no_second_effect_also_days_and_a_restart_later(
+    open_door: OpenDoor, tmp_path: Any
+) -> None:
     clock = ManualClock(datetime(2026, 10, 12, 1, 0, tzinfo=UTC))
     door = open_door(clock=clock)
     door.centre.clock = clock

@@ -10,7 +10,7 @@ from xinqiao_police.signature import NotSigned, key_of, sign, verify
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLD, NEW, OTHER = b"o" * 32, b"n" * 32, b"x" * 32
-BODY = '{"test": 2432232314}'.encode()
+BODY = b'{"test": 2432232314}'
 NOW = 1_614_265_330
 
 
@@ -37,7 +37,9 @@ def test_another_library_takes_ours_and_we_take_what_it_signs(text: str, key: by
         judge.verify(body, sign([OTHER], "msg_1", seconds, body), json_parse=False)
 
 
-@pytest.mark.parametrize(("signed", "known"), [((OLD, NEW), (OLD,)), ((OLD, NEW), (NEW,)), ((OLD,), (OLD, NEW)), ((NEW,), (OLD, NEW))])
+@pytest.mark.parametrize(
+    ("signed", "known"), [((OLD, NEW), (OLD,)), ((OLD, NEW), (NEW,)), ((OLD,), (OLD, NEW)), ((NEW,), (OLD, NEW))]
+)
 def test_either_side_may_rotate_first(signed: tuple[bytes, ...], known: tuple[bytes, ...]) -> None:
     assert verify(known, sign(signed, "m", NOW, BODY), BODY, NOW) == "m"
 
@@ -78,7 +80,9 @@ def test_without_any_key_nothing_verifies() -> None:
         verify([], sign([], "m", NOW, BODY), BODY, NOW)
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%", "whsec_" + "A" * 400])
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_%%", "whsec_" + "A" * 400]
+)
 def test_a_secret_is_whsec_and_24_to_64_bytes(secret: str) -> None:
     with pytest.raises(ValueError, match="24 to 64"):
         key_of(secret)

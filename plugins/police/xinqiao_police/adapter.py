@@ -2,12 +2,9 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
-from xinqiao.adapters import durable
 from xinqiao.adapters.errors import AdapterConfigError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.listening import server_context
 from xinqiao.adapters.protocols import AgencyContext
@@ -18,8 +15,9 @@ from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_police import cap
 from xinqiao_police.desk import Desk, Keys
 from xinqiao_police.handoff import UsedTokens, handoff_key
+from xinqiao_police.notebook import Notebook, Steps
 from xinqiao_police.outgoing import envelope, message_id
-from xinqiao_police.pushes import Inbox, Steps
+from xinqiao_police.pushes import Inbox
 from xinqiao_police.receiver import Receiver
 from xinqiao_police.settings import PoliceSettings
 from xinqiao_police.signature import key_of, sign
@@ -29,7 +27,6 @@ _CHECK_S = 10.0
 _LATER = frozenset({408, 425, 429})
 _STOP = frozenset({401, 403, 404, 405, 410})
 _RECEIPT = re.compile(r"[A-Za-z0-9._:/-]{1,120}", re.ASCII)
-_LINE = re.compile(r"[A-Za-z0-9._:-]{8,64} [0-9]{1,17}", re.ASCII)
 
 
 class PoliceAdapter:
@@ -41,7 +38,8 @@ class PoliceAdapter:
         self._settings = settings
         self._context = context
         self._clock = clock or SystemClock()
-        self._first = FirstTries(context.folder / "first-tries")
+        self._first = Notebook(context.folder / "first-tries")
+        self._taken = Notebook(context.folder / "taken")
         self._receiver: Receiver | None = None
         self._desk: Desk | None = None
         self._inbox: Inbox | None = None
@@ -49,7 +47,7 @@ class PoliceAdapter:
             spool = context.spool("inbox")
             used = UsedTokens(context.folder / "used-tokens")
             self._desk = Desk(settings, spool, used, self._keys, self._clock)
-            self._inbox = Inbox(settings, spool, Steps(context.folder / "steps"), self._clock)
+            self._inbox = Inbox(settings, spool, Steps(context.folder / "steps"), self._taken, self._clock)
 
     def check(self) -> str:
         """Send a signed ping; the centre answers it and does nothing."""
@@ -60,10 +58,13 @@ class PoliceAdapter:
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Send one request; the receipt is the centre's own number for it."""
-        report = request.WhichOneof("body") == "police_report"
-        first_us = self._first.of(request.request_id, self._clock.now_us()) if report else 0
+        body, now_us = request.WhichOneof("body"), self._clock.now_us()
+        # A report bears no time of its own, and every try must be the same bytes.
+        first_us = self._first.keep(request.request_id, now_us) if body == "police_report" else 0
         said = envelope(request, sender=self._settings.sender, first_sent_us=first_us)
         answer = self._judged(self._post(said, message_id(request), timeout_s))
+        if body == "referral":
+            self._taken.keep(request.referral.referral.name, now_us)
         return DeliverResponse(receipt=_receipt(answer) or f"webhook/{message_id(request)}")
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
@@ -123,27 +124,6 @@ class PoliceAdapter:
             raise PartnerRefused("PARTNER/STATUS", why)
         why = f"the 110 centre refused this message ({answer.status}); ask it what it lacks"
         raise RecordRejected("PARTNER/REFUSED", why, "webhook")
-
-
-class FirstTries:
-    """When each report was first tried: it bears no time of its own, and every try must be the same bytes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        lines = path.read_text("ascii").splitlines() if path.exists() else []
-        self._times = {line.split()[0]: int(line.split()[1]) for line in lines if _LINE.fullmatch(line)}
-
-    def of(self, request_id: str, now_us: int) -> int:
-        """The time of the first try, on disk when this returns. Raises PartnerUnavailable: the disk does not take it."""
-        with self._lock:
-            if request_id not in self._times:
-                try:
-                    durable.append(self._path, f"{request_id} {now_us}\n".encode())
-                except OSError:
-                    raise PartnerUnavailable("the time of the first try could not be kept") from None
-                self._times[request_id] = now_us
-            return self._times[request_id]
 
 
 def _receipt(answer: HttpResponse) -> str:

@@ -4,19 +4,16 @@ The events of one request may overtake each other. One that came too early waits
 what came after it: so a cursor is a mark (all up to it are stored) and the single numbers stored beyond it, ``+``.
 """
 
-import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from xinqiao.adapters import durable
 from xinqiao.adapters.spool import Item, Spool
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.contract.clock import Clock
 from xinqiao_police.desk import Keys, brought, opened, read
 from xinqiao_police.messages import Call, Progress, Said, moment, understand
+from xinqiao_police.notebook import Notebook, Steps
 from xinqiao_police.settings import PoliceSettings
 from xinqiao_police.wire import Envelope, NotUnderstood
 
@@ -24,8 +21,6 @@ HOLD_US: Final = 86_400_000_000
 _MARKS = 8
 """Spools a cursor remembers: each replica of the gateway has its own."""
 
-_LINE = re.compile(r"referrals/[A-Za-z0-9_-]{1,64} [0-9]{1,5}", re.ASCII)
-_REMEMBERED = 50_000
 _FAR_US = 2**62 // 1000  # what was judged when it came is not judged by the clock again
 
 
@@ -36,38 +31,14 @@ class _Entry:
     said: Said | None = None
 
 
-class Steps:
-    """The last sequence number of each request that the gateway has, kept on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        lines = path.read_text("ascii").splitlines() if path.exists() else []
-        self._last: dict[str, int] = {}
-        for line in [line for line in lines if _LINE.fullmatch(line)][-_REMEMBERED:]:
-            request, number = line.split()
-            self._last[request] = max(int(number), self._last.get(request, 0))
-        if len(lines) > 2 * len(self._last):
-            durable.replace(path, "".join(f"{name} {last}\n" for name, last in self._last.items()).encode())
-
-    def last(self, request: str) -> int:
-        return self._last.get(request, 0)
-
-    def note(self, said: Progress) -> None:
-        """The gateway has this step."""
-        with self._lock:
-            if said.sequence > self.last(said.request):
-                durable.append(self._path, f"{said.request} {said.sequence}\n".encode())
-                self._last[said.request] = said.sequence
-
-
 class Inbox:
     """Hands on what one spool holds."""
 
-    def __init__(self, settings: PoliceSettings, spool: Spool, steps: Steps, clock: Clock) -> None:
+    def __init__(self, settings: PoliceSettings, spool: Spool, steps: Steps, taken: Notebook, clock: Clock) -> None:
         self._settings = settings
         self._spool = spool
         self._steps = steps
+        self._taken = taken
         self._clock = clock
 
     def pushed(self, cursor: str, keys: Keys) -> Iterator[ReadResponse]:
@@ -80,6 +51,10 @@ class Inbox:
         waiting = {entry.item.number for entry in left}
         newest, stored = max(waiting, default=0), set[int]()
         for entry in self._in_order(left):
+            if self._no_news(entry):
+                self._done(entry)
+                waiting.discard(entry.item.number)
+                continue
             response = self._response(entry, keys)
             waiting.discard(entry.item.number)
             stored.add(entry.item.number)
@@ -98,10 +73,23 @@ class Inbox:
         beyond = {int(number) for number in singles}
         covered = [entry for entry in entries if entry.item.number <= int(base) or entry.item.number in beyond]
         for entry in covered:
-            if isinstance(entry.said, Progress):
-                self._steps.note(entry.said)  # before the item goes: a crash between must not forget it
-            self._spool.done(entry.item.key)
+            self._done(entry)
         return [entry for entry in entries if entry not in covered]
+
+    def _done(self, entry: _Entry) -> None:
+        if isinstance(entry.said, Progress):  # before the item goes: a crash between must not forget it
+            self._steps.note(entry.said.request, entry.said.sequence)
+        self._spool.done(entry.item.key)
+
+    def _no_news(self, entry: _Entry) -> bool:
+        """That the centre has a request which it acknowledged when it was sent. Where its answer was lost, it is news."""
+        envelope, said = entry.envelope, entry.said
+        return (
+            envelope is not None
+            and envelope.type == "request.received"
+            and isinstance(said, Progress)
+            and self._taken.of(said.request) is not None
+        )
 
     def _in_order(self, entries: list[_Entry]) -> list[_Entry]:
         ready: list[_Entry] = []
