@@ -15,9 +15,9 @@ from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.config import Secret
 from xinqiao.store import tables
-from xinqiao_police.centre import Centre110
 from xinqiao_police.faults import FaultScript
 from xinqiao_police.handoff import CallFacts
+from xinqiao_police.simulator import Centre110
 
 POLICE, SCHOOL = "police", "3205830001"
 MARK = "桥上独行QZX"

@@ -9,7 +9,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import BasisCitation, Referral, ReferralPackage, Urgency
-from xinqiao_police.centre import Centre110
+from xinqiao_police.simulator import Centre110
 
 CREATED = 1_791_190_800_000_000  # 2026-10-05 17:00 in Beijing
 

@@ -9,10 +9,10 @@ from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao_police.adapter import PoliceAdapter
-from xinqiao_police.centre import Answer, Centre110, post
 from xinqiao_police.receiver import WEBHOOKS
 from xinqiao_police.settings import PoliceSettings, hosts, listens
 from xinqiao_police.signature import key_of, sign
+from xinqiao_police.simulator import Answer, Centre110, post
 from xinqiao_police.wire import CAP, JSON
 
 

@@ -210,7 +210,7 @@ def test_a_body_that_is_not_for_the_police_is_refused(open_door: OpenDoor) -> No
 def test_the_centre_keeps_what_it_took_over_a_restart(open_door: OpenDoor, rescue: DeliverRequest) -> None:
     door = open_door()
     door.adapter.deliver(rescue, 5)
-    from xinqiao_police.centre import Centre110
+    from xinqiao_police.simulator import Centre110
 
     again = Centre110(door.centre._folder)
     try:

@@ -14,8 +14,8 @@ from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao.config import Secret
 from xinqiao.contract.clock import ManualClock
 from xinqiao_police import receiver
-from xinqiao_police.centre import Centre110
 from xinqiao_police.faults import FaultScript
+from xinqiao_police.simulator import Centre110
 from xinqiao_police.wire import Envelope, dump, write_json
 
 OpenDoor = Callable[..., Door]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from xinqiao.adapters.hookspecs import hookimpl
 from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_police.adapter import PoliceAdapter
-from xinqiao_police.centre import Centre110
 from xinqiao_police.files import PoliceReader
 from xinqiao_police.settings import PoliceSettings, hosts, listens
+from xinqiao_police.simulator import Centre110
 
 __all__ = ["Centre110", "PoliceAdapter", "PoliceSettings", "xinqiao_adapters"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from xinqiao_police.wire import MAX_DEPTH, Envelope, Json, NotUnderstood, is_object
+from xinqiao_police.wire import MAX_DEPTH, Envelope, Json, NotUnderstood, is_list, is_object
 
 NAMESPACE: Final = "urn:oasis:names:tc:emergency:cap:1.2"
 RESTRICTION: Final = "公安机关与学校危机处置人员 police and school crisis responders only"
@@ -198,7 +198,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if is_object(value):
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
+    elif is_list(value):
         for number, inner in enumerate(value):
             yield from _flat(inner, f"{path}.{number}")
     elif value != "":

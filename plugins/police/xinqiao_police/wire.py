@@ -87,6 +87,11 @@ def is_object(value: object) -> TypeGuard[Json]:
     return isinstance(value, dict)
 
 
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Whether ``value`` is a JSON array."""
+    return isinstance(value, list)
+
+
 def path_text(path: tuple[int | str, ...]) -> str:
     """``data.student.phone``; a key that is no plain name is shown as ``?``: it may hold a value."""
     words = [str(step) if isinstance(step, int) or _PLAIN.fullmatch(step) else "?" for step in path]
