@@ -14,6 +14,7 @@ from xinqiao.config import Secret
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_police import cap
 from xinqiao_police.desk import Desk, Keys
+from xinqiao_police.folder import Folder
 from xinqiao_police.handoff import UsedTokens, handoff_key
 from xinqiao_police.notebook import Notebook, Steps
 from xinqiao_police.outgoing import envelope, message_id
@@ -43,11 +44,13 @@ class PoliceAdapter:
         self._receiver: Receiver | None = None
         self._desk: Desk | None = None
         self._inbox: Inbox | None = None
-        if settings.receiver is not None:
+        self._folder: Folder | None = None
+        if settings.receiver is not None or settings.inbox is not None:
             spool = context.spool("inbox")
             used = UsedTokens(context.folder / "used-tokens")
             self._desk = Desk(settings, spool, used, self._keys, self._clock)
             self._inbox = Inbox(settings, spool, Steps(context.folder / "steps"), self._taken, self._clock)
+            self._folder = Folder(settings.inbox, self._desk) if settings.inbox is not None else None
 
     def check(self) -> str:
         """Send a signed ping; the centre answers it and does nothing."""
@@ -68,8 +71,17 @@ class PoliceAdapter:
         return DeliverResponse(receipt=_receipt(answer) or f"webhook/{message_id(request)}")
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
-        """What the centre sent and the gateway does not have yet; asks nobody."""
-        return self._inbox.pushed(cursor, self._keys()) if self._inbox is not None else iter(())
+        """What the centre sent, or put into the folder, and the gateway does not have yet; asks nobody."""
+        trouble: PartnerUnavailable | None = None
+        if self._folder is not None:
+            try:
+                yield from self._folder.collect()
+            except PartnerUnavailable as e:  # a folder in trouble must not hold up what was pushed
+                trouble = e
+        if self._inbox is not None:
+            yield from self._inbox.pushed(cursor, self._keys())
+        if trouble is not None:
+            raise trouble
 
     def listen(self) -> None:
         """Open the receiver, if there is to be one. Raises AdapterConfigError when it or a secret cannot be had."""

@@ -1,5 +1,6 @@
 """Judges one webhook: the signature first, then what it says; acknowledged only when it is on disk."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from xinqiao_police.handoff import CallFacts, UsedTokens, open_token
 from xinqiao_police.messages import BASES, EVENTS, Alert, Call, Progress, Said, signal, understand
 from xinqiao_police.settings import PoliceSettings, Wire
 from xinqiao_police.signature import NotSigned, verify
-from xinqiao_police.wire import CAP, JSON, Envelope, Json, NotUnderstood, is_object, parse, read_json
+from xinqiao_police.wire import CAP, JSON, MAX_BODY, Envelope, Json, NotUnderstood, is_object, parse, read_json
 
 _TYPES: Mapping[str, tuple[str, ...]] = {"json": (JSON,), "cap": (CAP, "application/xml", "text/xml")}
 _BUSY_S: Final = 5
@@ -60,6 +61,16 @@ class Desk:
             return refused(401, e.reason, "headers", e.message)
         if content_type not in _TYPES[self._settings.wire]:
             return refused(415, "DATA/FILE_TYPE", "Content-Type", f"send {_TYPES[self._settings.wire][0]}")
+        return self._keep(message_id, body, keys, now_us)
+
+    def take_file(self, body: bytes) -> Reply:
+        """A message that came as a file; its content is its id."""
+        message_id = f"file:{hashlib.sha256(body).hexdigest()}"
+        if len(body) > MAX_BODY:
+            return refused(413, "DATA/TOO_LARGE", "file", f"longer than {MAX_BODY} bytes")
+        return self._keep(message_id, body, self._keys(), self._clock.now_us())
+
+    def _keep(self, message_id: str, body: bytes, keys: Keys, now_us: int) -> Reply:
         kept = f"{self._settings.wire}\n".encode() + body
         try:
             if self._spool.state(message_id) == "unknown" and not self._judge(body, message_id, keys, now_us):
@@ -131,7 +142,7 @@ def brought(
     report = signal(said, envelope, settings, **_of_call(said, call))
     if envelope.drill:
         why = "an exercise of the 110 centre arrived and raises no alarm; tell the centre that it came"
-        return ReadResponse(rejected=Rejected(source=f"alert/{source}", place="drill", reason="DRILL", message=why))
+        return ReadResponse(rejected=Rejected(source="drill", place="drill", reason="DRILL", message=why))
     return ReadResponse(signal=report)
 
 

@@ -71,8 +71,7 @@ def _change(referral: Referral, request_id: str, *, sender: str, drill: bool) ->
     data = {
         "message": f"{original}~{request_id}", "request": referral.name, "state": state,
         "references": f"{sender},{original},{beijing(referral.create_time_us)}",
-        "urgency": _URGENCY.get(referral.urgency, "routine"), "facts": referral.crisis_facts,
-        "location": referral.location,
+        "urgency": _URGENCY.get(referral.urgency, "routine"),
     }  # fmt: skip
     kind = "rescue.cancelled" if over else "rescue.updated"
     return Envelope(kind, beijing(at), _present(**data), drill=drill or referral.drill)

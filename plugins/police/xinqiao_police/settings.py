@@ -43,6 +43,9 @@ class PoliceSettings(Strict):
         default=(), max_length=4, description="Secrets that may have signed what comes, whsec_..."
     )
     receiver: DoorSettings | None = Field(default=None, description="Where the centre sends to; none: it only takes")
+    inbox: ConfigPath | None = Field(
+        default=None, description="Folder where the centre puts messages as files, where no webhook leaves its network"
+    )
     handoff_keys: tuple[Secret, ...] = Field(
         default=(),
         max_length=2,
