@@ -96,6 +96,7 @@ def test_an_ack_and_an_error_answer_the_request_they_refer_to(word: str, kind: s
         (b'<?xml version="1.0" encoding="EBCDIC-X"?>' + alert(), "DATA/ENCODING"),
         (alert().replace(b"1.2", b"1.1"), "DATA/VERSION"), (b"<a>" * 40 + b"</a>" * 40, "DATA/FILE_TYPE"),
         (alert(info="<info>" * 40 + "</info>" * 40), "DATA/DEPTH"),
+        (b"<a>" * 36_000 + b"</a>" * 36_000, "DATA/FILE_TYPE"), (alert(info="<x/>" * 60_000), "DATA/REQUIRED"),
         (alert(identifier=""), "DATA/REQUIRED"), (alert(identifier="a b"), "DATA/IDENTIFIER"),
         (alert(sent="2026-10-12T01:00:00Z"), "DATA/DATE"), (alert(sent="2099-10-12T01:00:00+08:00"), "DATA/DATE"),
         (alert(scope="Public"), "DATA/SCOPE"), (alert(scope=""), "DATA/REQUIRED"), (alert(status="Draft"), "DATA/CODE"),

@@ -13,7 +13,7 @@ from xinqiao.adapters import durable, spool
 from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao.config import Secret
 from xinqiao.contract.clock import ManualClock
-from xinqiao_police import receiver
+from xinqiao_police import pushes, receiver
 from xinqiao_police.faults import FaultScript
 from xinqiao_police.simulator import Centre110
 from xinqiao_police.wire import Envelope, dump, write_json
@@ -228,6 +228,18 @@ def test_a_crash_between_reading_and_storing_loses_none_and_a_stored_one_comes_n
     door.reopen()
     assert [item.signal.facts[:9] for item in door.adapter.read("")] == ["[110 J-0]", "[110 J-1]", "[110 J-2]"]
     assert [item.signal.facts[:9] for item in door.adapter.read(first.cursor)] == ["[110 J-1]", "[110 J-2]"]
+
+
+def test_a_flood_is_brought_in_parts_and_none_is_skipped(open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = open_door()
+    monkeypatch.setattr(pushes, "WINDOW_BYTES", 250)
+    door.centre.answer("referrals/r1", "accepted", sequence=2)  # waits, below all of them
+    for number in range(7):
+        door.centre.alert(f"J-{number}", **ALERT)
+    looks = [[item.signal.facts[5:8] for item in door.read()] for _ in range(12)]
+    assert [number for look in looks for number in look] == [f"J-{number}" for number in range(7)]
+    assert max(map(len, looks)) < 4
+    assert door.waiting() == 1
 
 
 def test_it_is_on_disk_before_it_is_acknowledged(open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch) -> None:

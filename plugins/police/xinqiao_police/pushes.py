@@ -18,6 +18,7 @@ from xinqiao_police.settings import PoliceSettings
 from xinqiao_police.wire import Envelope, NotUnderstood
 
 HOLD_US: Final = 86_400_000_000
+WINDOW_BYTES: Final = 16 * 2**20
 _MARKS = 8
 """Spools a cursor remembers: each replica of the gateway has its own."""
 
@@ -43,7 +44,7 @@ class Inbox:
 
     def pushed(self, cursor: str, keys: Keys) -> Iterator[ReadResponse]:
         """Each item that ``cursor`` does not cover, with the cursor to keep once it is stored."""
-        entries = [self._entry(item) for item in self._spool.pending()]
+        entries = list(self._window())
         marks = [mark for mark in cursor.split(",") if mark]
         mine = next((mark for mark in marks if mark.startswith(f"{self._spool.name}:")), "")
         others = [mark for mark in marks if mark != mine][-_MARKS + 1 :]
@@ -62,6 +63,16 @@ class Inbox:
             singles = "".join(f"+{number}" for number in sorted(stored) if number > base)
             response.cursor = ",".join([*others, self._spool.mark(base) + singles])
             yield response
+
+    def _window(self) -> Iterator[_Entry]:
+        """The oldest items, as many as fit into memory; steps that wait are small, and must not keep out the others."""
+        size = 0
+        for item in self._spool.each():
+            entry = self._entry(item)
+            size += 0 if isinstance(entry.said, Progress) else len(item.data)
+            yield entry
+            if size > WINDOW_BYTES:
+                return
 
     def _settle(self, entries: list[_Entry], mark: str) -> list[_Entry]:
         """Take off the spool what a cursor that came back says is stored; the rest."""
