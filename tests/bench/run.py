@@ -18,6 +18,7 @@ from typing import Any
 import bulk
 import day
 import deployment
+import door
 import hospital
 import journal
 import keys
@@ -32,7 +33,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
         "fhir": lambda: hospital.lines(rounds),
+        "door": lambda: door.lines(rounds),
         "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),

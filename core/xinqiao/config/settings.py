@@ -341,6 +341,9 @@ class Gateway(FileModel):
     documents: ConfigPath | None = Field(
         default=None, description="Folder of the templates of printed forms; without it no notice can be issued."
     )
+    reports: ConfigPath | None = Field(
+        default=None, description="Folder of the definitions of reports; without it none can be made."
+    )
     document_key: ConfigPath | None = Field(
         default=None,
         description="Ed25519 private key that signs notices, PEM, mode 0600; public keys of earlier ones (*.pem) stand in"

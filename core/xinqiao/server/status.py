@@ -104,7 +104,7 @@ class GatewayRoom:
         d = tables.deliveries.c
         wanted = d.state == int(DeliveryState.DEAD) if request.dead_only else d.state > 0
         rows, following = newest(call, tables.deliveries, request, wanted)
-        return rpc.ListDeliveriesResponse(deliveries=[_delivery(row) for row in rows], next_page_token=following)
+        return rpc.ListDeliveriesResponse(deliveries=[delivery_of(row) for row in rows], next_page_token=following)
 
     def begin_shadow_run(self, request: rpc.BeginShadowRunRequest, call: Call) -> rpc.BeginShadowRunResponse:
         """One journal row for the processing, before anything is read."""
@@ -120,7 +120,7 @@ class GatewayRoom:
         """Put a dead delivery back."""
         row = retry_dead(call.tx, request.name.removeprefix("deliveries/"))
         call.journal("delivery.retried", resource=request.name)
-        return rpc.RetryDeliveryResponse(delivery=_delivery(row))
+        return rpc.RetryDeliveryResponse(delivery=delivery_of(row))
 
     def close_holding(self, request: rpc.CloseHoldingRequest, call: Call) -> rpc.CloseHoldingResponse:
         """Close by hand what no other call can close."""
@@ -152,7 +152,8 @@ def _erased(keys: KeyStore, student: str) -> bool:
     return False
 
 
-def _delivery(row: RowMapping) -> rpc.Delivery:
+def delivery_of(row: RowMapping) -> rpc.Delivery:
+    """A delivery without its content."""
     return rpc.Delivery(
         name=f"deliveries/{row['id']}", recipient=row["recipient"], lane=row["lane"], kind=row["kind"],
         item=row["item"], state=row["state"], attempt=row["attempt"], not_before_us=row["not_before_us"],
