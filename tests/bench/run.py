@@ -20,6 +20,7 @@ import day
 import deployment
 import door
 import hospital
+import isolation
 import journal
 import keys
 import redlane
@@ -33,7 +34,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),
+        "isolation": lambda: isolation.lines(rounds),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]

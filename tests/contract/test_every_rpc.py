@@ -141,6 +141,7 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
 
     plans_shares_and_letters(wire, call)
     assert call(wire.OPERATOR, gateway.GetStatusRequest()).deployment == "kunshan"
+    assert all(each.mend for each in call(wire.OPERATOR, gateway.ListRepairsRequest()).repairs)
     (delivery,) = [d for d in call(wire.OPERATOR, gateway.ListDeliveriesRequest()).deliveries if d.kind == "referral"]
     store = wire.gate.gateway.store
     store.run(lambda tx: tx.update(tables.deliveries, (delivery.name.removeprefix("deliveries/"),), state=4))
