@@ -1,5 +1,6 @@
 """The police and the whole gateway: a pushed alert becomes a signal with a holder, a rescue goes out and is answered."""
 
+import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,8 +31,8 @@ def centre(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Centre110
     simulator.stop()
 
 
-@pytest.fixture
-def town(make_town: Callable[..., Any], centre: Centre110, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def settings_of(centre: Centre110, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What an adapter of this centre is configured with, its secrets written as an admin writes them."""
     started: dict[str, Any] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in centre.start().items()
     }
@@ -41,6 +42,12 @@ def town(make_town: Callable[..., Any], centre: Centre110, monkeypatch: pytest.M
 
     Dumper.add_representer(Secret, lambda dumper, secret: dumper.represent_scalar("!file", repr(secret).split()[1]))
     monkeypatch.setattr(yaml, "safe_dump", lambda data, **words: yaml.dump(data, Dumper=Dumper, **words))
+    return started
+
+
+@pytest.fixture
+def town(make_town: Callable[..., Any], centre: Centre110, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    started = settings_of(centre, monkeypatch)
 
     def only_the_police(settings: dict[str, Any]) -> None:
         settings["adapters"] = {POLICE: {"adapter": "police", "settings": started}}
@@ -177,3 +184,26 @@ def test_no_name_or_fact_is_left_in_the_clear_anywhere_on_disk(town: Any, centre
         assert MARK.encode() not in path.read_bytes(), path.name
     town.gate.gateway.read_all()
     assert MARK not in caplog.text
+
+
+def test_it_also_works_from_a_process_of_its_own(
+    make_town: Callable[..., Any], centre: Centre110, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = probe.getsockname()[:2]
+    started = settings_of(centre, monkeypatch) | {"receiver": {"listen": f"{address[0]}:{address[1]}"}}
+
+    def only_the_police(settings: dict[str, Any]) -> None:
+        settings["adapters"] = {POLICE: {"adapter": "police", "isolation": "process", "settings": started}}
+
+    with make_town(listen=True, change=only_the_police, host=AdapterHost.load(["police"])) as town:
+        centre.connect(address)
+        local, described = child(town)
+        assert centre.alert("J-1", kind="SUICIDAL", facts=MARK, student=described).status == 202
+        town.gate.gateway.read_all()
+        assert len(town.rows(tables.signals, student=town.inside_id(local))) == 1
+        words = {"recipient": POLICE, "urgency": ref.URGENCY_EMERGENCY, "crisis_facts": "在桥上", "location": "大桥"}
+        town.refer(local, basis="life-safety", **words)
+        town.deliver_all()
+        assert [said.type for said in centre.received] == ["rescue.requested"]
