@@ -91,6 +91,24 @@ def test_an_alert_about_a_child_nobody_can_tell_waits_for_a_person_of_that_schoo
     assert holders == sorted([town.PSYCH, town.OPERATOR])
 
 
+def test_the_centre_is_told_once_a_person_has_taken_its_alert_and_nothing_of_whom(town: Any, centre: Centre110) -> None:
+    _, described = child(town)
+    centre.alert("J-1", kind="SUICIDAL", facts=MARK, student=described)
+    centre.alert("J-2", kind="SUICIDAL", facts=MARK, student={"school_code": SCHOOL, "full_name": "某某"})
+    town.gate.gateway.read_all()
+    town.deliver_all()
+    assert centre.received == []  # a machine's match is no person
+    (signal,) = town.call(town.PSYCH, screening.ListSignalsRequest()).signals
+    town.call(town.PSYCH, screening.AcknowledgeSignalRequest(name=signal.name))
+    (waiting,) = (each for each in town.call(town.PSYCH, screening.ListAlertsRequest()).alerts if each.state == 1)
+    town.call(town.PSYCH, screening.PassAlertRequest(name=waiting.name, reason="NOT_FOUND_HERE"))
+    town.deliver_all()
+    said = centre.received
+    assert [(each.type, each.data["alert"]) for each in said] == [("alert.taken", "J-1"), ("alert.taken", "J-2")]
+    for each in said:
+        assert not {"student", "facts", "location"} & set(each.data)
+
+
 def test_a_call_handed_on_brings_where_the_caller_is(town: Any, centre: Centre110) -> None:
     _, described = child(town)
     call = CallFacts("J-9", "13912345678", "大桥南侧", "GNSS", line="12355")

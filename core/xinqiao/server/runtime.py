@@ -126,7 +126,7 @@ class Gateway:
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
-        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read)
+        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read, self._declared)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(

@@ -24,7 +24,7 @@ _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STEP = re.compile(r"[a-z_]{1,40}|[0-9]{1,2}", re.ASCII)
 _MAX_PARAMETERS = 200
 
-_MESSAGE_TYPE: Mapping[str, str] = {"updated": "Update", "cancelled": "Cancel", "received": "Ack"}
+_MESSAGE_TYPE: Mapping[str, str] = {"updated": "Update", "cancelled": "Cancel", "received": "Ack", "taken": "Ack"}
 _READ_AS: Mapping[str, str] = {
     "Alert": "alert.created", "Update": "alert.updated", "Cancel": "alert.cancelled",
     "Ack": "request.received", "Error": "request.declined",

@@ -189,6 +189,8 @@ def signal(
         source=SignalSource.Value(f"SIGNAL_SOURCE_{said.source}"), kind=kind, facts=facts,
         occurred_us=to_us(datetime.fromisoformat(said.occurred)) if said.occurred else 0,
         location=(location or said.location)[:400],
+        # By this number the centre is told that a person has taken it.
+        reference=said.alert if said.alert.isascii() else "",
     )  # fmt: skip
 
 

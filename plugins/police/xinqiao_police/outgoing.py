@@ -12,6 +12,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage, ReferralState, Urgency
+from xinqiao.api.screening.v1.screening_pb2 import SignalUpdate
 from xinqiao_police.wire import Envelope, Json, beijing
 
 _URGENCY: Mapping[int, str] = {
@@ -45,8 +46,10 @@ def envelope(request: DeliverRequest, *, sender: str, first_sent_us: int) -> Env
             return _change(request.referral_update, request.request_id, sender=sender, drill=request.drill)
         case "police_report":
             return _escort(request.police_report, first_sent_us, drill=request.drill)
+        case "signal_update":
+            return _taken(request.signal_update, drill=request.drill)
         case _:
-            why = "the police take a referral, a change of one or a police report"
+            why = "the police take a referral, a change of one, a police report or news of an alert"
             raise RecordRejected("DATA/REQUIRED", why, "DeliverRequest.body")
 
 
@@ -83,6 +86,12 @@ def _escort(report: PoliceReport, first_sent_us: int, *, drill: bool) -> Envelop
         "location": report.location, "basis": _present(citation=report.citation), "student": _student(report.student),
     }  # fmt: skip
     return Envelope("escort.requested", beijing(first_sent_us), _present(**data), drill=drill or report.drill)
+
+
+def _taken(update: SignalUpdate, *, drill: bool) -> Envelope:
+    """The acknowledgement the centre's clock waits for: a person at the school has the alert in hand."""
+    data = {"message": f"{update.reference}~taken", "alert": update.reference}
+    return Envelope("alert.taken", beijing(update.taken_us), data, drill=drill or update.drill)
 
 
 def _student(student: Student) -> Json:
