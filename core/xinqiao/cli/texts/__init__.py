@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from xinqiao.cli.texts import agencies, casefile, cases, columns, documents, instruments, node, policy
+from xinqiao.cli.texts import agencies, casefile, cases, columns, documents, instruments, kit, node, policy
 
 Language = Literal["en", "zh"]
 
@@ -40,5 +40,5 @@ class Texts:
 
 TABLE: Final[Mapping[str, tuple[str, str]]] = {
     **node.TABLE, **agencies.TABLE, **cases.TABLE, **casefile.TABLE, **instruments.TABLE, **documents.TABLE,
-    **columns.TABLE, **policy.TABLE,
+    **columns.TABLE, **policy.TABLE, **kit.TABLE,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from functools import partial
+from itertools import product
 
 from google.protobuf.message import Message
 
@@ -89,14 +90,13 @@ def odd_text(rig: Rig) -> None:
     fitting = [contract for contract in rig.contracts() if _text_in(rig.sample(contract), contract) is not None]
     if not fitting:
         raise NotApplicable("it declares no contract with a free text")
-    for contract in fitting:
-        for number, text in enumerate(_ODD, start=30):
-            request = rig.ready(contract, number)
-            holder = _text_in(request, contract)
-            assert holder is not None
-            setattr(holder[0], holder[1], text)
-            error = rig.attempt(partial(rig.deliver, request))
-            expect(not isinstance(error, PartnerUnavailable), "a record with odd characters is tried again for ever")
+    for number, (contract, text) in enumerate(product(fitting, _ODD), start=200):
+        request = rig.ready(contract, number)
+        holder = _text_in(request, contract)
+        assert holder is not None
+        setattr(holder[0], holder[1], text)
+        error = rig.attempt(partial(rig.deliver, request))
+        expect(not isinstance(error, PartnerUnavailable), "a record with odd characters is tried again for ever")
 
 
 def _text_in(request: DeliverRequest, contract: str) -> tuple[Message, str] | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ AGENCY: Final = "under-test"
 OTHER: Final = "another-partner"
 DEADLINE_S: Final = 20.0
 RESET_S: Final = 60.0
+_LOGGERS: Final = (logging.getLogger(), logging.getLogger("xinqiao"))
 _BREATH_S: Final = 0.1
 
 _NAMES: Final = {"zh": "受测机构", "en": "Agency under test"}
@@ -94,13 +96,16 @@ class Rig:
         self._host: AdapterHost | None = None
         self._simulator: Simulator | None = None
         self._handle: AgencyHandle | None = None
-        self._level = logging.WARNING
+        self._levels: list[int] = []
+        self._handlers: list[logging.Handler] = []
 
     def __enter__(self) -> "Rig":
-        root = logging.getLogger()
-        self._level = root.level
-        root.addHandler(self._log)
-        root.setLevel(logging.DEBUG)
+        root = _LOGGERS[0]
+        # On both: a command line keeps the gateway's own logger quiet.
+        for logger in _LOGGERS:
+            self._levels.append(logger.level)
+            logger.setLevel(logging.DEBUG)
+        self._handlers, root.handlers = root.handlers, [self._log]
         try:
             kind = self._load().kinds[self.subject.name]
             self._simulator = (self.subject.partner or kind.simulator)(self.folder / "partner")
@@ -121,9 +126,9 @@ class Rig:
             self._host.close()
         if self._simulator is not None:
             self._simulator.stop()
-        root = logging.getLogger()
-        root.removeHandler(self._log)
-        root.setLevel(self._level)
+        _LOGGERS[0].handlers = self._handlers
+        for logger, level in zip(_LOGGERS, self._levels, strict=True):
+            logger.setLevel(level)
 
     # -- the adapter --------------------------------------------------------------------------------------------------
 
@@ -280,12 +285,13 @@ class Rig:
     def bring(self, count: int) -> None:
         """News at the partner, after records were given to it. Raises NotApplicable or NotShown."""
         self.needs("read")
-        if not isinstance(self._simulator, Rehearsed):
-            raise NotShown("the partner cannot be told to have news")
         for number in range(1, 4):
             if self.manifest.takes("referral"):
-                self.deliver(self.sample("referral", number))
-        self._simulator.bring(count)
+                until_answered(self, partial(self.deliver, self.sample("referral", number)))
+        if isinstance(self._simulator, Rehearsed):
+            self._simulator.bring(count)
+        elif not self.read(limit=1):
+            raise NotShown("the partner has no news and cannot be told to have some")
 
     def three_days(self) -> Iterator[timedelta]:
         """The back-off of three days: seconds at first, then once an hour; the gateway's clock goes along."""
