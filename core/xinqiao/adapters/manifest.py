@@ -144,8 +144,11 @@ class Manifest(Strict):
 
     def beyond(self, other: "Manifest") -> tuple[str, ...]:
         """What is declared here and not in ``other``, in words; empty when this one is within it."""
-        found = [word for word in self.capabilities if word not in other.capabilities]
-        for mine, theirs in ((self.contracts.written, other.contracts.written), (self.contracts.read, other.contracts.read)):
+        found: list[str] = [word for word in self.capabilities if word not in other.capabilities]
+        for mine, theirs in (
+            (self.contracts.written, other.contracts.written),
+            (self.contracts.read, other.contracts.read),
+        ):
             for use in mine:
                 allowed = {name for each in theirs if each.contract == use.contract for name in each.classes}
                 found += [f"{use.contract} {name}" for name in use.classes if name not in allowed]

@@ -68,7 +68,12 @@ def _service(texts: Texts, name: str, remote: str, trust: Trust) -> Subject:
 
 def _show(texts: Texts, report: Report, name: str) -> None:
     rows = [
-        (texts(f"tier.{rule.tier}"), _words(texts, rule.title), _result(texts, report.outcomes[case]), report.outcomes[case].text)
+        (
+            texts(f"tier.{rule.tier}"),
+            _words(texts, rule.title),
+            _result(texts, report.outcomes[case]),
+            report.outcomes[case].text,
+        )
         for case, rule in report.rules.cases.items()
     ]
     table([texts(f"col.{column}") for column in ("level", "case", "state", "message")], rows)
@@ -76,12 +81,9 @@ def _show(texts: Texts, report: Report, name: str) -> None:
         if report.outcomes[case].result in ("failed", "not_shown"):
             say(f"{_words(texts, rule.title)}: {texts('conform.mend')} {_words(texts, rule.mend)}")
     count = {result: sum(each.result == result for each in report.outcomes.values()) for result in _STYLES}
-    say(
-        texts(
-            "conform.tier", name=name, tier=texts(f"tier.{report.tier}"), passed=count["passed"],
-            failed=count["failed"], open=count["not_shown"],
-        )  # fmt: skip
-    )
+    tier = texts(f"tier.{report.tier}")
+    say(texts("conform.tier", name=name, tier=tier, passed=count["passed"], failed=count["failed"],
+              open=count["not_shown"]))  # fmt: skip
 
 
 def _result(texts: Texts, outcome: Outcome) -> Text:

@@ -15,7 +15,9 @@ _CHUNK: Final = 64 * 1024
 _TICK_S: Final = 0.05
 _EFFECT_S: Final = 0.5
 _CONNECT_S: Final = 5.0
-_PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 29\r\n\r\n<!doctype html><title>x</title>"
+_PAGE: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 29\r\n\r\n<!doctype html><title>x</title>"
+)
 
 
 class Line:

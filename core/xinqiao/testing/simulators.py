@@ -88,9 +88,7 @@ class HttpSimulator:
     It keeps its port over ``stop`` and ``start`` and writes no log: a request line holds identifiers.
     """
 
-    plays: frozenset[str] = frozenset(
-        {"slow", "down", "drop_before", "drop_after", "html", *STATUSES}
-    )
+    plays: frozenset[str] = frozenset({"slow", "down", "drop_before", "drop_after", "html", *STATUSES})
 
     def __init__(self) -> None:
         self.faults = Faults()

@@ -4,6 +4,7 @@ import re
 from typing import Any, Final, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
@@ -59,7 +60,7 @@ def _details(call: grpc.Call) -> _Details:
                 status = status_pb2.Status.FromString(value)
                 for packed in status.details:
                     _take(found, packed)
-            except Exception:  # noqa: BLE001, S112 - what cannot be read says nothing
+            except DecodeError:  # what cannot be read says nothing
                 continue
     return found
 

@@ -29,14 +29,19 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "opt.remote_ca": ("CA of the service's certificate; without it plain text.", "服务证书的 CA；不给则为明文。"),
     "opt.remote_cert": ("Client certificate to show.", "出示的客户端证书。"),
     "opt.remote_key": ("Its key.", "该证书的私钥。"),
-    "opt.write_quality": ("Write the outcome to quality.yaml of the plugin's folder.", "把结果写入插件文件夹的 quality.yaml。"),
+    "opt.write_quality": (
+        "Write the outcome to quality.yaml of the plugin's folder.",
+        "把结果写入插件文件夹的 quality.yaml。",
+    ),
     "conform.passed": ("passed", "通过"),
     "conform.failed": ("FAILED", "未通过"),
     "conform.not_shown": ("not shown", "未能展示"),
     "conform.not_applicable": ("n/a", "不适用"),
     "conform.mend": ("How to mend it:", "改法："),
-    "conform.tier": ("{name}: {tier} ({passed} passed, {failed} failed, {open} not shown)",
-                     "{name}：{tier}（通过 {passed}，未通过 {failed}，未能展示 {open}）"),
+    "conform.tier": (
+        "{name}: {tier} ({passed} passed, {failed} failed, {open} not shown)",
+        "{name}：{tier}（通过 {passed}，未通过 {failed}，未能展示 {open}）",
+    ),
     "conform.wrote": ("wrote {file}", "已写入 {file}"),
     "conform.no_plugin": (
         "no plugin {name} is installed; there is: {names}. Install one with `pip install -e FOLDER`",
@@ -62,12 +67,12 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "\b\nExamples:\n"
         "  xinqiao adapters new civil_affairs\n"
         "  xinqiao adapters new tax --zh 税务局 --en 'Tax bureau' --partner civil_affairs --protocol folder "
-        "--contracts referral,package --folder plugins",
+        "--contracts referral,recall --folder plugins",
         "新建一个插件，含模拟器和立即通过的测试。在终端上会询问未用参数给出的内容；否则取默认值。\n\n"
         "\b\n示例：\n"
         "  xinqiao adapters new civil_affairs\n"
         "  xinqiao adapters new tax --zh 税务局 --en 'Tax bureau' --partner civil_affairs --protocol folder "
-        "--contracts referral,package --folder plugins",
+        "--contracts referral,recall --folder plugins",
     ),
     "arg.new": ("The plugin's one name: a lower-case word.", "插件的唯一名称：小写英文单词。"),
     "opt.new_zh": ("Its Chinese name.", "中文名称。"),
@@ -78,11 +83,15 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "对方的方式：http（我方推送）、folder（文件夹）、webhook（对方推送）。",
     ),
     "opt.new_contracts": (
-        "Contracts it is given, by commas: referral, referral_update, recall, package.",
-        "交给它的契约，用逗号分隔：referral、referral_update、recall、package。",
+        "Contracts it is given, by commas: referral, referral_update, recall. Not with webhook.",
+        "交给它的契约，用逗号分隔：referral、referral_update、recall。webhook 不适用。",
     ),
     "opt.new_folder": ("Folder to write the plugin's folder into.", "在哪个文件夹下新建插件文件夹。"),
-    "new.ask": ("{question} [{default}]: ", "{question} [{default}]："),
+    "new.same_names": ("the Chinese and the English name must differ", "中文名称与英文名称不能相同"),
+    "new.webhook_contracts": (
+        "a partner that only pushes to us is given nothing: leave --contracts out, or choose http",
+        "仅向我方推送的机构不会收到任何记录：请去掉 --contracts，或改用 http",
+    ),
     "new.bad_name": (
         "{name}: a plugin's name is a lower-case word of a-z, 0-9 and _, up to 32 long, that starts with a letter and is no "
         "Python keyword, such as {example}",
@@ -97,7 +106,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "已安装同名插件 {name}；请换一个名称",
     ),
     "new.bad_value": ("{option}: {value} is not one of {known}", "{option}：{value} 不在 {known} 之中"),
-    "new.bad_text": ("{option}: one line of 1 to 80 characters without quotes", "{option}：一行，1 至 80 个字符，不含引号"),
+    "new.bad_text": (
+        "{option}: one line of 1 to 80 characters without quotes",
+        "{option}：一行，1 至 80 个字符，不含引号",
+    ),
     "new.wrote": ("wrote {count} files to {folder}", "已在 {folder} 写入 {count} 个文件"),
     "new.next": ("Next:", "接下来："),
     "new.workspace": (

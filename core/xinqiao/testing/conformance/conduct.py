@@ -59,7 +59,10 @@ def _none(subject: Subject, kind: str) -> None:
 @lru_cache(maxsize=4)
 def _session(subject: Subject) -> Mapping[str, tuple[str, ...]]:
     """The report of one session, lines by kind. Raises Failed where the adapter does not even start."""
-    with TemporaryDirectory(prefix="xinqiao-watch-", ignore_cleanup_errors=True) as folder, Rig(subject, Path(folder)) as rig:
+    with (
+        TemporaryDirectory(prefix="xinqiao-watch-", ignore_cleanup_errors=True) as folder,
+        Rig(subject, Path(folder)) as rig,
+    ):
         with suppress(AdapterError, NotShown, NotApplicable, Failed):
             if isinstance(rig.simulator, Rehearsed):
                 rig.bring(3)

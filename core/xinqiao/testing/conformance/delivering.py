@@ -153,7 +153,9 @@ def recall(rig: Rig) -> None:
     expect(receipt, "a recall has no receipt; return the partner's own id for it")
     if before:
         new = "".join(rig.seen(before))
-        expect(request.recall.name in new, "what the partner has of a recall does not name it, so it cannot be answered")
+        expect(
+            request.recall.name in new, "what the partner has of a recall does not name it, so it cannot be answered"
+        )
     expect(rig.deliver(request).receipt == receipt, "a repeated recall got another receipt")
     expect(rig.effects() == held, "a repeated recall had a second effect")
 

@@ -76,7 +76,7 @@ def implemented() -> frozenset[str]:
 
 def rules() -> Rules:
     """The shipped rules. Raises xinqiao.config.problems.ConfigError where the file is not usable."""
-    with resources.as_file(resources.files(__package__) / "rules.yaml") as path:
+    with resources.as_file(resources.files("xinqiao.testing.conformance") / "rules.yaml") as path:
         return load(path, Rules)
 
 

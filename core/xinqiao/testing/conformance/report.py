@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from xinqiao.testing.conformance import conduct, delivering, privacy, reading, trouble
-from xinqiao.testing.conformance.registry import Outcome, Rules, Tier, run_case, rules, tier_of
+from xinqiao.testing.conformance.registry import Outcome, Rules, Tier, rules, run_case, tier_of
 from xinqiao.testing.conformance.rig import Subject
 
 QUALITY: Final = "quality.yaml"

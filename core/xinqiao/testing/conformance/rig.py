@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -263,7 +263,7 @@ class Rig:
         return self._simulator
 
     @contextmanager
-    def playing(self, fault: str, *, times: int = 0, seconds: float = 0.0) -> Iterator[None]:
+    def playing(self, fault: str, *, times: int = 0, seconds: float = 0.0) -> Generator[None, None, None]:
         """The partner with a fault. Raises NotShown where it cannot play that."""
         partner = self.can_play(fault)
         partner.play(fault, times=times, seconds=seconds)
@@ -274,7 +274,8 @@ class Rig:
 
     def effects(self) -> "Counter[str]":
         """What the partner holds; empty where it cannot be seen, so that nothing is compared."""
-        return Counter(self._simulator.effects()) if isinstance(self._simulator, Rehearsed) else Counter()
+        partner: object = self._simulator
+        return Counter(partner.effects()) if isinstance(partner, Rehearsed) else Counter()
 
     def seen(self, before: "Counter[str]") -> list[str]:
         """What came to the partner since. Raises NotShown where it cannot be seen."""

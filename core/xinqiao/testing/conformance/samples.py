@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from io import BytesIO
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import Message
@@ -45,7 +46,10 @@ def request(contract: str, number: int = 1, *, drill: bool = False) -> DeliverRe
     Raises KeyError for a contract without a sample here: add one to ``_BODIES``.
     """
     made = DeliverRequest(
-        request_id=f"conform-{contract}-{number:04d}{'-drill' if drill else ''}", lane=LANE_ROUTINE, attempt=1, drill=drill
+        request_id=f"conform-{contract}-{number:04d}{'-drill' if drill else ''}",
+        lane=LANE_ROUTINE,
+        attempt=1,
+        drill=drill,
     )
     body = _BODIES[contract](number)
     getattr(made, contract).CopyFrom(body)
@@ -74,8 +78,9 @@ def values(message: Message) -> Iterator[tuple[int, str]]:
     """Field class and text of every filled leaf that is a text, inside every record and list."""
     compiled = plan(message.DESCRIPTOR)
     for leaf in compiled.leaves:
-        value: object = getattr(message, leaf.name)
-        for each in (value,) if isinstance(value, str) else (value if isinstance(value, Iterable) else ()):
+        value: Any = getattr(message, leaf.name)
+        texts: list[Any] = [value] if isinstance(value, str) else [*value] if isinstance(value, Iterable) else []
+        for each in texts:
             if isinstance(each, str) and each:
                 yield leaf.field_class, each
         if value and not isinstance(value, str):
@@ -112,17 +117,9 @@ def package(number: int = 1, *, items: int = 3) -> Package:
 
 
 def _framed(item: PackageItem) -> bytes:
-    sink = _Sink()
+    sink = BytesIO()
     serialize_length_prefixed(item, sink)
-    return bytes(sink)
-
-
-class _Sink(bytearray):
-    """What ``serialize_length_prefixed`` needs of a file."""
-
-    def write(self, data: bytes) -> int:
-        self.extend(data)
-        return len(data)
+    return sink.getvalue()
 
 
 _RECEIVED: Final = ReferralState.REFERRAL_STATE_RECEIVED
@@ -163,7 +160,9 @@ def _package_of_referral(number: int) -> ReferralPackage:
             sex=Sex.SEX_FEMALE,
             national_id="11010519491231002X",
             phone=f"1380000{number:04d}",
-            guardians=[Guardian(full_name=f"李梅{_HAN[number % len(_HAN)]}", relation="mother", phone=f"1390000{number:04d}")],
+            guardians=[
+                Guardian(full_name=f"李梅{_HAN[number % len(_HAN)]}", relation="mother", phone=f"1390000{number:04d}")
+            ],
             school="SYN-SCHOOL",
             school_title="示范中学",
             grade="八年级",
@@ -180,7 +179,10 @@ def _package_of_referral(number: int) -> ReferralPackage:
             )
         ],
         consent=ConsentEvidence(
-            consent=f"consents/c{number}", given_us=_CREATED_US, expires_us=_CREATED_US + 365 * _DAY_US, signed_by="both"
+            consent=f"consents/c{number}",
+            given_us=_CREATED_US,
+            expires_us=_CREATED_US + 365 * _DAY_US,
+            signed_by="both",
         ),
         sender_title="示范中学",
     )

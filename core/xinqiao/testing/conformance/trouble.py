@@ -63,7 +63,9 @@ def three_days_down(rig: Rig) -> None:
     if before:
         expect(rig.seen(before), "the partner is back, a receipt came, but it has nothing")
     held = rig.effects()
-    expect(rig.deliver(request).receipt == receipt and rig.effects() == held, "a repeat after the outage is not harmless")
+    expect(
+        rig.deliver(request).receipt == receipt and rig.effects() == held, "a repeat after the outage is not harmless"
+    )
 
 
 @case

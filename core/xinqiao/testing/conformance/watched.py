@@ -9,10 +9,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from xinqiao.adapters.errors import AdapterError
 from xinqiao.adapters.host import AdapterHost, AgencyHandle, AgencySpec
@@ -112,23 +113,24 @@ class Watch:
             self.say("store", f"imports {args[0]}")
 
     def _address(self, address: object, *, listening: bool) -> None:
-        if not isinstance(address, tuple) or len(address) < 2:
+        parts = cast("Sequence[Any]", address) if isinstance(address, tuple) else ()
+        if len(parts) < 2:
             self.say("network", "uses a socket that is no TCP connection")
             return
-        host, port = str(address[0]), int(address[1])
+        host, port = str(parts[0]), int(parts[1])
         named = {entry.rpartition(":")[::2] for entry in self._endpoints}
         if (host, str(port)) in named or (listening and (host, "0") in named):
             return
         # A name was resolved: its port must be one of those of declared names.
         if not listening and any(str(port) == p and not _literal(h) for h, p in named):
             return
-        self.say("network", f"{'listens at' if listening else 'connects to'} port {port} of a host that is not declared")
+        self.say(
+            "network", f"{'listens at' if listening else 'connects to'} port {port} of a host that is not declared"
+        )
 
     def _file(self, path: object, flags: int) -> None:
-        if not isinstance(path, str | bytes | os.PathLike):
-            return
-        real = _real(os.fsdecode(path))
-        if _within(real, self._own):
+        real = _path(path)
+        if not real or _within(real, self._own):
             return
         if _within(real, self._state) or any(_within(real, each) for each in self._forbidden):
             self.say("file", "opens a file of another agency or of the gateway")
@@ -136,10 +138,10 @@ class Watch:
             self.say("file", f"writes outside of its folder: {Path(real).name}")
 
     def _folder(self, path: object) -> None:
-        if isinstance(path, str | bytes | os.PathLike):
-            real = _real(os.fsdecode(path))
-            if not _within(real, self._own) and any(_within(real, each) for each in [self._state, *self._forbidden]):
-                self.say("file", "lists a folder of another agency or of the gateway")
+        real = _path(path)
+        others = [self._state, *self._forbidden]
+        if real and not _within(real, self._own) and any(_within(real, each) for each in others):
+            self.say("file", "lists a folder of another agency or of the gateway")
 
 
 def main() -> int:
@@ -177,7 +179,7 @@ def _steps(handle: AgencyHandle, orders: Orders) -> list[Callable[[], object]]:
             continue
         request = samples.released(samples.request(use.contract, 1), handle.manifest.written_classes(use.contract))
         if request is not None:
-            steps.append(lambda request=request: handle.deliver(request))
+            steps.append(partial(handle.deliver, request))
     if "read" in handle.manifest.capabilities:
         steps.append(lambda: _look(handle))
     return steps
@@ -194,9 +196,9 @@ def _look(handle: AgencyHandle) -> None:
 def _texts(value: object) -> list[str]:
     """Every text inside settings."""
     if isinstance(value, dict):
-        return [text for each in value.values() for text in _texts(each)]
+        return [text for each in cast("dict[str, object]", value).values() for text in _texts(each)]
     if isinstance(value, list | tuple):
-        return [text for each in value for text in _texts(each)]
+        return [text for each in cast("list[object]", value) for text in _texts(each)]
     return [value] if isinstance(value, str) else []
 
 
@@ -206,6 +208,11 @@ def _spelled(entry: str) -> str:
 
 def _literal(host: str) -> bool:
     return host.replace(".", "").isdigit() or ":" in host
+
+
+def _path(given: object) -> str:
+    """The real path of what an event names; empty for a file descriptor."""
+    return _real(os.fsdecode(cast("str", given))) if isinstance(given, str | bytes | os.PathLike) else ""
 
 
 def _real(path: "str | Path") -> str:
