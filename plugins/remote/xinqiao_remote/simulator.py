@@ -85,7 +85,7 @@ class RemoteSimulator(AdapterServiceServicer):
         if self._line is not None:
             self._line.close()
         if self._server is not None:
-            self._server.stop(None).wait()
+            self._server.stop(0.2).wait()
         self._server = self._line = None
 
     def receipt_public_key_pem(self) -> bytes:

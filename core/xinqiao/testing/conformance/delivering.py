@@ -47,7 +47,7 @@ def hands_over(rig: Rig) -> None:
             validate(answer)
         except Refusal as refusal:
             fail(f"{contract}: the answer is not valid: {refusal.message}")
-        if before:
+        if rig.sees:
             expect(rig.seen(before), f"{contract}: a receipt came back, but the partner has nothing of it")
 
 
@@ -122,7 +122,7 @@ def reordering(rig: Rig) -> None:
     first = rig.deliver(newer)
     held = rig.effects()
     rig.deliver(older)
-    expect(not held or rig.seen(held), "the older of two records that came in the wrong order is lost")
+    expect(not rig.sees or rig.seen(held), "the older of two records that came in the wrong order is lost")
     expect(rig.deliver(newer).receipt == first.receipt, "a repeat after another record got another receipt")
 
 
@@ -151,7 +151,7 @@ def recall(rig: Rig) -> None:
     receipt = rig.deliver(request).receipt
     held = rig.effects()
     expect(receipt, "a recall has no receipt; return the partner's own id for it")
-    if before:
+    if rig.sees:
         new = "".join(rig.seen(before))
         expect(
             request.recall.name in new, "what the partner has of a recall does not name it, so it cannot be answered"

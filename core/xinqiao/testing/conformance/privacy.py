@@ -75,7 +75,7 @@ def withheld(rig: Rig) -> None:
             error = rig.attempt(partial(rig.deliver, request))
             name = class_name(gone)
             expect(not isinstance(error, PartnerUnavailable), f"{contract} without {name}: tried again for ever")
-            if error is not None or not before:
+            if error is not None or not rig.sees:
                 continue
             new = "\n".join((rig.effects() - before).elements())
             made_up = [word for word in _MADE_UP if word in new and word not in held]

@@ -55,6 +55,7 @@ class Outcome:
 
 _ON_RIG: Final[dict[str, Callable[[Rig], None]]] = {}
 _ON_SUBJECT: Final[dict[str, Callable[[Subject], None]]] = {}
+_GATES: Final[list[Callable[[Subject], str]]] = []
 
 
 def case(function: F) -> F:
@@ -66,6 +67,12 @@ def case(function: F) -> F:
 def case_apart(function: F) -> F:
     """A case that makes what it needs itself, from the subject."""
     _ON_SUBJECT[function.__name__] = function
+    return function
+
+
+def gate(function: Callable[[Subject], str]) -> Callable[[Subject], str]:
+    """Asked before a case runs the adapter in this process; says why it must not, or nothing."""
+    _GATES.append(function)
     return function
 
 
@@ -87,6 +94,9 @@ def run_case(subject: Subject, name: str) -> Outcome:
             if name in _ON_SUBJECT:
                 _ON_SUBJECT[name](subject)
             else:
+                for asked in _GATES:
+                    if why := asked(subject):
+                        raise NotShown(why)
                 with Rig(subject, Path(folder)) as rig:
                     _ON_RIG[name](rig)
         except NotApplicable as why:

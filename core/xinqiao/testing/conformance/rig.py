@@ -107,9 +107,7 @@ class Rig:
             logger.setLevel(logging.DEBUG)
         self._handlers, root.handlers = root.handlers, [self._log]
         try:
-            kind = self._load().kinds[self.subject.name]
-            self._simulator = (self.subject.partner or kind.simulator)(self.folder / "partner")
-            self.settings = self._simulator.start()
+            self.start_partner()
             self.open()
         except BaseException:
             self.__exit__(None, None, None)
@@ -119,6 +117,19 @@ class Rig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+        _LOGGERS[0].handlers = self._handlers
+        for logger, level in zip(_LOGGERS, self._levels, strict=True):
+            logger.setLevel(level)
+
+    def start_partner(self) -> None:
+        """The simulator alone, without an adapter. Raises Failed when the plugin cannot be loaded."""
+        kind = self._load().kinds[self.subject.name]
+        self._simulator = (self.subject.partner or kind.simulator)(self.folder / "partner")
+        self.settings = self._simulator.start()
+
+    def close(self) -> None:
+        """Stop what runs; harmless when nothing does."""
         if isinstance(self._simulator, Faulty):
             with suppress(Exception):
                 self._simulator.calm()
@@ -126,9 +137,6 @@ class Rig:
             self._host.close()
         if self._simulator is not None:
             self._simulator.stop()
-        _LOGGERS[0].handlers = self._handlers
-        for logger, level in zip(_LOGGERS, self._levels, strict=True):
-            logger.setLevel(level)
 
     # -- the adapter --------------------------------------------------------------------------------------------------
 
@@ -174,11 +182,6 @@ class Rig:
         self._handle = self._host.agencies[AGENCY]
         if self._handle.message:
             raise Failed(f"with the settings of its simulator the agency does not start: {self._handle.message}")
-
-    def close_adapter(self) -> None:
-        """Stop the adapter and leave its partner up."""
-        if self._host is not None:
-            self._host.close()
 
     def deliver(self, request: DeliverRequest) -> DeliverResponse:
         """Through the real host; an answer that breaks the contract is Failed. Raises AdapterError."""
@@ -271,6 +274,12 @@ class Rig:
             yield
         finally:
             partner.calm()
+
+    @property
+    def sees(self) -> bool:
+        """Whether it can be seen what the partner holds."""
+        partner: object = self._simulator
+        return isinstance(partner, Rehearsed)
 
     def effects(self) -> "Counter[str]":
         """What the partner holds; empty where it cannot be seen, so that nothing is compared."""

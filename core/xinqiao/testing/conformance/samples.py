@@ -46,7 +46,7 @@ def request(contract: str, number: int = 1, *, drill: bool = False) -> DeliverRe
     Raises KeyError for a contract without a sample here: add one to ``_BODIES``.
     """
     made = DeliverRequest(
-        request_id=f"conform-{contract}-{number:04d}{'-drill' if drill else ''}",
+        request_id=f"conform-{contract}-{number:04d}{'-d' if drill else ''}",
         lane=LANE_ROUTINE,
         attempt=1,
         drill=drill,

@@ -1,7 +1,8 @@
 """A session of one adapter in a process of its own, with every socket, file and program it reaches for written down.
 
-``python -m xinqiao.testing.conformance.watched NAME`` reads its orders from stdin (``Orders`` as JSON) and appends what
-it saw to the report file, a line each; the parent judges a report without its last line as "the adapter ended the process".
+``python -m xinqiao.testing.conformance.watched NAME`` reads its orders from stdin (``Orders`` as JSON, one line) and appends
+what it saw to the report file, a line each; the parent judges a report without its last line as "the adapter ended the
+process". Before it reads, it says ``NEWS`` on stdout and waits for a line: the partner has been given the news.
 What native code does beneath Python, such as gRPC's own sockets, is not seen here.
 """
 
@@ -23,6 +24,7 @@ from xinqiao.testing.conformance import samples
 
 Kind = Literal["network", "file", "program", "store", "hang", "end"]
 END: Final = "end"
+NEWS: Final = "\x01news"
 
 _PROGRAMS: Final = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"}
@@ -43,7 +45,6 @@ class Orders:
     forbidden: list[str]
     report: str
     deadline_s: float
-    news: bool
 
     def text(self) -> str:
         """As JSON; a Secret goes as its reference, a path as text."""
@@ -146,7 +147,7 @@ class Watch:
 
 def main() -> int:
     """Run the session."""
-    name, orders = sys.argv[1], Orders.parse(sys.stdin.read())
+    name, orders = sys.argv[1], Orders.parse(sys.stdin.readline())
     watch = Watch(orders)
     sys.addaudithook(watch.hook)
     host = AdapterHost.load([name])
@@ -181,8 +182,13 @@ def _steps(handle: AgencyHandle, orders: Orders) -> list[Callable[[], object]]:
         if request is not None:
             steps.append(partial(handle.deliver, request))
     if "read" in handle.manifest.capabilities:
-        steps.append(lambda: _look(handle))
+        steps += [_wait_for_news, lambda: _look(handle)]
     return steps
+
+
+def _wait_for_news() -> None:
+    print(f"\n{NEWS}", flush=True)  # noqa: T201 - the parent reads it
+    sys.stdin.readline()
 
 
 def _look(handle: AgencyHandle) -> None:
