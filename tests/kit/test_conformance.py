@@ -14,7 +14,7 @@ from xinqiao.testing.conformance.report import quality_file
 from xinqiao_hospital.adapter import HospitalAdapter
 
 ROOT = Path(__file__).resolve().parents[2]
-SEND = '        body = wire.record_bytes(request)\n'
+SEND = "        body = wire.record_bytes(request)\n"
 KEY = '"Idempotency-Key": request_id}'
 EVERY_TRY_ANEW = '"Idempotency-Key": request_id + str(__import__("time").monotonic_ns())}'
 
@@ -137,13 +137,17 @@ TWO = {"a": {"tier": "bronze"}, "b": {"tier": "silver"}, "c": {"tier": "platinum
 )
 def test_a_tier_needs_all_its_cases_and_those_below(results: tuple[Any, ...], tier: str):
     words = {"zh": "x", "en": "x"}
-    known = Rules.model_validate({"suite": 1, "cases": {n: {**r, "title": words, "mend": words} for n, r in TWO.items()}})
+    known = Rules.model_validate(
+        {"suite": 1, "cases": {n: {**r, "title": words, "mend": words} for n, r in TWO.items()}}
+    )
     outcomes = {name: Outcome(name, result) for name, result in zip(known.cases, results, strict=True)}
     assert tier_of(outcomes, known) == tier
     assert f"tier: {tier}\n" in Report("x", known, outcomes).quality_yaml()
 
 
-@pytest.mark.parametrize("folder", sorted((ROOT / "plugins").glob("*/pyproject.toml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "plugins").glob("*/pyproject.toml")), ids=lambda path: path.parent.name
+)
 def test_every_plugin_is_judged_by_the_suite_and_never_by_itself(folder: Path):
     project = folder.parent
     text = quality_file(project)

@@ -125,12 +125,15 @@ def judge(project: Path, name: str) -> Report:
 
 @contextmanager
 def _on_path(*folders: str) -> Generator[None, None, None]:
-    before = [*sys.path]
+    before, modules = [*sys.path], set(sys.modules)
     sys.path[:0] = folders
     try:
         yield
     finally:
         sys.path[:] = before
+        for name in set(sys.modules) - modules:
+            if name.startswith("xinqiao_"):
+                del sys.modules[name]
 
 
 def _values(wishes: Wishes) -> dict[str, str]:

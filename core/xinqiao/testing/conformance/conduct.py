@@ -19,6 +19,7 @@ from xinqiao.testing.conformance.watched import END, NEWS, Orders
 
 _DEADLINE_S: Final = 15.0
 _PATIENCE_S: Final = 120.0
+_STATUS: Final = "status"
 _BAIT: Final = ("records.db", "keys.db", "keyring/master.key")
 
 
@@ -45,7 +46,9 @@ def no_store(subject: Subject) -> None:
 @case_apart
 def stays(subject: Subject) -> None:
     seen = _session(subject)
-    expect(END in seen, f"the adapter ended its process, or held it up for {_PATIENCE_S:g} s, and all others with it")
+    status = ", ".join(seen.get(_STATUS, ("0",)))
+    why = f"the adapter ended its process, or held it up for {_PATIENCE_S:g} s, and all others with it (exit status {status})"
+    expect(END in seen and _STATUS not in seen, why)
     expect("hang" not in seen, f"the adapter hangs: {'; '.join(seen.get('hang', ()))}")
 
 
@@ -111,9 +114,9 @@ def _watched(rig: Rig, base: Path) -> str:
                     _bring(rig.simulator)
                     child.stdin.write("\n")
                     child.stdin.flush()
-        child.wait()
+        status = child.wait()
         patience.cancel()
-    return report.read_text("utf-8")
+    return report.read_text("utf-8") + (f"{_STATUS}\t{status}\n" if status else "")
 
 
 def _bring(partner: Simulator) -> None:
