@@ -22,6 +22,7 @@ from xinqiao.cli.texts import (
     columns,
     documents,
     instruments,
+    kit,
     node,
     policy,
 )
@@ -71,7 +72,7 @@ def test_the_help_of_a_command_lists_its_options_and_examples(run):
 
 
 def test_no_text_is_said_in_two_files_where_one_would_hide_the_other():
-    families = (node, agencies, cases, casefile, instruments, documents, policy, columns)
+    families = (node, agencies, cases, casefile, instruments, documents, policy, columns, kit)
     assert sum(len(family.TABLE) for family in families) == len(TABLE)
 
 

@@ -160,3 +160,21 @@ def test_every_plugin_is_judged_by_the_suite_and_never_by_itself(folder: Path):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "conformance"
     ]
     assert called == [f"conformance('{project.name}')"]
+
+
+def test_an_adapter_that_ends_its_process_is_not_run_in_this_one(workshop: Any):
+    outcome = run_case(workshop.make("flawed", before_sending('__import__("os")._exit(0)')), "no_store")
+    assert outcome.result == "not_shown"
+    outcome = run_case(
+        workshop.make("fatal", ("adapter.py", SEND, SEND + "        raise SystemExit(3)\n")), "hands_over"
+    )
+    assert outcome.result == "failed"
+
+
+def test_a_deadly_adapter_leaves_the_cases_that_would_run_it_here_unshown(
+    workshop: Any, monkeypatch: pytest.MonkeyPatch
+):
+    ran: list[str] = []
+    monkeypatch.setitem(registry._ON_RIG, "hands_over", lambda rig: ran.append("hands_over"))
+    outcome = run_case(workshop.make("deadly", before_sending('__import__("os")._exit(0)')), "hands_over")
+    assert (outcome.result, ran) == ("not_shown", [])

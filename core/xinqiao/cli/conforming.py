@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from xinqiao.adapters.errors import AdapterConfigError
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.adapters.transport import parse_endpoint
 from xinqiao.cli.exits import DATA
 from xinqiao.cli.output import as_json, say, warn
 from xinqiao.cli.tables import coloured, table
@@ -61,6 +63,10 @@ def _service(texts: Texts, name: str, remote: str, trust: Trust) -> Subject:
         manifest = manifest_path(name)
     except ImportError:
         manifest = Path(name)
+    try:
+        parse_endpoint(remote)
+    except AdapterConfigError:
+        raise Refusal("INVALID_ARGUMENT", "USAGE", texts("conform.bad_address")) from None
     if not manifest.is_file():
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("conform.no_manifest", name=name))
     return remote_subject(Service(remote, manifest, trust.authority, trust.certificate, trust.key))
@@ -77,9 +83,12 @@ def _show(texts: Texts, report: Report, name: str) -> None:
         for case, rule in report.rules.cases.items()
     ]
     table([texts(f"col.{column}") for column in ("level", "case", "state", "message")], rows)
-    for case, rule in report.rules.cases.items():
-        if report.outcomes[case].result in ("failed", "not_shown"):
-            say(f"{_words(texts, rule.title)}: {texts('conform.mend')} {_words(texts, rule.mend)}")
+    open_ = [case for case, each in report.outcomes.items() if each.result in ("failed", "not_shown")]
+    if open_:
+        say(texts("conform.mend"))
+    for case in open_:
+        rule = report.rules.cases[case]
+        say(f"  {_words(texts, rule.title)}: {_words(texts, rule.mend)}")
     count = {result: sum(each.result == result for each in report.outcomes.values()) for result in _STYLES}
     tier = texts(f"tier.{report.tier}")
     say(texts("conform.tier", name=name, tier=tier, passed=count["passed"], failed=count["failed"],

@@ -55,6 +55,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "{name} is neither an installed plugin nor a manifest file",
         "{name} 既不是已安装的插件，也不是清单文件",
     ),
+    "conform.bad_address": (
+        "--remote: an address is host:port, IPv6 in brackets, such as 127.0.0.1:50061",
+        "--remote：地址格式为 host:port，IPv6 加方括号，例如 127.0.0.1:50061",
+    ),
     "conform.remote_write": ("--write is for plugins, not for a remote service", "--write 用于插件，不用于远程服务"),
     "tier.none": ("no tier", "未达等级"),
     "tier.bronze": ("bronze", "铜"),
