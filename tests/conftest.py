@@ -132,6 +132,12 @@ class Recorder:
                 {"referral": ALL_HOSPITAL, "referral_update": "CASE_REF, REFERRAL_REASON", "recall": "CASE_REF"},
             ),
             ("recorder_school", {"referral_update": ALL_SCHOOL}),
+            (
+                "recorder_partner",
+                dict.fromkeys(
+                    ("referral", "referral_update", "task", "police_report", "recall"), f"{ALL_HOSPITAL}, CARE_TASK"
+                ),
+            ),
         ):
             written = "".join(f"    - {{contract: {c}, classes: [{m}]}}\n" for c, m in contracts.items())
             path = folder / f"{name}.yaml"

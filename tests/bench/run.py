@@ -18,7 +18,9 @@ from typing import Any
 import bulk
 import day
 import deployment
+import door
 import hospital
+import isolation
 import journal
 import keys
 import redlane
@@ -32,7 +34,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,12 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
         "fhir": lambda: hospital.lines(rounds),
+        "door": lambda: door.lines(rounds),
         "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),
+        "isolation": lambda: isolation.lines(rounds),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]

@@ -235,7 +235,7 @@ def test_only_an_operator_starts_a_drill(two_hospitals, who):
 def test_an_unknown_school_or_hospital_is_refused_and_leaves_nothing(two_hospitals):
     town = two_hospitals
     assert town.refusal(town.OPERATOR, rpc.StartDrillRequest(school="x")) == "INVALID_ARGUMENT/SCHOOL"
-    assert town.refusal(town.OPERATOR, rpc.StartDrillRequest(recipient="police")) == "NOT_FOUND/RECIPIENT"
+    assert town.refusal(town.OPERATOR, rpc.StartDrillRequest(recipient="bureau-admin")) == "NOT_FOUND/RECIPIENT"
     assert town.rows(tables.drills) == []
 
 

@@ -187,7 +187,7 @@ def test_a_redirect_without_a_name_takes_the_next_of_the_senders_list_until_ther
     new = town.call(town.PSYCH, redirect(name)).referral.redirected_to
     town.call(SECOND, decline(new, "already-in-care"))
     assert town.refusal(town.PSYCH, redirect(new)) == "INVALID_ARGUMENT/RECIPIENT"
-    assert town.refusal(town.PSYCH, redirect(new, "police")) == "NOT_FOUND/RECIPIENT"
+    assert town.refusal(town.PSYCH, redirect(new, "bureau-admin")) == "NOT_FOUND/RECIPIENT"
 
 
 def test_the_first_hospital_cannot_read_what_the_second_has(town, local):

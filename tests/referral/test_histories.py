@@ -149,8 +149,8 @@ def test_a_triage_of_another_student_cannot_carry_a_referral(town, local):
     assert town.refusal(town.PSYCH, town.refer_request(local, triage=town.confirmed(other))) == "NOT_FOUND/TRIAGE"
 
 
-@pytest.mark.parametrize("recipient", ["police", "nobody", "psych-chen", "kunshan-no1-middle"])
-def test_only_a_hospital_takes_referrals(town, local, recipient):
+@pytest.mark.parametrize("recipient", ["nobody", "psych-chen", "kunshan-no1-middle", "bureau-admin"])
+def test_only_an_agency_of_a_role_that_the_policy_names_takes_referrals(town, local, recipient):
     assert town.refusal(town.PSYCH, town.refer_request(local, recipient=recipient)) == "NOT_FOUND/RECIPIENT"
 
 

@@ -3,7 +3,12 @@
 import secrets
 
 from xinqiao.api.casefile.v1 import team_pb2 as pb
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_CARE
+from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.guardians import hide_conflicts
+from xinqiao.disclosure.registry import Reader
+from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping
@@ -16,10 +21,11 @@ _DAY_US = 86_400_000_000
 class Tasks:
     """Reads and writes tasks; every write leaves one holding on an open one and none on any other."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, reads: Reader) -> None:
         self.door = door
+        self._reads = reads
 
-    def insert(self, tx: Tx, team: RowMapping, task: pb.CareTask, share: str) -> None:
+    def insert(self, tx: Tx, team: RowMapping, task: pb.CareTask, share: str, actor: str) -> None:
         """Store a new task; ``share`` is its holder's membership, empty for the school itself."""
         identifier = secrets.token_hex(16)
         student = str(team["student"])
@@ -29,9 +35,10 @@ class Tasks:
         )  # fmt: skip
         task.name, task.etag = f"tasks/{identifier}", "1"
         self._hold(tx, task, student, str(team["school"]))
+        self._tell(tx, task, student, share, actor)
 
-    def store(self, tx: Tx, row: RowMapping, task: pb.CareTask, share: str) -> None:
-        """Store a change; a new holder or deadline begins with a clock of its own."""
+    def store(self, tx: Tx, row: RowMapping, task: pb.CareTask, share: str, actor: str) -> None:
+        """Store a change; a new holder or deadline begins with a clock of its own. Whoever must know is told."""
         identifier, student, version = str(row["id"]), str(row["student"]), int(row["version"]) + 1
         tx.update(
             tables.tasks, (identifier,), share=share, state=int(task.state), due_us=task.due_us, updated_us=tx.now_us,
@@ -41,6 +48,11 @@ class Tasks:
         drop(tx, task.name)
         if task.state == OPEN:
             self._hold(tx, task, student, str(row["school"]))
+        if task.state != pb.TASK_STATE_DONE:
+            self._tell(tx, task, student, share, actor)
+        if share != row["share"]:
+            gone = pb.CareTask(name=task.name, state=pb.TASK_STATE_CANCELLED, etag=task.etag)
+            self._tell(tx, gone, student, str(row["share"]), actor)
 
     def give_back(self, tx: Tx, share: str) -> int:
         """Give the open tasks held by a membership that ended back to the school, with at least a day; how many."""
@@ -50,7 +62,7 @@ class Tasks:
             task = self.load(row)
             task.holder = self.door.registry.holder(str(row["school"]))
             task.due_us = max(task.due_us, tx.now_us + _DAY_US)
-            self.store(tx, row, task, "")
+            self.store(tx, row, task, "", "gateway")
         return len(rows)
 
     def of_team(self, tx: ReadTx, team: str) -> list[pb.CareTask]:
@@ -68,6 +80,30 @@ class Tasks:
         task.name, task.etag, task.team = f"tasks/{row['id']}", str(row["version"]), f"teams/{row['team']}"
         task.state, task.due_us = row["state"], int(row["due_us"])
         return task
+
+    def _tell(self, tx: Tx, task: pb.CareTask, student: str, share: str, actor: str) -> None:
+        """Send a task to the adapter of a holder outside the school, if it takes tasks; others ask for theirs."""
+        member = tx.get(tables.shares, share.removeprefix("shares/")) if share else None
+        holder = self.door.registry.find(str(member["recipient"])) if member is not None else None
+        declared = self._reads(holder.agency, "task") if holder is not None else None
+        if holder is None or declared is None:
+            return
+        package = pb.TaskPackage(task=task, student=self.door.students.load(tx, student, holder.agency))
+        package.student.local_id = ""
+        hide_conflicts(package.student)
+        try:
+            self.door.release(
+                tx, package, recipient=holder, purpose=PURPOSE_CARE, student=student, relation="PARTY", kind="task",
+                item=task.name, actor=actor, key=f"{task.name.replace('/', '.')}.v{task.etag}", basis=share,
+                declared=declared,
+            )  # fmt: skip
+        except Refusal as refusal:
+            # The task stands although its holder may not be sent it; that it was not is on record, and its clock runs.
+            append(
+                tx, kind="refused", decision="deny", actor=actor, partner=holder.agency, purpose=PURPOSE_CARE,
+                student=student, resource=task.name, reason=refusal.reason, basis=share,
+                policy_version=self.door.policy.version,
+            )  # fmt: skip
 
     def _hold(self, tx: Tx, task: pb.CareTask, student: str, school: str) -> None:
         hold(

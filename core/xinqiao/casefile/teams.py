@@ -82,7 +82,7 @@ class Teams:
         task = pb.CareTask(
             team=request.team, holder=request.holder, due_us=request.due_us, state=pb.TASK_STATE_OPEN, what=request.what
         )
-        self.tasks.insert(call.tx, row, task, self._share_of(call, row, request.holder))
+        self.tasks.insert(call.tx, row, task, self._share_of(call, row, request.holder), call.caller.id)
         record = task.SerializeToString()
         response = rpc.AssignTaskResponse(task=task)
         call.view(response, student=student)
@@ -103,7 +103,7 @@ class Teams:
             self._check_due(call, request.due_us)
             task.due_us = request.due_us
         task.holder = request.holder
-        self.tasks.store(call.tx, row, task, self._share_of(call, team, request.holder))
+        self.tasks.store(call.tx, row, task, self._share_of(call, team, request.holder), call.caller.id)
         response = rpc.HandTaskResponse(task=task)
         self._done(call, row, by, "task.handed", f"{request.holder}:{task.due_us}", response)
         return response
@@ -116,7 +116,7 @@ class Teams:
             raise Refusal("PERMISSION_DENIED", "NOT_YOURS", "only the school says that a task is no longer needed")
         task.state = pb.TASK_STATE_CANCELLED if request.cancelled else pb.TASK_STATE_DONE
         task.report = request.report
-        self.tasks.store(call.tx, row, task, str(row["share"]))
+        self.tasks.store(call.tx, row, task, str(row["share"]), call.caller.id)
         response = rpc.ReportTaskResponse(task=task)
         word = pb.TaskState.Name(task.state).removeprefix("TASK_STATE_")
         self._done(call, row, by, "task.reported", word, response)
@@ -193,14 +193,20 @@ class Teams:
         return row
 
     def _share_of(self, call: Call, team: RowMapping, holder: str) -> str:
-        """The membership of a holder who may see tasks, empty for the school's own. Raises Refusal NOT_FOUND/HOLDER."""
+        """The membership of a holder who may see tasks now, empty for the school's own. Raises Refusal NOT_FOUND/HOLDER."""
         partner = self.door.registry.find(holder)
         if partner is not None and owns(partner, str(team["school"])):
             return ""
         agency = partner.agency if partner is not None else ""
         for share in active(call.reading, str(team["student"]), agency):
-            if share["team"] == team["id"] and int(share["classes"]) & _MASK_OF_TASKS:
-                return f"shares/{share['id']}"
+            if share["team"] == team["id"] and partner is not None:
+                name = f"shares/{share['id']}"
+                mask, _ = self.door.permitted(
+                    call.reading, recipient=partner, purpose=int(share["purpose"]), student=str(team["student"]),
+                    relation="PARTY", basis=name,
+                )  # fmt: skip
+                if mask & _MASK_OF_TASKS:
+                    return name
         raise Refusal("NOT_FOUND", "HOLDER", "no such member of this team, nor anybody of its school")
 
     def _task(self, call: Call, name: str, etag: str) -> tuple[RowMapping, RowMapping, Access]:

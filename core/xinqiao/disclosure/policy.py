@@ -84,6 +84,13 @@ class Policy:
     version: str
     grants: tuple[Grant, ...]
     denies: tuple[Deny, ...]
+    referrals: tuple[tuple[int, int], ...] = ()
+    """(role, purpose), the first that fits counts."""
+
+    def referral_purpose(self, roles: Iterable[int]) -> int:
+        """For what a referral goes to an agency of these roles; 0 where it takes none."""
+        held = frozenset(roles)
+        return next((purpose for role, purpose in self.referrals if role in held), 0)
 
     def ceiling(self, roles: Iterable[int], purpose: int) -> int:
         """The mask no answer to these roles may exceed, whatever consents and bases say: the edge's second net."""
@@ -229,6 +236,7 @@ class _PolicyFile(_Rule):
     version: str
     grants: tuple[_GrantRule, ...]
     denies: tuple[_DenyRule, ...] = ()
+    referrals: dict[str, str] = {"HOSPITAL": "TREATMENT"}
 
 
 def load_policy(path: Path) -> Policy:
@@ -271,8 +279,11 @@ def load_policy(path: Path) -> Policy:
         )
         for rule in parsed.denies
     )
+    where = f"{path.name}: referrals"
+    roles = numbers_of(options.Role, "ROLE_", parsed.referrals.keys(), where)
+    purposes = numbers_of(options.Purpose, "PURPOSE_", parsed.referrals.values(), where)
     digest = hashlib.sha256(text).hexdigest()[:12]
-    return Policy(f"{parsed.version}+{digest}", tuple(grants), denies)
+    return Policy(f"{parsed.version}+{digest}", tuple(grants), denies, tuple(zip(roles, purposes, strict=True)))
 
 
 def mask_of_names(names: Iterable[str], where: str) -> int:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PLATFORM, ROLE_SCHOOL_PSYCHOLOGIST
 
+Reader = Callable[[str, str], int | None]
+"""(agency, contract) -> mask of the classes its adapter declares that it reads, None where it has no adapter."""
+
 _SCHOOL = frozenset({ROLE_SCHOOL_PSYCHOLOGIST, ROLE_SCHOOL_PLATFORM})
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from google.protobuf.message import Message
 
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.students import Known
@@ -135,9 +134,11 @@ class Book:
     def journal(self, tx: Tx, row: RowMapping, event: int, reason: str) -> None:
         """The journal row of what the gateway itself does to a referral."""
         word = pb.ReferralEvent.Name(pb.ReferralEvent.ValueType(event))
+        partner = self.door.registry.find(str(row["recipient"]))
         append(
             tx, kind="referral.advanced", decision="permit", actor="gateway", partner=str(row["recipient"]),
-            purpose=PURPOSE_TREATMENT, student=str(row["student"]), resource=f"referrals/{row['id']}",
+            purpose=self.door.policy.referral_purpose(partner.roles) if partner is not None else 0,
+            student=str(row["student"]), resource=f"referrals/{row['id']}",
             reason=f"{word}:{reason}" if reason else word, policy_version=self.door.policy.version,
         )  # fmt: skip
 

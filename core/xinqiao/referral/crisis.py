@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_TREATMENT
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.duties import open_duty
@@ -79,7 +78,7 @@ class Fallback:
             open_duty(
                 tx, self._book.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
                 item=passed_on.name, holder=self._book.door.registry.holder(str(row["school"])), tier=int(row["tier"]),
-                actor="gateway", recipient=channel, purpose=PURPOSE_TREATMENT, facts=passed_on.crisis_facts,
+                actor="gateway", recipient=channel, purpose=self._post.purpose(channel), facts=passed_on.crisis_facts,
             )  # fmt: skip
         self._book.journal(tx, row, pb.REFERRAL_EVENT_REDIRECT, "NOT_CONFIRMED")
         self._record(tx, row, "crisis.channel", "permit", channel, passed_on.name)
@@ -113,7 +112,7 @@ def pass_on(
     fresh = pb.Referral(
         sender=before.sender, recipient=recipient, state=pb.REFERRAL_STATE_SENT, tier=before.tier,
         urgency=before.urgency, reason=before.reason, crisis_facts=before.crisis_facts, location=before.location,
-        triage=before.triage, basis=before.basis, basis_by_gateway=before.basis_by_gateway,
+        triage=before.triage, support=before.support, basis=before.basis, basis_by_gateway=before.basis_by_gateway,
         create_time_us=tx.now_us, note=before.note,
         redirected_from=f"referrals/{row['id']}", recipients=[each for each in before.recipients if each != recipient],
     )  # fmt: skip

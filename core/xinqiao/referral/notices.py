@@ -21,6 +21,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty
 from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.records import check_version, newest, own_row
+from xinqiao.disclosure.registry import Reader
 from xinqiao.documents.short_form import ShortForm, number, sign, verify
 from xinqiao.documents.template import Catalogue
 from xinqiao.journal.append import append
@@ -82,11 +83,12 @@ class Terms:
 class Notices:
     """The functions behind ``NoticeService``."""
 
-    def __init__(self, store: Store, door: Door, deadline: Deadline, terms: Terms) -> None:
+    def __init__(self, store: Store, door: Door, deadline: Deadline, terms: Terms, reads: Reader) -> None:
         self.store = store
         self.door = door
         self.deadline = deadline
         self.terms = terms
+        self._reads = reads
         self.printing = Printing(door, terms.forms, self._shown_to_printer, terms.ask_again_after)
 
     def issue_notice(self, request: rpc.IssueNoticeRequest, call: Call) -> rpc.IssueNoticeResponse:
@@ -297,10 +299,12 @@ class Notices:
         report.student.CopyFrom(self.door.students.load(call.tx, student, police.agency))
         report.student.local_id = ""
         hide_conflicts(report.student)
+        declared = self._reads(police.agency, "police_report")
         released = self.door.release(
             call.tx, report, recipient=police, purpose=PURPOSE_RESCUE, student=student, relation="PARTY",
             kind="police_report", item=notice.name, actor=call.caller.id,
-            key=f"{notice.name.replace('/', '.')}.v{notice.etag}", basis=request.basis, enqueue=False,
+            key=f"{notice.name.replace('/', '.')}.v{notice.etag}", basis=request.basis,
+            declared=-1 if declared is None else declared, lane="crisis", enqueue=declared is not None,
         )  # fmt: skip
         # What the school reads out or hands over is what was released, under the school's own name of the student.
         self.door.view(

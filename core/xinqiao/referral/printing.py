@@ -7,7 +7,6 @@ from xinqiao.api.common.v1.options_pb2 import (
     FIELD_CLASS_COUNSELLING_NOTE,
     FIELD_CLASS_IDENTITY,
     PURPOSE_EDUCATION,
-    PURPOSE_TREATMENT,
     FieldClass,
 )
 from xinqiao.api.common.v1.types_pb2 import Student, StudentRef, Withheld
@@ -136,14 +135,15 @@ class Printing:
             lost = call.view(content.referral.outcome, student=student, purpose=PURPOSE_EDUCATION)
             return student, content, [_below(item, "referral.outcome.") for item in lost]
         content.referral.ClearField("outcome")
+        purpose = self.door.policy.referral_purpose(recipient.roles)
         mask, denials = self.door.permitted(
-            call.reading, recipient=recipient, purpose=PURPOSE_TREATMENT, student=student, relation="PARTY",
+            call.reading, recipient=recipient, purpose=purpose, student=student, relation="PARTY",
             basis=referral.basis,
         )  # fmt: skip
         if not mask >> FIELD_CLASS_IDENTITY & 1:  # a slip that does not say whom it is about helps nobody
-            raise denial(denials[FIELD_CLASS_IDENTITY].reason, recipient, PURPOSE_TREATMENT, student, referral.basis)
+            raise denial(denials[FIELD_CLASS_IDENTITY].reason, recipient, purpose, student, referral.basis)
         lost, _ = self.door.view(
-            call.reading, content, caller=recipient, purpose=PURPOSE_TREATMENT, student=student, relation="PARTY",
+            call.reading, content, caller=recipient, purpose=purpose, student=student, relation="PARTY",
             basis=referral.basis,
         )  # fmt: skip
         found = self.door.bases.get(referral.basis)

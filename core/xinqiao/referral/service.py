@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from xinqiao.api.common.v1 import types_pb2 as types
-from xinqiao.api.common.v1.options_pb2 import PURPOSE_EDUCATION, PURPOSE_TREATMENT
+from xinqiao.api.common.v1.options_pb2 import (
+    FIELD_CLASS_CASE_REF,
+    PURPOSE_EDUCATION,
+    PURPOSE_OPERATION,
+    PURPOSE_TREATMENT,
+)
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED
@@ -14,14 +19,14 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty, tell_guardian
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.records import check_version, hide_chain, newest, own_row
-from xinqiao.disclosure.registry import Partner
+from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known
 from xinqiao.referral.book import CRISIS, Book, Deadline, before_hold, change, known_of
 from xinqiao.referral.capacity import Answers, Capacity, said
 from xinqiao.referral.crisis import Fallback, Plan, pass_on
 from xinqiao.referral.declines import Refusals
 from xinqiao.referral.holdings import PhoneBook, list_holdings
-from xinqiao.referral.post import Post, Reader
+from xinqiao.referral.post import Post
 from xinqiao.referral.states import FINAL, Side, advance
 from xinqiao.store import tables
 from xinqiao.store.drills import is_drill
@@ -98,6 +103,7 @@ class Referrals:
             basis=request.basis,
             create_time_us=tx.now_us,
             note=request.note,
+            support=request.support,
             recipients=choice.others,
         )
         self.fallback.cite(tx, known.id, referral, choice.recipient)
@@ -145,7 +151,7 @@ class Referrals:
         return open_duty(
             call.tx, self.door, student=known.id, school=known.school, basis=referral.basis, item=referral.name,
             holder=call.caller.id, tier=int(referral.tier), actor=call.caller.id, recipient=referral.recipient,
-            purpose=PURPOSE_TREATMENT, facts=referral.crisis_facts,
+            purpose=self.post.purpose(referral.recipient), facts=referral.crisis_facts,
         )  # fmt: skip
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -223,7 +229,10 @@ class Referrals:
         target = advance(int(row["state"]), request.event, side, reason=request.reason)
         if request.event == pb.REFERRAL_EVENT_RESUME:
             target = before_hold(referral)
-        if target == pb.REFERRAL_STATE_DECLINED and not is_drill(call.tx, str(row["student"])):
+        judged = self.post.purpose(referral.recipient) == PURPOSE_TREATMENT and not is_drill(
+            call.tx, str(row["student"])
+        )
+        if target == pb.REFERRAL_STATE_DECLINED and judged:  # only a hospital may not refuse
             referral.reason_code = self._refusals.code(int(referral.tier), request.reason_code, request.reason)
         if request.event == pb.REFERRAL_EVENT_SEND:
             self.fallback.cite(call.tx, str(row["student"]), referral, referral.recipient)
@@ -261,7 +270,8 @@ class Referrals:
             open_duty(
                 tx, self.door, student=str(row["student"]), school=str(row["school"]), basis=passed_on.basis,
                 item=passed_on.name, holder=call.caller.id, tier=int(row["tier"]), actor=call.caller.id,
-                recipient=passed_on.recipient, purpose=PURPOSE_TREATMENT, facts=passed_on.crisis_facts,
+                recipient=passed_on.recipient, purpose=self.post.purpose(passed_on.recipient),
+                facts=passed_on.crisis_facts,
             )  # fmt: skip
         return referral
 
@@ -340,6 +350,14 @@ class Referrals:
     def _shown(self, call: Call, row: RowMapping, side: Side) -> pb.Referral:
         return self._view(call, self.book.load(row), row, side)
 
+    def _purpose(self, call: Call, student: str, basis: str) -> int:
+        """For what the recipient reads: its own purpose, or once that is over, to see where its referral stands."""
+        purpose = self.post.purpose(call.caller.agency)
+        mask, _ = self.door.permitted(
+            call.reading, recipient=call.caller, purpose=purpose, student=student, relation="PARTY", basis=basis
+        )
+        return purpose if mask >> FIELD_CLASS_CASE_REF & 1 else PURPOSE_OPERATION
+
     def _view(self, call: Call, referral: pb.Referral, row: RowMapping, side: Side) -> pb.Referral:
         student = str(row["student"])
         referral.student = self.door.students.name(call.caller.agency, student)
@@ -354,7 +372,9 @@ class Referrals:
             outcome.CopyFrom(referral.outcome)
             call.view(outcome, student=student, relation="OWN", purpose=PURPOSE_EDUCATION)
             referral.ClearField("outcome")
-        call.view(referral, student=student, relation=relation, basis=referral.basis if side == "recipient" else "")
+        basis = referral.basis if side == "recipient" else ""
+        purpose = self._purpose(call, student, basis) if side == "recipient" else None
+        call.view(referral, student=student, relation=relation, purpose=purpose, basis=basis)
         if outcome.ByteSize():
             referral.outcome.CopyFrom(outcome)
         return referral

@@ -48,6 +48,10 @@ class Screening:
         self.report_signal = signals.report_signal
         self.acknowledge_signal = signals.acknowledge_signal
         self.list_signals = signals.list_signals
+        self.look = signals.look
+        self.list_alerts = signals.list_alerts
+        self.identify_alert = signals.identify_alert
+        self.pass_alert = signals.pass_alert
         self.submit_report = reports.submit_report
         self.list_expected_reports = reports.list_expected_reports
 

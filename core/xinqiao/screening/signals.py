@@ -8,11 +8,12 @@ from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal, Violation
-from xinqiao.disclosure.call import Call
+from xinqiao.disclosure.call import Call, asks_partners
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty
 from xinqiao.disclosure.records import newest, own_row
-from xinqiao.disclosure.students import Known
+from xinqiao.disclosure.students import Known, Read
+from xinqiao.screening.alerts import Alerts
 from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
@@ -39,19 +40,44 @@ _CHUNK = 900  # values in one IN (...)
 class Signals:
     """The signal functions of ``ScreeningService``."""
 
-    def __init__(self, door: Door, policy: SignalPolicy, deadline: Deadline) -> None:
+    def __init__(self, door: Door, policy: SignalPolicy, deadline: Deadline, read: Read) -> None:
         self._door = door
         self.policy = policy
         self._deadline = deadline
+        self._alerts = Alerts(door, read, self._first_deadline)
+        self.look = self._alerts.look
+        self.list_alerts = self._alerts.list_alerts
+        self.pass_alert = self._alerts.pass_alert
 
+    @asks_partners("look")
     def report_signal(self, request: rpc.ReportSignalRequest, call: Call) -> rpc.ReportSignalResponse:
         """Keep a report, give it to its holder, and let a person decide about the case it belongs to."""
         owner = self.policy.owner(int(request.source))
         if owner is not None and owner not in call.caller.roles:
             raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
         _check_occurred(request.occurred_us, call.tx.now_us)
+        if request.student.WhichOneof("ref") == "described":
+            tier = self.policy.tier(int(request.kind), {int(request.source)})
+            return self._alerts.report(request, call, tier, self._raise)
         known = self._door.students.resolve(call.tx, call.caller, request.student)
         call.student = known.id
+        response = self._raise(request, known, call, call.caller.roles)
+        record, signal = response.SerializeToString(), response.signal
+        reason, own = signal.duplicate_of, known.school in call.caller.schools
+        if not own:
+            _hide_the_others(response)
+        call.view(response, student=known.id, relation="OWN" if own else "PARTY")
+        call.journal("signal.reported", resource=signal.name, student=known.id, reason=reason, payload=record)
+        return response
+
+    def identify_alert(self, request: rpc.IdentifyAlertRequest, call: Call) -> rpc.IdentifyAlertResponse:
+        """Say which student an alert is about."""
+        return self._alerts.identify_alert(request, call, self._raise)
+
+    def _raise(
+        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: frozenset[int]
+    ) -> rpc.ReportSignalResponse:
+        """Store a report and all that follows from it; ``reporter`` are the roles of who noticed."""
         kind, source = int(request.kind), int(request.source)
         earlier = self._earlier(call.tx, known.id, kind)
         tier = self.policy.tier(kind, {source, *(int(row["source"]) for row in earlier)})
@@ -67,17 +93,8 @@ class Signals:
         self._insert(call.tx, known, signal, pending)
         signal.related.extend(f"signals/{row['id']}" for row in earlier)
         signal.student = triage.student = self._door.students.name(call.caller.agency, known.id)
-        duties = self._duties(call, known, signal)
-        response = rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
-        record = response.SerializeToString()
-        own = known.school in call.caller.schools
-        if not own:
-            _hide_the_others(response)
-        call.view(response, student=known.id, relation="OWN" if own else "PARTY")
-        call.journal(
-            "signal.reported", resource=signal.name, student=known.id, reason=signal.duplicate_of, payload=record
-        )
-        return response
+        duties = self._duties(call, known, signal, reporter)
+        return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
 
     def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
         """Make the caller the holder; the tier is still to be confirmed."""
@@ -216,7 +233,8 @@ class Signals:
         )  # fmt: skip
         signal.etag, signal.create_time_us = "1", tx.now_us
         held = [row for each in pending if (row := tx.get(tables.holdings, f"signals/{each['id']}")) is not None]
-        deadline = min([self._first_deadline(signal, tx.now_us), *(int(row["deadline_us"]) for row in held)])
+        first = self._first_deadline(tier, int(signal.kind), int(signal.source), tx.now_us)
+        deadline = min([first, *(int(row["deadline_us"]) for row in held)])
         holder = str(held[0]["holder"]) if held else self._door.registry.holder(known.school)
         for row in held:
             tx.update(tables.holdings, (row["item"],), deadline_us=deadline, tier=max(tier, int(row["tier"])))
@@ -225,17 +243,17 @@ class Signals:
             step="acknowledge", tier=tier, student=known.id,
         )  # fmt: skip
 
-    def _first_deadline(self, signal: pb.Signal, now_us: int) -> int:
-        usual = self._deadline(int(signal.tier), "acknowledge", now_us)
-        shorter = self.policy.trust(int(signal.source)).acknowledge_us
-        crisis = self.policy.is_crisis(int(signal.kind))
+    def _first_deadline(self, tier: int, kind: int, source: int, now_us: int) -> int:
+        usual = self._deadline(tier, "acknowledge", now_us)
+        shorter = self.policy.trust(source).acknowledge_us
+        crisis = self.policy.is_crisis(kind)
         return min(usual, now_us + shorter) if crisis and shorter else usual
 
-    def _duties(self, call: Call, known: Known, signal: pb.Signal) -> list[str]:
+    def _duties(self, call: Call, known: Known, signal: pb.Signal, reporter: frozenset[int]) -> list[str]:
         """The duties to report that this signal brings; one of a kind is open at a time, under its earliest deadline."""
         d = tables.duties.c
         names: list[str] = []
-        for duty in self.policy.duties(int(signal.kind), int(signal.source), call.caller.roles):
+        for duty in self.policy.duties(int(signal.kind), int(signal.source), reporter):
             if not self._door.bases[duty.basis].in_force(call.tx.now_us):
                 continue
             open_already = call.tx.one(

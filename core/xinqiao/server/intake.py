@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, MutableSequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
@@ -40,6 +41,14 @@ _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
 _CASEFILE = "/xinqiao.api.casefile.v1.CaseFileService"
 _CONSENT = "/xinqiao.api.casefile.v1.ConsentService"
 _REFERRAL = "/xinqiao.api.referral.v1.ReferralService"
+_AS_SENT = {
+    "signal": f"{_SCREENING}/ReportSignal",
+    "report": f"{_SCREENING}/SubmitReport",
+    "entry": "/xinqiao.api.casefile.v1.CasePlanService/RecordEntry",
+    "task_report": "/xinqiao.api.casefile.v1.CareTeamService/ReportTask",
+    "activities": "/xinqiao.api.exchange.v1.ActivityService/RecordActivities",
+}
+"""Bodies that are the very request the partner would send itself."""
 
 
 @dataclass(slots=True)
@@ -131,6 +140,8 @@ class Intake:
             self._recalled(item.recall_receipt, tally)
         elif kind == "rejected":
             tally.rejected.append(item.rejected)
+        else:
+            self._as_sent(kind, getattr(item, kind), tally)
         self._move(item.cursor, tally, sheet)
 
     def _register(self, batch: "_Students", tally: Tally) -> None:
@@ -245,6 +256,17 @@ class Intake:
         except Refusal as refusal:
             _pass_on(refusal)
             tally.rejected.append(_rejected(update.source, refusal))
+
+    def _as_sent(self, kind: str, request: Any, tally: Tally) -> None:
+        """What the partner would send itself, under an id that the same content always gets."""
+        request.request_id = ""
+        request.request_id = _key(kind, request.SerializeToString(deterministic=True))
+        try:
+            self._pipeline.call(_AS_SENT[kind], request, self._partner)
+            tally.updates += 1
+        except Refusal as refusal:
+            _pass_on(refusal)
+            tally.rejected.append(_rejected(kind, refusal))
 
     def _recalled(self, answer: RecallAnswer, tally: Tally) -> None:
         request = consent.ConfirmRecallRequest(

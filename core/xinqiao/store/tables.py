@@ -18,15 +18,18 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
-from xinqiao.store.casefile_tables import entries, letters, mailboxes, plans, shares, tasks, teams
+from xinqiao.store.casefile_tables import access_requests, entries, letters, mailboxes, plans, shares, tasks, teams
 from xinqiao.store.schema import key_metadata, metadata
 
-SCHEMA_VERSION = "0014"
+SCHEMA_VERSION = "0016"
 KEY_SCHEMA_VERSION = "0002"
 
-__all__ = ["entries", "key_metadata", "letters", "mailboxes", "metadata", "plans", "shares", "tasks", "teams"]
+__all__ = [
+    "access_requests", "entries", "key_metadata", "letters", "mailboxes", "metadata", "plans", "shares", "tasks", "teams",
+]  # fmt: skip
 
 students = Table(
     "students",
@@ -39,7 +42,9 @@ students = Table(
     Column("updated_us", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    info={"doc": "Where a student is, and nothing else readable: the rest is sealed."},
+    Column("left_us", BigInteger, nullable=False, server_default="0"),
+    Index("ix_students_left_us", "left_us", sqlite_where=text("left_us > 0"), postgresql_where=text("left_us > 0")),
+    info={"doc": "Where a student is and since when the roster says it left (0 = it has not); the rest is sealed."},
 )
 local_ids = Table(
     "local_ids",
@@ -92,6 +97,23 @@ signals = Table(
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_signals_student", "student"),
     info={"doc": "Warning signs from people or systems."},
+)
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("school", Text, nullable=False),
+    Column("reporter", Text, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("ix_alerts_school_created_us", "school", "created_us"),
+    info={
+        "doc": "Reports about somebody only described, each a subject with a key of its own until a person says who."
+    },
 )
 triages = Table(
     "triages",
@@ -257,6 +279,43 @@ holdings = Table(
     CheckConstraint("length(holder) > 0", name="ck_holdings_held"),
     CheckConstraint("deadline_us > 0", name="ck_holdings_due"),
     info={"doc": "Who must act on an open item, and until when: exactly one holder and one deadline, by constraint."},
+)
+activities = Table(
+    "activities",
+    metadata,
+    Column("agency", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("kind", Integer, nullable=False),
+    Column("audience", Integer, nullable=False),
+    Column("day", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("series", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("attendances", Integer, nullable=False),
+    Column("persons", Integer, nullable=False),
+    Column("minutes", Integer, nullable=False),
+    Column("crisis", Boolean, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Index("ix_activities_day", "day"),
+    Index("ix_activities_agency_created_us", "agency", "created_us"),
+    info={"doc": "What agencies did, as counts, one row under the agency's own id of it; about no student."},
+)
+releases = Table(
+    "releases",
+    metadata,
+    Column("report", Text, primary_key=True),
+    Column("agency", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    info={
+        "doc": "Reports as they were published, so that a later one cannot be compared with them to count people out."
+    },
 )
 expected_reports = Table(
     "expected_reports",

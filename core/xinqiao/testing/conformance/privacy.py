@@ -16,7 +16,7 @@ from xinqiao.testing.conformance.rig import NotApplicable, NotShown, Rig, expect
 _MADE_UP = ("None", "1970-01-01", "1900-01-01", "undefined", "NaN")
 """What programs write where there is no value."""
 
-_FREE_TEXTS = ("reason", "state_reason", "crisis_facts", "advice", "note", "text")
+_FREE_TEXTS = ("reason", "state_reason", "crisis_facts", "what", "advice", "note", "text")
 _ODD = ("=cmd|'/c calc'!A1", "小\u202e雨\u200b", "a\tb\r\nPID|x", "𠮷田\U0001f600", "<b>&amp;\"'", "\\.br\\^~&|")
 
 
@@ -102,7 +102,7 @@ def odd_text(rig: Rig) -> None:
 def _text_in(request: DeliverRequest, contract: str) -> tuple[Message, str] | None:
     """The record and its field that a person filled with a sentence, where there is one."""
     body = getattr(request, contract)
-    for record in (body, getattr(body, "referral", body)):
+    for record in (body, getattr(body, "referral", body), getattr(body, "task", body)):
         for name in _FREE_TEXTS:
             if name in record.DESCRIPTOR.fields_by_name and getattr(record, name):
                 return record, name

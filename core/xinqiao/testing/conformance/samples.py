@@ -11,9 +11,11 @@ from google.protobuf.proto import serialize_length_prefixed
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.casefile.v1.consent_pb2 import Recall
+from xinqiao.api.casefile.v1.team_pb2 import CareTask, TaskPackage, TaskState
 from xinqiao.api.common.v1.options_pb2 import LANE_ROUTINE, FieldClass
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, PackageItem
+from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import ConsentEvidence, Referral, ReferralPackage, ReferralState, Urgency
 from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score
 from xinqiao.contract.fields import mask_of, plan, redact
@@ -30,6 +32,7 @@ PERSONAL: Final = frozenset(
         FieldClass.FIELD_CLASS_TREATMENT,
         FieldClass.FIELD_CLASS_CRISIS_FACT,
         FieldClass.FIELD_CLASS_LOCATION,
+        FieldClass.FIELD_CLASS_CARE_TASK,
         FieldClass.FIELD_CLASS_COUNSELLING_NOTE,
         FieldClass.FIELD_CLASS_LETTER,
     }
@@ -208,9 +211,34 @@ def _recall(number: int) -> Recall:
     )
 
 
+def _task(number: int) -> TaskPackage:
+    task = CareTask(
+        name=f"tasks/c{number}",
+        team=f"teams/c{number}",
+        holder="under-test",
+        due_us=_CREATED_US + 7 * _DAY_US,
+        state=TaskState.TASK_STATE_OPEN,
+        what=f"每周家访一次·第{number}例",
+    )
+    return TaskPackage(task=task, student=_package_of_referral(number).student)
+
+
+def _police_report(number: int) -> PoliceReport:
+    whole = _package_of_referral(number)
+    return PoliceReport(
+        notice=f"notices/c{number}",
+        student=whole.student,
+        crisis_facts=whole.referral.crisis_facts,
+        location=whole.referral.location,
+        citation="精神卫生法 第二十八条",
+    )
+
+
 _HAN: Final = "甲乙丙丁戊己庚辛壬癸"
 _BODIES: Final[Mapping[str, Callable[[int], Message]]] = {
     "referral": _package_of_referral,
     "referral_update": _update,
     "recall": _recall,
+    "task": _task,
+    "police_report": _police_report,
 }

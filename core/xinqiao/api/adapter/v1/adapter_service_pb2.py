@@ -24,13 +24,19 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from xinqiao.api.casefile.v1 import consent_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_consent__pb2
+from xinqiao.api.casefile.v1 import plan_service_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_plan__service__pb2
+from xinqiao.api.casefile.v1 import team_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_team__pb2
+from xinqiao.api.casefile.v1 import team_service_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_team__service__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
 from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_activity__service__pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__pb2
+from xinqiao.api.referral.v1 import notice_pb2 as xinqiao_dot_api_dot_referral_dot_v1_dot_notice__pb2
 from xinqiao.api.referral.v1 import referral_pb2 as xinqiao_dot_api_dot_referral_dot_v1_dot_referral__pb2
+from xinqiao.api.screening.v1 import screening_service_pb2 as xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/adapter/v1/adapter_service.proto\x12\x16xinqiao.api.adapter.v1\x1a\x1b\x62uf/validate/validate.proto\x1a%xinqiao/api/casefile/v1/consent.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\x14\n\x0c\x43heckRequest:\x04\xe8\xe0\x18\x01\"#\n\rCheckResponse\x12\x0c\n\x04peer\x18\x01 \x01(\t:\x04\xe8\xe0\x18\x01\"n\n\x0f\x43\x61pacityRequest\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12;\n\x07urgency\x18\x02 \x01(\x0e\x32 .xinqiao.api.referral.v1.UrgencyB\x08\xbaH\x05\x82\x01\x02\x10\x01:\x04\xe8\xe0\x18\x01\"\x90\x01\n\x10\x43\x61pacityResponse\x12<\n\x08\x63\x61pacity\x18\x01 \x01(\x0e\x32 .xinqiao.api.adapter.v1.CapacityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\twait_days\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc2\x1c(\x00\x12\x19\n\x08\x61s_of_us\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x04\xe8\xe0\x18\x01\"\xb9\x03\n\x0e\x44\x65liverRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12)\n\x04lane\x18\x02 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12<\n\x08referral\x18\x04 \x01(\x0b\x32(.xinqiao.api.referral.v1.ReferralPackageH\x00\x12<\n\x0freferral_update\x18\x05 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00\x12\x31\n\x06recall\x18\x08 \x01(\x0b\x32\x1f.xinqiao.api.casefile.v1.RecallH\x00\x12\r\n\x05\x64rill\x18\x06 \x01(\x08\x12\x19\n\x0b\x63heckpoints\x18\x07 \x03(\tB\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\x42\r\n\x04\x62ody\x12\x05\xbaH\x02\x08\x01\"M\n\x0f\x44\x65liverResponse\x12\x19\n\x07receipt\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x0b\x63heckpoints\x18\x02 \x03(\tB\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\"#\n\x0bReadRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t:\x04\xe8\xe0\x18\x02\"\xff\x02\n\x0cReadResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x31\n\x07student\x18\x02 \x01(\x0b\x32\x1e.xinqiao.api.common.v1.StudentH\x00\x12\x32\n\x05\x66orms\x18\x03 \x01(\x0b\x32!.xinqiao.api.adapter.v1.FormSheetH\x00\x12:\n\x08referral\x18\x04 \x01(\x0b\x32&.xinqiao.api.adapter.v1.ReferralUpdateH\x00\x12\x34\n\x08rejected\x18\x05 \x01(\x0b\x32 .xinqiao.api.adapter.v1.RejectedH\x00\x12\x38\n\x08students\x18\x06 \x01(\x0b\x32$.xinqiao.api.adapter.v1.StudentBatchH\x00\x12>\n\x0erecall_receipt\x18\x07 \x01(\x0b\x32$.xinqiao.api.adapter.v1.RecallAnswerH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"F\n\x0cStudentBatch\x12\x30\n\x08students\x18\x01 \x03(\x0b\x32\x1e.xinqiao.api.common.v1.Student:\x04\xe8\xe0\x18\x02\"s\n\x0cRecallAnswer\x12\x0e\n\x06recall\x18\x01 \x01(\t\x12=\n\x07receipt\x18\x02 \x01(\x0b\x32,.xinqiao.api.casefile.v1.SignedRecallReceipt\x12\x0e\n\x06source\x18\x03 \x01(\t:\x04\xe8\xe0\x18\x02\"\x9b\x01\n\tFormSheet\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x10\n\x08taken_on\x18\x02 \x01(\t\x12\x17\n\tlocal_ids\x18\x03 \x03(\tB\x04\xe8\xe0\x18\x03\x12\x0f\n\x07\x61nswers\x18\x04 \x01(\x0c\x12\x14\n\x06source\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\x04rows\x18\x06 \x03(\rB\x04\xe8\xe0\x18\x02\x12\x0e\n\x06\x63oding\x18\x07 \x01(\t:\x04\xe8\xe0\x18\x07\"\xee\x01\n\x0eReferralUpdate\x12\x10\n\x08referral\x18\x01 \x01(\t\x12\x35\n\x05\x65vent\x18\x02 \x01(\x0e\x32&.xinqiao.api.referral.v1.ReferralEvent\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe8\xe0\x18\x08\x12\x16\n\x0e\x61ppointment_us\x18\x04 \x01(\x03\x12\x31\n\x07outcome\x18\x05 \x01(\x0b\x32 .xinqiao.api.referral.v1.Outcome\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x1c\n\x0breason_code\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@:\x04\xe8\xe0\x18\x02\"P\n\x08Rejected\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02\"\xd1\x01\n\x0f\x45xchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x39\n\x07package\x18\x02 \x01(\x0b\x32 .xinqiao.api.exchange.v1.PackageB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"Q\n\x10\x45xchangeResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32&.xinqiao.api.exchange.v1.SignedReceipt:\x04\xe8\xe0\x18\x02*\x88\x01\n\x08\x43\x61pacity\x12\x18\n\x14\x43\x41PACITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PACITY_AVAILABLE\x10\x01\x12\x11\n\rCAPACITY_NONE\x10\x02\x12\x15\n\x11\x43\x41PACITY_WAITLIST\x10\x03\x12 \n\x1c\x43\x41PACITY_ASSESSMENT_REQUIRED\x10\x04\x32\xa0\x04\n\x0e\x41\x64\x61pterService\x12\x63\n\x05\x43heck\x12$.xinqiao.api.adapter.v1.CheckRequest\x1a%.xinqiao.api.adapter.v1.CheckResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12i\n\x07\x44\x65liver\x12&.xinqiao.api.adapter.v1.DeliverRequest\x1a\'.xinqiao.api.adapter.v1.DeliverResponse\"\r\xea\xe0\x18\t\x08\x02\x12\x01\n\x18\x02 \x02\x12l\n\x08\x43\x61pacity\x12\'.xinqiao.api.adapter.v1.CapacityRequest\x1a(.xinqiao.api.adapter.v1.CapacityResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12\x62\n\x04Read\x12#.xinqiao.api.adapter.v1.ReadRequest\x1a$.xinqiao.api.adapter.v1.ReadResponse\"\r\xea\xe0\x18\t\x08\x01\x12\x01\n\x18\x01 \x01\x30\x01\x12l\n\x08\x45xchange\x12\'.xinqiao.api.adapter.v1.ExchangeRequest\x1a(.xinqiao.api.adapter.v1.ExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,xinqiao/api/adapter/v1/adapter_service.proto\x12\x16xinqiao.api.adapter.v1\x1a\x1b\x62uf/validate/validate.proto\x1a%xinqiao/api/casefile/v1/consent.proto\x1a*xinqiao/api/casefile/v1/plan_service.proto\x1a\"xinqiao/api/casefile/v1/team.proto\x1a*xinqiao/api/casefile/v1/team_service.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\x1a.xinqiao/api/exchange/v1/activity_service.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\x1a$xinqiao/api/referral/v1/notice.proto\x1a&xinqiao/api/referral/v1/referral.proto\x1a\x30xinqiao/api/screening/v1/screening_service.proto\"\x14\n\x0c\x43heckRequest:\x04\xe8\xe0\x18\x01\"#\n\rCheckResponse\x12\x0c\n\x04peer\x18\x01 \x01(\t:\x04\xe8\xe0\x18\x01\"n\n\x0f\x43\x61pacityRequest\x12\x18\n\x07service\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12;\n\x07urgency\x18\x02 \x01(\x0e\x32 .xinqiao.api.referral.v1.UrgencyB\x08\xbaH\x05\x82\x01\x02\x10\x01:\x04\xe8\xe0\x18\x01\"\x90\x01\n\x10\x43\x61pacityResponse\x12<\n\x08\x63\x61pacity\x18\x01 \x01(\x0e\x32 .xinqiao.api.adapter.v1.CapacityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\twait_days\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc2\x1c(\x00\x12\x19\n\x08\x61s_of_us\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00:\x04\xe8\xe0\x18\x01\"\xaf\x04\n\x0e\x44\x65liverRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12)\n\x04lane\x18\x02 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.Lane\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12<\n\x08referral\x18\x04 \x01(\x0b\x32(.xinqiao.api.referral.v1.ReferralPackageH\x00\x12<\n\x0freferral_update\x18\x05 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00\x12\x31\n\x06recall\x18\x08 \x01(\x0b\x32\x1f.xinqiao.api.casefile.v1.RecallH\x00\x12\x34\n\x04task\x18\t \x01(\x0b\x32$.xinqiao.api.casefile.v1.TaskPackageH\x00\x12>\n\rpolice_report\x18\n \x01(\x0b\x32%.xinqiao.api.referral.v1.PoliceReportH\x00\x12\r\n\x05\x64rill\x18\x06 \x01(\x08\x12\x19\n\x0b\x63heckpoints\x18\x07 \x03(\tB\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\x42\r\n\x04\x62ody\x12\x05\xbaH\x02\x08\x01\"M\n\x0f\x44\x65liverResponse\x12\x19\n\x07receipt\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x19\n\x0b\x63heckpoints\x18\x02 \x03(\tB\x04\xe8\xe0\x18\x01:\x04\xe8\xe0\x18\x02\"#\n\x0bReadRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t:\x04\xe8\xe0\x18\x02\"\xca\x05\n\x0cReadResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x31\n\x07student\x18\x02 \x01(\x0b\x32\x1e.xinqiao.api.common.v1.StudentH\x00\x12\x32\n\x05\x66orms\x18\x03 \x01(\x0b\x32!.xinqiao.api.adapter.v1.FormSheetH\x00\x12:\n\x08referral\x18\x04 \x01(\x0b\x32&.xinqiao.api.adapter.v1.ReferralUpdateH\x00\x12\x34\n\x08rejected\x18\x05 \x01(\x0b\x32 .xinqiao.api.adapter.v1.RejectedH\x00\x12\x38\n\x08students\x18\x06 \x01(\x0b\x32$.xinqiao.api.adapter.v1.StudentBatchH\x00\x12>\n\x0erecall_receipt\x18\x07 \x01(\x0b\x32$.xinqiao.api.adapter.v1.RecallAnswerH\x00\x12?\n\x06signal\x18\x08 \x01(\x0b\x32-.xinqiao.api.screening.v1.ReportSignalRequestH\x00\x12<\n\x05\x65ntry\x18\t \x01(\x0b\x32+.xinqiao.api.casefile.v1.RecordEntryRequestH\x00\x12?\n\x06report\x18\n \x01(\x0b\x32-.xinqiao.api.screening.v1.SubmitReportRequestH\x00\x12\x41\n\x0btask_report\x18\x0b \x01(\x0b\x32*.xinqiao.api.casefile.v1.ReportTaskRequestH\x00\x12\x46\n\nactivities\x18\x0c \x01(\x0b\x32\x30.xinqiao.api.exchange.v1.RecordActivitiesRequestH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"F\n\x0cStudentBatch\x12\x30\n\x08students\x18\x01 \x03(\x0b\x32\x1e.xinqiao.api.common.v1.Student:\x04\xe8\xe0\x18\x02\"s\n\x0cRecallAnswer\x12\x0e\n\x06recall\x18\x01 \x01(\t\x12=\n\x07receipt\x18\x02 \x01(\x0b\x32,.xinqiao.api.casefile.v1.SignedRecallReceipt\x12\x0e\n\x06source\x18\x03 \x01(\t:\x04\xe8\xe0\x18\x02\"\x9b\x01\n\tFormSheet\x12\x12\n\ninstrument\x18\x01 \x01(\t\x12\x10\n\x08taken_on\x18\x02 \x01(\t\x12\x17\n\tlocal_ids\x18\x03 \x03(\tB\x04\xe8\xe0\x18\x03\x12\x0f\n\x07\x61nswers\x18\x04 \x01(\x0c\x12\x14\n\x06source\x18\x05 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x12\n\x04rows\x18\x06 \x03(\rB\x04\xe8\xe0\x18\x02\x12\x0e\n\x06\x63oding\x18\x07 \x01(\t:\x04\xe8\xe0\x18\x07\"\xee\x01\n\x0eReferralUpdate\x12\x10\n\x08referral\x18\x01 \x01(\t\x12\x35\n\x05\x65vent\x18\x02 \x01(\x0e\x32&.xinqiao.api.referral.v1.ReferralEvent\x12\x14\n\x06reason\x18\x03 \x01(\tB\x04\xe8\xe0\x18\x08\x12\x16\n\x0e\x61ppointment_us\x18\x04 \x01(\x03\x12\x31\n\x07outcome\x18\x05 \x01(\x0b\x32 .xinqiao.api.referral.v1.Outcome\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x1c\n\x0breason_code\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@:\x04\xe8\xe0\x18\x02\"P\n\x08Rejected\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02\"\xd1\x01\n\x0f\x45xchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x39\n\x07package\x18\x02 \x01(\x0b\x32 .xinqiao.api.exchange.v1.PackageB\x06\xbaH\x03\xc8\x01\x01:\x04\xe8\xe0\x18\x02\"Q\n\x10\x45xchangeResponse\x12\x37\n\x07receipt\x18\x01 \x01(\x0b\x32&.xinqiao.api.exchange.v1.SignedReceipt:\x04\xe8\xe0\x18\x02*\x88\x01\n\x08\x43\x61pacity\x12\x18\n\x14\x43\x41PACITY_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41PACITY_AVAILABLE\x10\x01\x12\x11\n\rCAPACITY_NONE\x10\x02\x12\x15\n\x11\x43\x41PACITY_WAITLIST\x10\x03\x12 \n\x1c\x43\x41PACITY_ASSESSMENT_REQUIRED\x10\x04\x32\xa0\x04\n\x0e\x41\x64\x61pterService\x12\x63\n\x05\x43heck\x12$.xinqiao.api.adapter.v1.CheckRequest\x1a%.xinqiao.api.adapter.v1.CheckResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12i\n\x07\x44\x65liver\x12&.xinqiao.api.adapter.v1.DeliverRequest\x1a\'.xinqiao.api.adapter.v1.DeliverResponse\"\r\xea\xe0\x18\t\x08\x02\x12\x01\n\x18\x02 \x02\x12l\n\x08\x43\x61pacity\x12\'.xinqiao.api.adapter.v1.CapacityRequest\x1a(.xinqiao.api.adapter.v1.CapacityResponse\"\r\xea\xe0\x18\t\x08\x08\x12\x01\n\x18\x01 \x01\x12\x62\n\x04Read\x12#.xinqiao.api.adapter.v1.ReadRequest\x1a$.xinqiao.api.adapter.v1.ReadResponse\"\r\xea\xe0\x18\t\x08\x01\x12\x01\n\x18\x01 \x01\x30\x01\x12l\n\x08\x45xchange\x12\'.xinqiao.api.adapter.v1.ExchangeRequest\x1a(.xinqiao.api.adapter.v1.ExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -111,38 +117,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADAPTERSERVICE'].methods_by_name['Read']._serialized_options = b'\352\340\030\t\010\001\022\001\n\030\001 \001'
   _globals['_ADAPTERSERVICE'].methods_by_name['Exchange']._loaded_options = None
   _globals['_ADAPTERSERVICE'].methods_by_name['Exchange']._serialized_options = b'\352\340\030\t\010\006\022\001\n\030\001 \002'
-  _globals['_CAPACITY']._serialized_start=2522
-  _globals['_CAPACITY']._serialized_end=2658
-  _globals['_CHECKREQUEST']._serialized_start=292
-  _globals['_CHECKREQUEST']._serialized_end=312
-  _globals['_CHECKRESPONSE']._serialized_start=314
-  _globals['_CHECKRESPONSE']._serialized_end=349
-  _globals['_CAPACITYREQUEST']._serialized_start=351
-  _globals['_CAPACITYREQUEST']._serialized_end=461
-  _globals['_CAPACITYRESPONSE']._serialized_start=464
-  _globals['_CAPACITYRESPONSE']._serialized_end=608
-  _globals['_DELIVERREQUEST']._serialized_start=611
-  _globals['_DELIVERREQUEST']._serialized_end=1052
-  _globals['_DELIVERRESPONSE']._serialized_start=1054
-  _globals['_DELIVERRESPONSE']._serialized_end=1131
-  _globals['_READREQUEST']._serialized_start=1133
-  _globals['_READREQUEST']._serialized_end=1168
-  _globals['_READRESPONSE']._serialized_start=1171
-  _globals['_READRESPONSE']._serialized_end=1554
-  _globals['_STUDENTBATCH']._serialized_start=1556
-  _globals['_STUDENTBATCH']._serialized_end=1626
-  _globals['_RECALLANSWER']._serialized_start=1628
-  _globals['_RECALLANSWER']._serialized_end=1743
-  _globals['_FORMSHEET']._serialized_start=1746
-  _globals['_FORMSHEET']._serialized_end=1901
-  _globals['_REFERRALUPDATE']._serialized_start=1904
-  _globals['_REFERRALUPDATE']._serialized_end=2142
-  _globals['_REJECTED']._serialized_start=2144
-  _globals['_REJECTED']._serialized_end=2224
-  _globals['_EXCHANGEREQUEST']._serialized_start=2227
-  _globals['_EXCHANGEREQUEST']._serialized_end=2436
-  _globals['_EXCHANGERESPONSE']._serialized_start=2438
-  _globals['_EXCHANGERESPONSE']._serialized_end=2519
-  _globals['_ADAPTERSERVICE']._serialized_start=2661
-  _globals['_ADAPTERSERVICE']._serialized_end=3205
+  _globals['_CAPACITY']._serialized_start=3231
+  _globals['_CAPACITY']._serialized_end=3367
+  _globals['_CHECKREQUEST']._serialized_start=552
+  _globals['_CHECKREQUEST']._serialized_end=572
+  _globals['_CHECKRESPONSE']._serialized_start=574
+  _globals['_CHECKRESPONSE']._serialized_end=609
+  _globals['_CAPACITYREQUEST']._serialized_start=611
+  _globals['_CAPACITYREQUEST']._serialized_end=721
+  _globals['_CAPACITYRESPONSE']._serialized_start=724
+  _globals['_CAPACITYRESPONSE']._serialized_end=868
+  _globals['_DELIVERREQUEST']._serialized_start=871
+  _globals['_DELIVERREQUEST']._serialized_end=1430
+  _globals['_DELIVERRESPONSE']._serialized_start=1432
+  _globals['_DELIVERRESPONSE']._serialized_end=1509
+  _globals['_READREQUEST']._serialized_start=1511
+  _globals['_READREQUEST']._serialized_end=1546
+  _globals['_READRESPONSE']._serialized_start=1549
+  _globals['_READRESPONSE']._serialized_end=2263
+  _globals['_STUDENTBATCH']._serialized_start=2265
+  _globals['_STUDENTBATCH']._serialized_end=2335
+  _globals['_RECALLANSWER']._serialized_start=2337
+  _globals['_RECALLANSWER']._serialized_end=2452
+  _globals['_FORMSHEET']._serialized_start=2455
+  _globals['_FORMSHEET']._serialized_end=2610
+  _globals['_REFERRALUPDATE']._serialized_start=2613
+  _globals['_REFERRALUPDATE']._serialized_end=2851
+  _globals['_REJECTED']._serialized_start=2853
+  _globals['_REJECTED']._serialized_end=2933
+  _globals['_EXCHANGEREQUEST']._serialized_start=2936
+  _globals['_EXCHANGEREQUEST']._serialized_end=3145
+  _globals['_EXCHANGERESPONSE']._serialized_start=3147
+  _globals['_EXCHANGERESPONSE']._serialized_end=3228
+  _globals['_ADAPTERSERVICE']._serialized_start=3370
+  _globals['_ADAPTERSERVICE']._serialized_end=3914
 # @@protoc_insertion_point(module_scope)

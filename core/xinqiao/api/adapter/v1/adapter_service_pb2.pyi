@@ -9,10 +9,16 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.casefile.v1 import consent_pb2 as _consent_pb2
+from xinqiao.api.casefile.v1 import plan_service_pb2 as _plan_service_pb2
+from xinqiao.api.casefile.v1 import team_pb2 as _team_pb2
+from xinqiao.api.casefile.v1 import team_service_pb2 as _team_service_pb2
 from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as _activity_service_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
+from xinqiao.api.referral.v1 import notice_pb2 as _notice_pb2
 from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
+from xinqiao.api.screening.v1 import screening_service_pb2 as _screening_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -163,6 +169,8 @@ class DeliverRequest(_message.Message):
     REFERRAL_FIELD_NUMBER: _builtins.int
     REFERRAL_UPDATE_FIELD_NUMBER: _builtins.int
     RECALL_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    POLICE_REPORT_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
@@ -186,6 +194,14 @@ class DeliverRequest(_message.Message):
         """What the partner was given must be deleted; it answers with a signed `recall_receipt`, when it has done so."""
 
     @_builtins.property
+    def task(self) -> _team_pb2.TaskPackage:
+        """A task of a care team that the partner holds, or held: `task.state` says what is to be done with it."""
+
+    @_builtins.property
+    def police_report(self) -> _notice_pb2.PoliceReport:
+        """A report to the police."""
+
+    @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each of the gateway's journal chains (C2SP signed notes): whoever keeps them is a witness.
         Beside the body, not in it: they differ from try to try.
@@ -200,14 +216,16 @@ class DeliverRequest(_message.Message):
         referral: _referral_pb2.ReferralPackage | None = ...,
         referral_update: _referral_pb2.Referral | None = ...,
         recall: _consent_pb2.Recall | None = ...,
+        task: _team_pb2.TaskPackage | None = ...,
+        police_report: _notice_pb2.PoliceReport | None = ...,
         drill: _builtins.bool = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall", "task", "police_report"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -276,6 +294,11 @@ class ReadResponse(_message.Message):
     REJECTED_FIELD_NUMBER: _builtins.int
     STUDENTS_FIELD_NUMBER: _builtins.int
     RECALL_RECEIPT_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    REPORT_FIELD_NUMBER: _builtins.int
+    TASK_REPORT_FIELD_NUMBER: _builtins.int
+    ACTIVITIES_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Pass it to the next Read once this item is durable."""
     @_builtins.property
@@ -302,6 +325,28 @@ class ReadResponse(_message.Message):
     def recall_receipt(self) -> Global___RecallAnswer:
         """What the partner did about a recall."""
 
+    @_builtins.property
+    def signal(self) -> _screening_service_pb2.ReportSignalRequest:
+        """Something somebody noticed. This and those below are what a partner would send itself, without `request_id`: the
+        gateway gives each the same one whenever it is read again.
+        """
+
+    @_builtins.property
+    def entry(self) -> _plan_service_pb2.RecordEntryRequest:
+        """An entry of a student's plan, or a short contact."""
+
+    @_builtins.property
+    def report(self) -> _screening_service_pb2.SubmitReportRequest:
+        """A report that is owed for a period."""
+
+    @_builtins.property
+    def task_report(self) -> _team_service_pb2.ReportTaskRequest:
+        """What came of a task."""
+
+    @_builtins.property
+    def activities(self) -> _activity_service_pb2.RecordActivitiesRequest:
+        """What the partner did, as counts."""
+
     def __init__(
         self,
         *,
@@ -312,12 +357,17 @@ class ReadResponse(_message.Message):
         rejected: Global___Rejected | None = ...,
         students: Global___StudentBatch | None = ...,
         recall_receipt: Global___RecallAnswer | None = ...,
+        signal: _screening_service_pb2.ReportSignalRequest | None = ...,
+        entry: _plan_service_pb2.RecordEntryRequest | None = ...,
+        report: _screening_service_pb2.SubmitReportRequest | None = ...,
+        task_report: _team_service_pb2.ReportTaskRequest | None = ...,
+        activities: _activity_service_pb2.RecordActivitiesRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "entry", b"entry", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cursor", b"cursor", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "student", b"student", "students", b"students"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "cursor", b"cursor", "entry", b"entry", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt", "signal", "entry", "report", "task_report", "activities"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from xinqiao.api.casefile.v1 import sharing_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_sharing__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
+from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"xinqiao/api/casefile/v1/team.proto\x12\x17xinqiao.api.casefile.v1\x1a%xinqiao/api/casefile/v1/sharing.proto\x1a#xinqiao/api/common/v1/options.proto\"\xb7\x01\n\x08\x43\x61reTask\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04team\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0e\n\x06\x64ue_us\x18\x04 \x01(\x03\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\".xinqiao.api.casefile.v1.TaskState\x12\x12\n\x04what\x18\x06 \x01(\tB\x04\xe8\xe0\x18\r\x12\x14\n\x06report\x18\x07 \x01(\tB\x04\xe8\xe0\x18\r\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t:\x04\xe8\xe0\x18\x02\"\x82\x02\n\x08\x43\x61reTeam\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07student\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".xinqiao.api.casefile.v1.TeamState\x12\x15\n\rschool_agency\x18\x04 \x01(\t\x12/\n\x07members\x18\x05 \x03(\x0b\x32\x1e.xinqiao.api.casefile.v1.Share\x12\x30\n\x05tasks\x18\x06 \x03(\x0b\x32!.xinqiao.api.casefile.v1.CareTask\x12\x16\n\x0e\x63reate_time_us\x18\x07 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t:\x04\xe8\xe0\x18\x02*S\n\tTeamState\x12\x1a\n\x16TEAM_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEAM_STATE_OPEN\x10\x01\x12\x15\n\x11TEAM_STATE_CLOSED\x10\x02*k\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_STATE_OPEN\x10\x01\x12\x13\n\x0fTASK_STATE_DONE\x10\x02\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"xinqiao/api/casefile/v1/team.proto\x12\x17xinqiao.api.casefile.v1\x1a%xinqiao/api/casefile/v1/sharing.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\"\xb7\x01\n\x08\x43\x61reTask\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04team\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x0e\n\x06\x64ue_us\x18\x04 \x01(\x03\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\".xinqiao.api.casefile.v1.TaskState\x12\x12\n\x04what\x18\x06 \x01(\tB\x04\xe8\xe0\x18\r\x12\x14\n\x06report\x18\x07 \x01(\tB\x04\xe8\xe0\x18\r\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t:\x04\xe8\xe0\x18\x02\"\x82\x02\n\x08\x43\x61reTeam\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07student\x18\x02 \x01(\t\x12\x31\n\x05state\x18\x03 \x01(\x0e\x32\".xinqiao.api.casefile.v1.TeamState\x12\x15\n\rschool_agency\x18\x04 \x01(\t\x12/\n\x07members\x18\x05 \x03(\x0b\x32\x1e.xinqiao.api.casefile.v1.Share\x12\x30\n\x05tasks\x18\x06 \x03(\x0b\x32!.xinqiao.api.casefile.v1.CareTask\x12\x16\n\x0e\x63reate_time_us\x18\x07 \x01(\x03\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t:\x04\xe8\xe0\x18\x02\"\x8a\x01\n\x0bTaskPackage\x12\x35\n\x04task\x18\x01 \x01(\x0b\x32!.xinqiao.api.casefile.v1.CareTaskB\x04\xf0\xe0\x18\x01\x12/\n\x07student\x18\x02 \x01(\x0b\x32\x1e.xinqiao.api.common.v1.Student\x12\r\n\x05\x64rill\x18\x03 \x01(\x08:\x04\xe8\xe0\x18\x02*S\n\tTeamState\x12\x1a\n\x16TEAM_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTEAM_STATE_OPEN\x10\x01\x12\x15\n\x11TEAM_STATE_CLOSED\x10\x02*k\n\tTaskState\x12\x1a\n\x16TASK_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_STATE_OPEN\x10\x01\x12\x13\n\x0fTASK_STATE_DONE\x10\x02\x12\x18\n\x14TASK_STATE_CANCELLED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,12 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CARETASK']._serialized_options = b'\350\340\030\002'
   _globals['_CARETEAM']._loaded_options = None
   _globals['_CARETEAM']._serialized_options = b'\350\340\030\002'
-  _globals['_TEAMSTATE']._serialized_start=586
-  _globals['_TEAMSTATE']._serialized_end=669
-  _globals['_TASKSTATE']._serialized_start=671
-  _globals['_TASKSTATE']._serialized_end=778
-  _globals['_CARETASK']._serialized_start=140
-  _globals['_CARETASK']._serialized_end=323
-  _globals['_CARETEAM']._serialized_start=326
-  _globals['_CARETEAM']._serialized_end=584
+  _globals['_TASKPACKAGE'].fields_by_name['task']._loaded_options = None
+  _globals['_TASKPACKAGE'].fields_by_name['task']._serialized_options = b'\360\340\030\001'
+  _globals['_TASKPACKAGE']._loaded_options = None
+  _globals['_TASKPACKAGE']._serialized_options = b'\350\340\030\002'
+  _globals['_TEAMSTATE']._serialized_start=762
+  _globals['_TEAMSTATE']._serialized_end=845
+  _globals['_TASKSTATE']._serialized_start=847
+  _globals['_TASKSTATE']._serialized_end=954
+  _globals['_CARETASK']._serialized_start=175
+  _globals['_CARETASK']._serialized_end=358
+  _globals['_CARETEAM']._serialized_start=361
+  _globals['_CARETEAM']._serialized_end=619
+  _globals['_TASKPACKAGE']._serialized_start=622
+  _globals['_TASKPACKAGE']._serialized_end=760
 # @@protoc_insertion_point(module_scope)

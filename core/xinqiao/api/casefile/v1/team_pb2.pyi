@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.casefile.v1 import sharing_pb2 as _sharing_pb2
+from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -175,3 +176,37 @@ class CareTeam(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CareTeam: _TypeAlias = CareTeam  # noqa: Y015
+
+@_typing.final
+class TaskPackage(_message.Message):
+    """A task as handed to its holder's adapter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    STUDENT_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
+    @_builtins.property
+    def task(self) -> Global___CareTask:
+        """The task, as it stands now."""
+
+    @_builtins.property
+    def student(self) -> _types_pb2.Student:
+        """The student, as this holder may see him or her."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___CareTask | None = ...,
+        student: _types_pb2.Student | None = ...,
+        drill: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student", "task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill", "student", b"student", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskPackage: _TypeAlias = TaskPackage  # noqa: Y015

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!xinqiao/api/common/v1/types.proto\x12\x15xinqiao.api.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\"t\n\nStudentRef\x12\x32\n\x04name\x18\x01 \x01(\tB\"\xbaH\x1br\x19\x32\x17^students/[a-z2-7]{26}$\xe8\xe0\x18\x02H\x00\x12\x1e\n\x08local_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00:\x04\xe8\xe0\x18\x03\x42\x0c\n\x03ref\x12\x05\xbaH\x02\x08\x01\"\x89\x01\n\x08Guardian\x12\x1c\n\tfull_name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x19\n\x08relation\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12)\n\x05phone\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^(\\+?[0-9]{5,15})?$\x12\x13\n\x0bin_conflict\x18\x04 \x01(\x08:\x04\xe8\xe0\x18\x04\"\x9b\x05\n\x07Student\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x1c\n\x08local_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x66\x61mily_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1b\n\ngiven_name\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\xca\x01\n\nbirth_date\x18\x05 \x01(\tB\xb5\x01\xbaH\xb1\x01\xba\x01\xad\x01\n\ndate_range\x12?birth_date is an ISO 8601 date between 1990 and today, or empty\x1a^this == \'\' || this.matches(\'^(199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\')\x12\x31\n\x03sex\x18\x06 \x01(\x0e\x32\x1a.xinqiao.api.common.v1.SexB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x0bnational_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12-\n\x05phone\x18\x08 \x01(\tB\x1e\xbaH\x17r\x15\x32\x13^(\\+?[0-9]{5,15})?$\xe8\xe0\x18\x04\x12<\n\tguardians\x18\t \x03(\x0b\x32\x1f.xinqiao.api.common.v1.GuardianB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12\x1d\n\x06school\x18\n \x01(\tB\r\xbaH\x06r\x04\x10\x01\x18@\xe8\xe0\x18\x05\x12!\n\x0cschool_title\x18\x0b \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x05\x12\x1a\n\x05grade\x18\x0c \x01(\tB\x0b\xbaH\x04r\x02\x18(\xe8\xe0\x18\x05\x12 \n\x0b\x63lass_title\x18\r \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x05\x12\x12\n\x04left\x18\x0e \x01(\x08\x42\x04\xe8\xe0\x18\x05:\x04\xe8\xe0\x18\x03\"g\n\x08Withheld\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x36\n\x0b\x66ield_class\x18\x02 \x01(\x0e\x32!.xinqiao.api.common.v1.FieldClass\x12\x0e\n\x06reason\x18\x03 \x01(\t:\x04\xe8\xe0\x18\x02\"\xf4\x01\n\x07Holding\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\t\x12/\n\x04tier\x18\x06 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.TierB\x04\xe8\xe0\x18\x06\x12\x13\n\x0b\x65scalations\x18\x07 \x01(\x05\x12\x11\n\topened_us\x18\x08 \x01(\x03\x12,\n\x06phones\x18\t \x03(\x0b\x32\x1c.xinqiao.api.common.v1.Phone\x12\r\n\x05\x64rill\x18\n \x01(\x08:\x04\xe8\xe0\x18\x02\"P\n\x05Phone\x12\x10\n\x08title_zh\x18\x01 \x01(\t\x12\x10\n\x08title_en\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\r\n\x05hours\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02*\\\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nTIER_GREEN\x10\x01\x12\x0f\n\x0bTIER_YELLOW\x10\x02\x12\x0f\n\x0bTIER_ORANGE\x10\x03\x12\x0c\n\x08TIER_RED\x10\x04*8\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0c\n\x08SEX_MALE\x10\x01\x12\x0e\n\nSEX_FEMALE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!xinqiao/api/common/v1/types.proto\x12\x15xinqiao.api.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\"\xb4\x01\n\nStudentRef\x12\x32\n\x04name\x18\x01 \x01(\tB\"\xbaH\x1br\x19\x32\x17^students/[a-z2-7]{26}$\xe8\xe0\x18\x02H\x00\x12\x1e\n\x08local_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12>\n\tdescribed\x18\x03 \x01(\x0b\x32).xinqiao.api.common.v1.StudentDescriptionH\x00:\x04\xe8\xe0\x18\x03\x42\x0c\n\x03ref\x12\x05\xbaH\x02\x08\x01\"\xbb\x02\n\x12StudentDescription\x12\x1b\n\x06school\x18\x01 \x01(\tB\x0b\xbaH\x04r\x02\x18@\xe8\xe0\x18\x05\x12\x1a\n\tfull_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12^\n\nbirth_date\x18\x03 \x01(\tBJ\xbaHGrE2C^((199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$\x12\x1c\n\x0bnational_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12-\n\x05phone\x18\x05 \x01(\tB\x1e\xbaH\x17r\x15\x32\x13^(\\+?[0-9]{5,15})?$\xe8\xe0\x18\x04\x12 \n\x0b\x63lass_title\x18\x06 \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x05\x12\x17\n\x05other\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x90\x03:\x04\xe8\xe0\x18\x03\"\x89\x01\n\x08Guardian\x12\x1c\n\tfull_name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x19\n\x08relation\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12)\n\x05phone\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^(\\+?[0-9]{5,15})?$\x12\x13\n\x0bin_conflict\x18\x04 \x01(\x08:\x04\xe8\xe0\x18\x04\"\x9b\x05\n\x07Student\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x1c\n\x08local_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x0b\x66\x61mily_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1b\n\ngiven_name\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\xca\x01\n\nbirth_date\x18\x05 \x01(\tB\xb5\x01\xbaH\xb1\x01\xba\x01\xad\x01\n\ndate_range\x12?birth_date is an ISO 8601 date between 1990 and today, or empty\x1a^this == \'\' || this.matches(\'^(199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$\')\x12\x31\n\x03sex\x18\x06 \x01(\x0e\x32\x1a.xinqiao.api.common.v1.SexB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\x0bnational_id\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12-\n\x05phone\x18\x08 \x01(\tB\x1e\xbaH\x17r\x15\x32\x13^(\\+?[0-9]{5,15})?$\xe8\xe0\x18\x04\x12<\n\tguardians\x18\t \x03(\x0b\x32\x1f.xinqiao.api.common.v1.GuardianB\x08\xbaH\x05\x92\x01\x02\x10\x08\x12\x1d\n\x06school\x18\n \x01(\tB\r\xbaH\x06r\x04\x10\x01\x18@\xe8\xe0\x18\x05\x12!\n\x0cschool_title\x18\x0b \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x05\x12\x1a\n\x05grade\x18\x0c \x01(\tB\x0b\xbaH\x04r\x02\x18(\xe8\xe0\x18\x05\x12 \n\x0b\x63lass_title\x18\r \x01(\tB\x0b\xbaH\x04r\x02\x18x\xe8\xe0\x18\x05\x12\x12\n\x04left\x18\x0e \x01(\x08\x42\x04\xe8\xe0\x18\x05:\x04\xe8\xe0\x18\x03\"g\n\x08Withheld\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x36\n\x0b\x66ield_class\x18\x02 \x01(\x0e\x32!.xinqiao.api.common.v1.FieldClass\x12\x0e\n\x06reason\x18\x03 \x01(\t:\x04\xe8\xe0\x18\x02\"\xf4\x01\n\x07Holding\x12\x0c\n\x04item\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06holder\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\x04 \x01(\x03\x12\x0c\n\x04step\x18\x05 \x01(\t\x12/\n\x04tier\x18\x06 \x01(\x0e\x32\x1b.xinqiao.api.common.v1.TierB\x04\xe8\xe0\x18\x06\x12\x13\n\x0b\x65scalations\x18\x07 \x01(\x05\x12\x11\n\topened_us\x18\x08 \x01(\x03\x12,\n\x06phones\x18\t \x03(\x0b\x32\x1c.xinqiao.api.common.v1.Phone\x12\r\n\x05\x64rill\x18\n \x01(\x08:\x04\xe8\xe0\x18\x02\"P\n\x05Phone\x12\x10\n\x08title_zh\x18\x01 \x01(\t\x12\x10\n\x08title_en\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\t\x12\r\n\x05hours\x18\x04 \x01(\t:\x04\xe8\xe0\x18\x02*\\\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x0e\n\nTIER_GREEN\x10\x01\x12\x0f\n\x0bTIER_YELLOW\x10\x02\x12\x0f\n\x0bTIER_ORANGE\x10\x03\x12\x0c\n\x08TIER_RED\x10\x04*8\n\x03Sex\x12\x13\n\x0fSEX_UNSPECIFIED\x10\x00\x12\x0c\n\x08SEX_MALE\x10\x01\x12\x0e\n\nSEX_FEMALE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STUDENTREF'].fields_by_name['local_id']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_STUDENTREF']._loaded_options = None
   _globals['_STUDENTREF']._serialized_options = b'\350\340\030\003'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['school']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['school']._serialized_options = b'\272H\004r\002\030@\350\340\030\005'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['full_name']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['full_name']._serialized_options = b'\272H\004r\002\030x'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['birth_date']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['birth_date']._serialized_options = b'\272HGrE2C^((199[0-9]|20[0-9]{2})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['national_id']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['national_id']._serialized_options = b'\272H\004r\002\030\024'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['phone']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['phone']._serialized_options = b'\272H\027r\0252\023^(\\+?[0-9]{5,15})?$\350\340\030\004'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['class_title']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['class_title']._serialized_options = b'\272H\004r\002\030x\350\340\030\005'
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['other']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION'].fields_by_name['other']._serialized_options = b'\272H\005r\003\030\220\003'
+  _globals['_STUDENTDESCRIPTION']._loaded_options = None
+  _globals['_STUDENTDESCRIPTION']._serialized_options = b'\350\340\030\003'
   _globals['_GUARDIAN'].fields_by_name['full_name']._loaded_options = None
   _globals['_GUARDIAN'].fields_by_name['full_name']._serialized_options = b'\272H\006r\004\020\001\030x'
   _globals['_GUARDIAN'].fields_by_name['relation']._loaded_options = None
@@ -87,20 +103,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDING']._serialized_options = b'\350\340\030\002'
   _globals['_PHONE']._loaded_options = None
   _globals['_PHONE']._serialized_options = b'\350\340\030\002'
-  _globals['_TIER']._serialized_start=1488
-  _globals['_TIER']._serialized_end=1580
-  _globals['_SEX']._serialized_start=1582
-  _globals['_SEX']._serialized_end=1638
-  _globals['_STUDENTREF']._serialized_start=126
-  _globals['_STUDENTREF']._serialized_end=242
-  _globals['_GUARDIAN']._serialized_start=245
-  _globals['_GUARDIAN']._serialized_end=382
-  _globals['_STUDENT']._serialized_start=385
-  _globals['_STUDENT']._serialized_end=1052
-  _globals['_WITHHELD']._serialized_start=1054
-  _globals['_WITHHELD']._serialized_end=1157
-  _globals['_HOLDING']._serialized_start=1160
-  _globals['_HOLDING']._serialized_end=1404
-  _globals['_PHONE']._serialized_start=1406
-  _globals['_PHONE']._serialized_end=1486
+  _globals['_TIER']._serialized_start=1871
+  _globals['_TIER']._serialized_end=1963
+  _globals['_SEX']._serialized_start=1965
+  _globals['_SEX']._serialized_end=2021
+  _globals['_STUDENTREF']._serialized_start=127
+  _globals['_STUDENTREF']._serialized_end=307
+  _globals['_STUDENTDESCRIPTION']._serialized_start=310
+  _globals['_STUDENTDESCRIPTION']._serialized_end=625
+  _globals['_GUARDIAN']._serialized_start=628
+  _globals['_GUARDIAN']._serialized_end=765
+  _globals['_STUDENT']._serialized_start=768
+  _globals['_STUDENT']._serialized_end=1435
+  _globals['_WITHHELD']._serialized_start=1437
+  _globals['_WITHHELD']._serialized_end=1540
+  _globals['_HOLDING']._serialized_start=1543
+  _globals['_HOLDING']._serialized_end=1787
+  _globals['_PHONE']._serialized_start=1789
+  _globals['_PHONE']._serialized_end=1869
 # @@protoc_insertion_point(module_scope)

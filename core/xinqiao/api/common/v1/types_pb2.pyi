@@ -84,25 +84,79 @@ class StudentRef(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     LOCAL_ID_FIELD_NUMBER: _builtins.int
+    DESCRIBED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`students/{pseudonym}`: the caller's own pseudonym of the student, useless to any other partner."""
     local_id: _builtins.str
     """The id the student has in the caller's own system (OneRoster `sourcedId`)."""
+    @_builtins.property
+    def described(self) -> Global___StudentDescription:
+        """For a caller that has no id of the student: only `ReportSignal` takes it."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         local_id: _builtins.str = ...,
+        described: Global___StudentDescription | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["local_id", b"local_id", "name", b"name", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["described", b"described", "local_id", b"local_id", "name", b"name", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["local_id", b"local_id", "name", b"name", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["described", b"described", "local_id", b"local_id", "name", b"name", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["name", "local_id"]  # noqa: Y015
+    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["name", "local_id", "described"]  # noqa: Y015
     _WhichOneofArgType_ref: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_ref) -> _WhichOneofReturnType_ref | None: ...
 
 Global___StudentRef: _TypeAlias = StudentRef  # noqa: Y015
+
+@_typing.final
+class StudentDescription(_message.Message):
+    """A student by what a stranger knows. It counts as one student only where everything given fits exactly one; else a
+    person of the school decides.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHOOL_FIELD_NUMBER: _builtins.int
+    FULL_NAME_FIELD_NUMBER: _builtins.int
+    BIRTH_DATE_FIELD_NUMBER: _builtins.int
+    NATIONAL_ID_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    CLASS_TITLE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    school: _builtins.str
+    """School code; empty where it is not known."""
+    full_name: _builtins.str
+    """Name as written, family name first."""
+    birth_date: _builtins.str
+    """ISO 8601 date, or empty."""
+    national_id: _builtins.str
+    """Resident id (GB 11643) or student number (学籍号), or empty."""
+    phone: _builtins.str
+    """Phone of the student or a guardian, or empty."""
+    class_title: _builtins.str
+    """Grade and class, as they were told."""
+    other: _builtins.str
+    """Anything else that may help to find the student: what was worn, whom the caller asked for."""
+    def __init__(
+        self,
+        *,
+        school: _builtins.str = ...,
+        full_name: _builtins.str = ...,
+        birth_date: _builtins.str = ...,
+        national_id: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        class_title: _builtins.str = ...,
+        other: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date", "class_title", b"class_title", "full_name", b"full_name", "national_id", b"national_id", "other", b"other", "phone", b"phone", "school", b"school"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StudentDescription: _TypeAlias = StudentDescription  # noqa: Y015
 
 @_typing.final
 class Guardian(_message.Message):

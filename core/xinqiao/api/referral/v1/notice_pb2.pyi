@@ -361,6 +361,7 @@ class PoliceReport(_message.Message):
     CRISIS_FACTS_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     CITATION_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
     notice: _builtins.str
     """`notices/{id}`."""
     crisis_facts: _builtins.str
@@ -369,6 +370,8 @@ class PoliceReport(_message.Message):
     """Where the student is."""
     citation: _builtins.str
     """Instrument and article."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
     @_builtins.property
     def student(self) -> _types_pb2.Student:
         """Who is in danger, under the recipient's pseudonym."""
@@ -381,10 +384,11 @@ class PoliceReport(_message.Message):
         crisis_facts: _builtins.str = ...,
         location: _builtins.str = ...,
         citation: _builtins.str = ...,
+        drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation", "crisis_facts", b"crisis_facts", "location", b"location", "notice", b"notice", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation", b"citation", "crisis_facts", b"crisis_facts", "drill", b"drill", "location", b"location", "notice", b"notice", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -269,6 +269,7 @@ class Referral(_message.Message):
     REASON_CODE_FIELD_NUMBER: _builtins.int
     BASIS_BY_GATEWAY_FIELD_NUMBER: _builtins.int
     EARLIER_OUTCOMES_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`referrals/{id}`."""
     student: _builtins.str
@@ -313,6 +314,8 @@ class Referral(_message.Message):
     """Code of the district's list of permitted reasons, where it was declined."""
     basis_by_gateway: _builtins.bool
     """The gateway cited `basis`, for nobody had been asked for a consent; it takes it back where somebody says no."""
+    support: _builtins.str
+    """What the recipient is asked to do for student or family, in words that are not clinical (支持需求)."""
     @_builtins.property
     def outcome(self) -> Global___Outcome:
         """What the recipient reported."""
@@ -358,10 +361,11 @@ class Referral(_message.Message):
         reason_code: _builtins.str = ...,
         basis_by_gateway: _builtins.bool = ...,
         earlier_outcomes: _abc.Iterable[Global___Outcome] | None = ...,
+        support: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "basis_by_gateway", b"basis_by_gateway", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "drill", b"drill", "earlier_outcomes", b"earlier_outcomes", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "recipients", b"recipients", "redirected_from", b"redirected_from", "redirected_to", b"redirected_to", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["appointment_us", b"appointment_us", "basis", b"basis", "basis_by_gateway", b"basis_by_gateway", "create_time_us", b"create_time_us", "crisis_facts", b"crisis_facts", "drill", b"drill", "earlier_outcomes", b"earlier_outcomes", "etag", b"etag", "history", b"history", "location", b"location", "name", b"name", "note", b"note", "outcome", b"outcome", "reason", b"reason", "reason_code", b"reason_code", "recipient", b"recipient", "recipients", b"recipients", "redirected_from", b"redirected_from", "redirected_to", b"redirected_to", "sender", b"sender", "state", b"state", "state_reason", b"state_reason", "student", b"student", "support", b"support", "tier", b"tier", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,6 +68,7 @@ class CreateReferralRequest(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
     DRAFT_FIELD_NUMBER: _builtins.int
+    SUPPORT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     recipient: _builtins.str
@@ -90,6 +91,8 @@ class CreateReferralRequest(_message.Message):
     """Service of the district overlay, such as `child-psychiatry`, instead of naming recipients."""
     draft: _builtins.bool
     """Save it, send it later."""
+    support: _builtins.str
+    """What the recipient is asked to do for student or family, in words that are not clinical (支持需求)."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """Who."""
@@ -114,10 +117,11 @@ class CreateReferralRequest(_message.Message):
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         service: _builtins.str = ...,
         draft: _builtins.bool = ...,
+        support: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "crisis_facts", b"crisis_facts", "draft", b"draft", "location", b"location", "note", b"note", "reason", b"reason", "recipient", b"recipient", "recipients", b"recipients", "request_id", b"request_id", "service", b"service", "student", b"student", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "crisis_facts", b"crisis_facts", "draft", b"draft", "location", b"location", "note", b"note", "reason", b"reason", "recipient", b"recipient", "recipients", b"recipients", "request_id", b"request_id", "service", b"service", "student", b"student", "support", b"support", "triage", b"triage", "urgency", b"urgency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

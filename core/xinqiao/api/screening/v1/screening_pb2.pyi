@@ -220,6 +220,34 @@ REPORT_STATE_RECEIVED: ReportState.ValueType  # 3
 """It came, in time or late."""
 Global___ReportState: _TypeAlias = ReportState  # noqa: Y015
 
+class _AlertState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AlertStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ALERT_STATE_UNSPECIFIED: _AlertState.ValueType  # 0
+    """Unknown."""
+    ALERT_STATE_OPEN: _AlertState.ValueType  # 1
+    """Nobody knows yet which student it is about."""
+    ALERT_STATE_IDENTIFIED: _AlertState.ValueType  # 2
+    """It is known: the signal goes on from here."""
+    ALERT_STATE_CLOSED: _AlertState.ValueType  # 3
+    """It is about no student of the district, or cannot be found out; a person said so."""
+
+class AlertState(_AlertState, metaclass=_AlertStateEnumTypeWrapper):
+    """Where an alert stands."""
+
+ALERT_STATE_UNSPECIFIED: AlertState.ValueType  # 0
+"""Unknown."""
+ALERT_STATE_OPEN: AlertState.ValueType  # 1
+"""Nobody knows yet which student it is about."""
+ALERT_STATE_IDENTIFIED: AlertState.ValueType  # 2
+"""It is known: the signal goes on from here."""
+ALERT_STATE_CLOSED: AlertState.ValueType  # 3
+"""It is about no student of the district, or cannot be found out; a person said so."""
+Global___AlertState: _TypeAlias = AlertState  # noqa: Y015
+
 @_typing.final
 class Assessment(_message.Message):
     """A scored form."""
@@ -599,3 +627,87 @@ class ExpectedReport(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExpectedReport: _TypeAlias = ExpectedReport  # noqa: Y015
+
+@_typing.final
+class Alert(_message.Message):
+    """A report about somebody who is not known by any id. It is held on the clock of a crisis, like a signal, until a person
+    says which student it is about: never the first of several.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REPORTER_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    OCCURRED_US_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    DESCRIBED_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_US_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    OPINION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`alerts/{id}`."""
+    state: Global___AlertState.ValueType
+    """Where it stands."""
+    reporter: _builtins.str
+    """Partner that reported it."""
+    source: Global___SignalSource.ValueType
+    """Who noticed."""
+    kind: Global___SignalKind.ValueType
+    """What was noticed."""
+    facts: _builtins.str
+    """What was seen or heard."""
+    occurred_us: _builtins.int
+    """When it happened, microseconds since 1970 UTC; 0 = not known."""
+    location: _builtins.str
+    """Where it happened, or where the student is."""
+    tier: _types_pb2.Tier.ValueType
+    """What it is proposed as."""
+    create_time_us: _builtins.int
+    """When it came, microseconds since 1970 UTC."""
+    signal: _builtins.str
+    """The signal it became, `signals/{id}`, or empty."""
+    etag: _builtins.str
+    """Version for optimistic updates."""
+    opinion: _builtins.str
+    """What the reporter makes of it."""
+    @_builtins.property
+    def described(self) -> _types_pb2.StudentDescription:
+        """What is known about the student."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Students whom all that was given fits, under the reader's names; empty where there are none or too many."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___AlertState.ValueType = ...,
+        reporter: _builtins.str = ...,
+        source: Global___SignalSource.ValueType = ...,
+        kind: Global___SignalKind.ValueType = ...,
+        facts: _builtins.str = ...,
+        occurred_us: _builtins.int = ...,
+        location: _builtins.str = ...,
+        described: _types_pb2.StudentDescription | None = ...,
+        candidates: _abc.Iterable[_builtins.str] | None = ...,
+        tier: _types_pb2.Tier.ValueType = ...,
+        create_time_us: _builtins.int = ...,
+        signal: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        opinion: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["described", b"described"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time_us", b"create_time_us", "described", b"described", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reporter", b"reporter", "signal", b"signal", "source", b"source", "state", b"state", "tier", b"tier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Alert: _TypeAlias = Alert  # noqa: Y015

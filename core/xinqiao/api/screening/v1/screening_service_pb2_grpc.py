@@ -63,6 +63,21 @@ class ScreeningServiceStub:
                 request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.FromString,
                 _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/ListAlerts',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.IdentifyAlert = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/IdentifyAlert',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertResponse.FromString,
+                _registered_method=True)
+        self.PassAlert = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/PassAlert',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertResponse.FromString,
+                _registered_method=True)
         self.AcknowledgeSignal = channel.unary_unary(
                 '/xinqiao.api.screening.v1.ScreeningService/AcknowledgeSignal',
                 request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.AcknowledgeSignalRequest.SerializeToString,
@@ -141,8 +156,33 @@ class ScreeningServiceServicer:
         """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
         the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
         each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
-        attaches to the kind.
+        attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
+        school's person on duty, or the operator where no school is known, finds out who it is.
         Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAlerts(self, request, context):
+        """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
+        facts. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IdentifyAlert(self, request, context):
+        """Says which student an alert is about: from then on it is a signal like any other, on the clock it began with.
+        Answers NOT_FOUND/{ALERT, STUDENT}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PassAlert(self, request, context):
+        """Passes an alert on to another school, where it is not one of this school's students; or closes it with a reason once
+        nobody can be found. Answers NOT_FOUND/{ALERT, SCHOOL}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,6 +262,21 @@ def add_ScreeningServiceServicer_to_server(servicer, server):
                     servicer.ReportSignal,
                     request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'IdentifyAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.IdentifyAlert,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertResponse.SerializeToString,
+            ),
+            'PassAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.PassAlert,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertResponse.SerializeToString,
             ),
             'AcknowledgeSignal': grpc.unary_unary_rpc_method_handler(
                     servicer.AcknowledgeSignal,
@@ -393,6 +448,87 @@ class ScreeningService:
             '/xinqiao.api.screening.v1.ScreeningService/ReportSignal',
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.SerializeToString,
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/ListAlerts',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IdentifyAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/IdentifyAlert',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.IdentifyAlertResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PassAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/PassAlert',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.PassAlertResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,8 +58,21 @@ class ScreeningServiceStub:
     """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
     the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
     each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
-    attaches to the kind.
+    attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
+    school's person on duty, or the operator where no school is known, finds out who it is.
     Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+    """
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListAlertsRequest, _screening_service_pb2.ListAlertsResponse]
+    """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
+    facts. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    IdentifyAlert: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.IdentifyAlertRequest, _screening_service_pb2.IdentifyAlertResponse]
+    """Says which student an alert is about: from then on it is a signal like any other, on the clock it began with.
+    Answers NOT_FOUND/{ALERT, STUDENT}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
+    """
+    PassAlert: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.PassAlertRequest, _screening_service_pb2.PassAlertResponse]
+    """Passes an alert on to another school, where it is not one of this school's students; or closes it with a reason once
+    nobody can be found. Answers NOT_FOUND/{ALERT, SCHOOL}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
     AcknowledgeSignal: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.AcknowledgeSignalRequest, _screening_service_pb2.AcknowledgeSignalResponse]
     """Takes a signal: the caller becomes its holder. Answers NOT_FOUND/SIGNAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE."""
@@ -113,8 +126,21 @@ class ScreeningServiceAsyncStub(ScreeningServiceStub):
     """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
     the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
     each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
-    attaches to the kind.
+    attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
+    school's person on duty, or the operator where no school is known, finds out who it is.
     Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+    """
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListAlertsRequest, _screening_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
+    facts. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    IdentifyAlert: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.IdentifyAlertRequest, _screening_service_pb2.IdentifyAlertResponse]  # type: ignore[assignment]
+    """Says which student an alert is about: from then on it is a signal like any other, on the clock it began with.
+    Answers NOT_FOUND/{ALERT, STUDENT}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
+    """
+    PassAlert: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.PassAlertRequest, _screening_service_pb2.PassAlertResponse]  # type: ignore[assignment]
+    """Passes an alert on to another school, where it is not one of this school's students; or closes it with a reason once
+    nobody can be found. Answers NOT_FOUND/{ALERT, SCHOOL}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
     """
     AcknowledgeSignal: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.AcknowledgeSignalRequest, _screening_service_pb2.AcknowledgeSignalResponse]  # type: ignore[assignment]
     """Takes a signal: the caller becomes its holder. Answers NOT_FOUND/SIGNAL, ABORTED/VERSION, FAILED_PRECONDITION/STATE."""
@@ -195,8 +221,39 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         """Reports what somebody noticed. A sign of crisis is proposed red whoever saw it, and stays so until a person decides;
         the holder's clock starts at once. A further report of the same student and kind joins the open triage of the first:
         each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
-        attaches to the kind.
+        attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
+        school's person on duty, or the operator where no school is known, finds out who it is.
         Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _screening_service_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.ListAlertsResponse, _abc.Awaitable[_screening_service_pb2.ListAlertsResponse]]:
+        """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
+        facts. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def IdentifyAlert(
+        self,
+        request: _screening_service_pb2.IdentifyAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.IdentifyAlertResponse, _abc.Awaitable[_screening_service_pb2.IdentifyAlertResponse]]:
+        """Says which student an alert is about: from then on it is a signal like any other, on the clock it began with.
+        Answers NOT_FOUND/{ALERT, STUDENT}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
+        """
+
+    @_abc_1.abstractmethod
+    def PassAlert(
+        self,
+        request: _screening_service_pb2.PassAlertRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.PassAlertResponse, _abc.Awaitable[_screening_service_pb2.PassAlertResponse]]:
+        """Passes an alert on to another school, where it is not one of this school's students; or closes it with a reason once
+        nobody can be found. Answers NOT_FOUND/{ALERT, SCHOOL}, ABORTED/VERSION, FAILED_PRECONDITION/STATE.
         """
 
     @_abc_1.abstractmethod
