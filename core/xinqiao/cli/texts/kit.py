@@ -117,7 +117,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "new.wrote": ("wrote {count} files to {folder}", "已在 {folder} 写入 {count} 个文件"),
     "new.next": ("Next:", "接下来："),
     "new.workspace": (
-        "in this repository also add it to pyproject.toml (uv members, mypy packages, pyright include, ruff src, importlinter)",
+        "in this repository also add it to pyproject.toml (mypy packages, importlinter, uv sources)",
         "在本仓库中还须加入 pyproject.toml（uv members、mypy packages、pyright include、ruff src、importlinter）",
     ),
     "col.case": ("case", "用例"),
