@@ -47,6 +47,37 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
 
         return reading.read(texts, kind, files, settings, json=json)
 
+    @command(adapters, texts, "adapters.conform")
+    def conform(
+        name: Annotated[str, typer.Argument(help=texts("arg.plugin"), metavar="NAME")],
+        remote: Annotated[str, typer.Option(help=texts("opt.remote"), metavar="HOST:PORT", show_default=False)] = "",
+        ca: Annotated[Path | None, typer.Option(help=texts("opt.remote_ca"), metavar="FILE.pem")] = None,
+        certificate: Annotated[Path | None, typer.Option(help=texts("opt.remote_cert"), metavar="FILE.pem")] = None,
+        key: Annotated[Path | None, typer.Option(help=texts("opt.remote_key"), metavar="FILE")] = None,
+        write: Annotated[bool, typer.Option("--write", help=texts("opt.write_quality"))] = False,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import conforming
+
+        trust = conforming.Trust(ca, certificate, key)
+        return conforming.conform(texts, name, remote, trust, write=write, json=json)
+
+    @command(adapters, texts, "adapters.new")
+    def new(
+        name: Annotated[str, typer.Argument(help=texts("arg.new"), metavar="NAME")],
+        zh: Annotated[str, typer.Option(help=texts("opt.new_zh"), show_default=False)] = "",
+        en: Annotated[str, typer.Option(help=texts("opt.new_en"), show_default=False)] = "",
+        partner: Annotated[str, typer.Option(help=texts("opt.new_partner"), show_default=False)] = "",
+        protocol: Annotated[str, typer.Option(help=texts("opt.new_protocol"), show_default=False)] = "",
+        contracts: Annotated[str, typer.Option(help=texts("opt.new_contracts"), show_default=False)] = "",
+        folder: Annotated[Path, typer.Option(help=texts("opt.new_folder"), metavar="FOLDER")] = Path("plugins"),
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import scaffolding
+
+        wishes = scaffolding.Wishes(zh=zh, en=en, partner_kind=partner, protocol=protocol, contracts=contracts)
+        return scaffolding.new(texts, name, wishes, folder, json=json)
+
     @command(app, texts, "repairs")
     def list_repairs(
         config: Annotated[Path, config] = DEFAULT,
