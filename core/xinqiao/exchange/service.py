@@ -1,7 +1,7 @@
 """The exchange contract: one run for each receiving party and period, carried to its end whatever breaks on the way."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,8 +15,7 @@ from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call, outside_transaction
 from xinqiao.disclosure.door import Door, denial
 from xinqiao.exchange import runs
-from xinqiao.exchange.periods import Window, due_at, finished, length_of, previous_period, shift
-from xinqiao.exchange.periods import current_period as period_of
+from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
 from xinqiao.exchange.steps import Driver, Sender
 from xinqiao.store import tables
@@ -25,10 +24,9 @@ from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, Select, func, select
 from xinqiao.store.tx import ReadTx
 
-_LOOK_BACK: Final[Mapping[str, int]] = {"month": 36, "week": 156}
+_LOOK_BACK: Final[Mapping[Length, int]] = {"week": 156, "month": 36, "quarter": 12, "term": 6}
 """Periods that the scheduler catches up with; older ones are for the operator."""
 
-_UNFINISHED: Final = (pb.RUN_STATE_PLANNED, pb.RUN_STATE_SNAPSHOT, pb.RUN_STATE_SENDING)
 _log = logging.getLogger(__name__)
 
 
@@ -93,7 +91,7 @@ class Exchanges:
         now_us = self._store.clock.now_us()
         if length_of(period) != definition.period:
             raise Refusal("INVALID_ARGUMENT", "PERIOD", f"this exchange is settled by the {definition.period}")
-        finished(period, now_us)
+        finished(period, now_us, self.calendar)
         keys = [Key(exchange, partner, period) for partner in receivers(definition)]
         if not late_ok and now_us >= due_at(definition.schedule, period, self.calendar).close_us:
             with self._store.read() as tx:
@@ -142,12 +140,10 @@ class Exchanges:
         found: list[Due] = []
         with self._store.read() as tx:
             for name, definition in self._definitions.items():
-                period = self._oldest(tx, name, definition, now_us)
-                while period <= previous_period(now_us, definition.period):
+                for period in self._owed(tx, name, definition, now_us):
                     window = due_at(definition.schedule, period, self.calendar)
                     if window.start_us <= now_us and self._unfinished(tx, name, definition, period):
                         found.append(_due(name, period, window, now_us))
-                    period = shift(period, 1)
         return sorted(found, key=lambda due: (due.start_us, due.period, due.exchange))
 
     @outside_transaction
@@ -216,17 +212,15 @@ class Exchanges:
             disputed = tx.all(_oldest_first().where(c.state == pb.RUN_STATE_INCOMPLETE, c.receipt.is_(None)))
         return waiting + [row for row in disputed if runs.name_of(row) in overdue]
 
-    def _oldest(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> str:
-        """The first period that the books could owe: of the first run, else of the first referral between the two."""
+    def _owed(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> Iterator[str]:
+        """The periods that the books could owe, oldest first: from the first run on, else from the first referral
+        between the two; of an exchange that had neither, the newest."""
         length = definition.period
-        newest = previous_period(now_us, length)
-        floor = shift(newest, -_LOOK_BACK[length])
         c = tables.exchange_runs.c
-        weekly = c.period.contains("W")  # an exchange may have been settled by the other length before
-        first = tx.scalar(
-            select(func.min(c.period)).where(c.exchange == exchange, weekly if length == "week" else ~weekly)
-        )
-        if first is None:
+        first = tx.scalar(select(func.min(c.period)).where(c.exchange == exchange, runs.of_length(length)))
+        if first is not None:
+            from_us = self._began(str(first))
+        else:
             one, other = definition.parties
             r = tables.referrals.c
             created = tx.scalar(
@@ -235,13 +229,20 @@ class Exchanges:
                     not_drill(r.student),
                 )
             )
-            first = newest if created is None else min(newest, period_of(int(created), length))
-        return max(floor, str(first))
+            from_us = now_us if created is None else int(created)
+        owed = list(over(length, from_us, now_us, _LOOK_BACK[length], self.calendar))
+        return iter(owed or list(over(length, 0, now_us, 1, self.calendar)))
+
+    def _began(self, period: str) -> int:
+        try:
+            return span(period, self.calendar).from_us
+        except Refusal:  # a term that the school calendar has no more
+            return 0
 
     @staticmethod
     def _unfinished(tx: ReadTx, exchange: str, definition: Definition, period: str) -> bool:
         rows = [runs.newest(tx, Key(exchange, partner, period)) for partner in receivers(definition)]
-        return any(row is None or row["state"] in _UNFINISHED for row in rows)
+        return any(row is None or row["state"] in runs.UNFINISHED for row in rows)
 
     def _message(self, row: RowMapping) -> pb.ExchangeRun:
         return runs.to_message(row, self._receipt_keys)

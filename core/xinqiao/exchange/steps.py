@@ -59,11 +59,12 @@ class Driver:
         self._deployment = deployment
         self._sender = sender
         self._receipt_keys = receipt_keys
-        self._calendar = calendar
         self._key = key
         self._actor = actor
         self._owner = secrets.token_hex(8)
-        self._period: Span = span(key.period)
+        self._period: Span = span(key.period, calendar)
+        self._window = due_at(definition.schedule, key.period, calendar)
+        self._grace_us = self._window.close_us - self._window.start_us
         found = door.registry.find(key.partner)
         if found is None:
             raise Refusal("NOT_FOUND", "PARTNER", "the run's partner is not configured any more")
@@ -109,10 +110,8 @@ class Driver:
 
     def _plan(self, tx: Tx, key: Key) -> RowMapping:
         """Make the run's row; the unique key decides who plans, so a second one finds it there."""
-        window = due_at(self._definition.schedule, key.period, self._calendar)
-        late = tx.now_us >= window.close_us
-        days = self._definition.schedule.close_after_days
-        deadline = tx.now_us + days * runs.DAY_US if late else window.close_us
+        late = tx.now_us >= self._window.close_us
+        deadline = tx.now_us + self._grace_us if late else self._window.close_us
         identifier = key.id(self._deployment)
         made = tx.insert_if_absent(
             tables.exchange_runs, identifier, key.exchange, key.partner, key.period, key.revision,
@@ -122,7 +121,7 @@ class Driver:
         if row is None:
             raise Refusal("FAILED_PRECONDITION", "DEPLOYMENT", "the runs in this store are of another deployment")
         if made:
-            move(tx, self._door, row, pb.RUN_STATE_PLANNED, actor=self._actor, close_after_days=days)
+            self._move(tx, row, pb.RUN_STATE_PLANNED, reason=f"LATE:{key.period}" if late else "")
         return row
 
     def _step(self, row: RowMapping) -> bool:
@@ -247,8 +246,11 @@ class Driver:
         """Hand the package over, or ask again for its receipt; True when a new revision must be driven."""
         with self._store.read() as tx:
             reason = self._barred(tx)
+            waits = row["state"] == pb.RUN_STATE_SENDING and runs.earlier_unsent(tx, self._key)
         if reason:
             self._incomplete(row, reason)
+            return False
+        if waits:
             return False
         try:
             items = self._items(row)
@@ -378,7 +380,7 @@ class Driver:
     ) -> None:  # fmt: skip
         move(
             tx, self._door, row, state, actor=self._actor, reason=reason, payload=payload, columns=columns,
-            close_after_days=self._definition.schedule.close_after_days,
+            grace_us=self._grace_us,
         )  # fmt: skip
 
     def _write(self, row: RowMapping, command: Callable[[Tx], T]) -> T:

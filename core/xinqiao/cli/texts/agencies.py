@@ -70,8 +70,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "arg.exchange": ("Id of the exchange, as in the configuration.", "对账的标识，见配置。"),
     "opt.period": (
-        "The month or week to settle, as in 2026-10 or 2026-W41.",
-        "要结算的月或周，如 2026-10 或 2026-W41。",
+        "The month, week, quarter or term to settle, as in 2026-10, 2026-W41, 2026-Q3 or 2026-T1.",
+        "要结算的月、周、季度或学期，如 2026-10、2026-W41、2026-Q3 或 2026-T1。",
     ),
     "opt.only_period": ("Only this month or week.", "只看这一月或周。"),
     "deliveries": ("What the gateway is handing over; never its content.", "网关正在投递的事项；不显示内容。"),

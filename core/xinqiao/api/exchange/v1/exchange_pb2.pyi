@@ -124,7 +124,7 @@ class ExchangeRun(_message.Message):
     partner: _builtins.str
     """Partner the package is for."""
     period: _builtins.str
-    """`2026-10` for a month, `2026-W41` for a week."""
+    """`2026-10` for a month, `2026-W41` for a week, `2026-Q3` for a quarter, `2026-T1` for a term."""
     revision: _builtins.int
     """0 for the first, higher for amendments."""
     state: Global___RunState.ValueType

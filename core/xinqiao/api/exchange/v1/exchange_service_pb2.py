@@ -27,7 +27,7 @@ from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_
 from xinqiao.api.exchange.v1 import exchange_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/exchange/v1/exchange_service.proto\x12\x17xinqiao.api.exchange.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\"\xad\x03\n\x12RunExchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x32\n\x08\x65xchange\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\xac\x01\n\x06period\x18\x03 \x01(\tB\x9b\x01\xbaH\x97\x01\xba\x01\x93\x01\n\x06period\x12=period is a month such as 2026-10, or a week such as 2026-W41\x1aJthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3]))$\')\x12/\n\x06revise\x18\x04 \x01(\x0b\x32\x1f.xinqiao.api.exchange.v1.Revise:\x04\xe8\xe0\x18\x01\"\xf9\x01\n\x06Revise\x12\x19\n\x08revision\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\xcd\x01\n\x06reason\x18\x02 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\'):\x04\xe8\xe0\x18\x01\"O\n\x13RunExchangeResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun:\x04\xe8\xe0\x18\x01\"\\\n\x17ListExchangeRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x18ListExchangeRunsResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\x32\x95\x02\n\x0f\x45xchangeService\x12w\n\x0bRunExchange\x12+.xinqiao.api.exchange.v1.RunExchangeRequest\x1a,.xinqiao.api.exchange.v1.RunExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x12\x88\x01\n\x10ListExchangeRuns\x12\x30.xinqiao.api.exchange.v1.ListExchangeRunsRequest\x1a\x31.xinqiao.api.exchange.v1.ListExchangeRunsResponse\"\x0f\xea\xe0\x18\x0b\x08\x06\x12\x03\n\x01\x03\x18\x01 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/exchange/v1/exchange_service.proto\x12\x17xinqiao.api.exchange.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\"\xee\x03\n\x12RunExchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x32\n\x08\x65xchange\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\xed\x01\n\x06period\x18\x03 \x01(\tB\xdc\x01\xbaH\xd8\x01\xba\x01\xd4\x01\n\x06period\x12pperiod is a month such as 2026-10, a week such as 2026-W41, a quarter such as 2026-Q3, or a term such as 2026-T1\x1aXthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3])|Q[1-4]|T[1-4])$\')\x12/\n\x06revise\x18\x04 \x01(\x0b\x32\x1f.xinqiao.api.exchange.v1.Revise:\x04\xe8\xe0\x18\x01\"\xf9\x01\n\x06Revise\x12\x19\n\x08revision\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\xcd\x01\n\x06reason\x18\x02 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\'):\x04\xe8\xe0\x18\x01\"O\n\x13RunExchangeResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun:\x04\xe8\xe0\x18\x01\"\\\n\x17ListExchangeRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x18ListExchangeRunsResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\x32\x95\x02\n\x0f\x45xchangeService\x12w\n\x0bRunExchange\x12+.xinqiao.api.exchange.v1.RunExchangeRequest\x1a,.xinqiao.api.exchange.v1.RunExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x12\x88\x01\n\x10ListExchangeRuns\x12\x30.xinqiao.api.exchange.v1.ListExchangeRunsRequest\x1a\x31.xinqiao.api.exchange.v1.ListExchangeRunsResponse\"\x0f\xea\xe0\x18\x0b\x08\x06\x12\x03\n\x01\x03\x18\x01 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNEXCHANGEREQUEST'].fields_by_name['exchange']._loaded_options = None
   _globals['_RUNEXCHANGEREQUEST'].fields_by_name['exchange']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_RUNEXCHANGEREQUEST'].fields_by_name['period']._loaded_options = None
-  _globals['_RUNEXCHANGEREQUEST'].fields_by_name['period']._serialized_options = b'\272H\227\001\272\001\223\001\n\006period\022=period is a month such as 2026-10, or a week such as 2026-W41\032Jthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3]))$\')'
+  _globals['_RUNEXCHANGEREQUEST'].fields_by_name['period']._serialized_options = b'\272H\330\001\272\001\324\001\n\006period\022pperiod is a month such as 2026-10, a week such as 2026-W41, a quarter such as 2026-Q3, or a term such as 2026-T1\032Xthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3])|Q[1-4]|T[1-4])$\')'
   _globals['_RUNEXCHANGEREQUEST']._loaded_options = None
   _globals['_RUNEXCHANGEREQUEST']._serialized_options = b'\350\340\030\001'
   _globals['_REVISE'].fields_by_name['revision']._loaded_options = None
@@ -63,15 +63,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeRuns']._loaded_options = None
   _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeRuns']._serialized_options = b'\352\340\030\013\010\006\022\003\n\001\003\030\001 \001'
   _globals['_RUNEXCHANGEREQUEST']._serialized_start=182
-  _globals['_RUNEXCHANGEREQUEST']._serialized_end=611
-  _globals['_REVISE']._serialized_start=614
-  _globals['_REVISE']._serialized_end=863
-  _globals['_RUNEXCHANGERESPONSE']._serialized_start=865
-  _globals['_RUNEXCHANGERESPONSE']._serialized_end=944
-  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_start=946
-  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_end=1038
-  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_start=1040
-  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_end=1149
-  _globals['_EXCHANGESERVICE']._serialized_start=1152
-  _globals['_EXCHANGESERVICE']._serialized_end=1429
+  _globals['_RUNEXCHANGEREQUEST']._serialized_end=676
+  _globals['_REVISE']._serialized_start=679
+  _globals['_REVISE']._serialized_end=928
+  _globals['_RUNEXCHANGERESPONSE']._serialized_start=930
+  _globals['_RUNEXCHANGERESPONSE']._serialized_end=1009
+  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_start=1011
+  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_end=1103
+  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_start=1105
+  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_end=1214
+  _globals['_EXCHANGESERVICE']._serialized_start=1217
+  _globals['_EXCHANGESERVICE']._serialized_end=1494
 # @@protoc_insertion_point(module_scope)

@@ -34,7 +34,9 @@ class RunExchangeRequest(_message.Message):
     exchange: _builtins.str
     """Exchange id."""
     period: _builtins.str
-    """`2026-10` for a month, `2026-W41` for a week (ISO 8601), as the exchange is configured."""
+    """`2026-10` for a month, `2026-W41` for a week (ISO 8601), `2026-Q3` for a quarter, `2026-T1` for the first term of the
+    school year that began in 2026; as the exchange is configured.
+    """
     @_builtins.property
     def revise(self) -> Global___Revise:
         """Set to give up a disputed revision for a new one."""
