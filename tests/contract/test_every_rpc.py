@@ -141,7 +141,10 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     closing = gateway.CloseHoldingRequest(item="intake/x/y", reason="MENDED_ELSEWHERE")
     assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
-    assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    settled = call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    call(wire.OPERATOR, exchange.ListExchangeItemsRequest(run=settled[0].name))
+    looked = exchange.PreviewExchangeRequest(exchange="monthly", period="2026-09")
+    assert call(wire.OPERATOR, looked).partner in call(wire.OPERATOR, looked).partners
     wire.gate.gateway.reports.tick(store)
     owed = call(wire.PSYCH, scr.ListExpectedReportsRequest(open_only=True)).reports[0]
     came = scr.SubmitReportRequest(cadence=owed.cadence, period=owed.period, school=owed.subject, nil_report=True)

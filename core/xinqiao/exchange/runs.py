@@ -108,9 +108,11 @@ def earlier_unsent(tx: ReadTx, key: Key) -> bool:
     return bool(tx.scalar(wanted.where(of_length(length_of(key.period)))))
 
 
-def disputed(row: RowMapping, revision: int) -> bool:
-    """Whether this is that revision and both sides disagree about it, or the partner refused it."""
-    return int(row["revision"]) == revision and row["state"] == pb.RUN_STATE_INCOMPLETE
+def disputed(row: RowMapping, revision: int, *, amend: bool = False) -> bool:
+    """Whether this is that revision and both sides disagree about it, or the partner refused it; with ``amend`` also
+    one that both sides agreed about."""
+    states = (pb.RUN_STATE_INCOMPLETE, pb.RUN_STATE_RECONCILED) if amend else (pb.RUN_STATE_INCOMPLETE,)
+    return int(row["revision"]) == revision and row["state"] in states
 
 
 def take(tx: Tx, run: str, owner: str) -> None:
@@ -139,6 +141,14 @@ def release(tx: Tx, run: str, owner: str) -> None:
         tx.delete(tables.meta, key)
 
 
+def packed(tx: ReadTx, run: str) -> int:
+    """How many items of the run have a place in its package by now."""
+    c = tables.exchange_items.c
+    return int(
+        tx.scalar(select(func.count()).select_from(tables.exchange_items).where(c.run == run, c.place.is_not(None)))
+    )
+
+
 def totals(tx: ReadTx, run: str) -> dict[str, int]:
     """How many items of the run have each outcome, by column of `exchange_runs`; ``selected`` is their sum."""
     c = tables.exchange_items.c
@@ -150,6 +160,7 @@ def totals(tx: ReadTx, run: str) -> dict[str, int]:
         "withheld": found.get(pb.ITEM_OUTCOME_WITHHELD, 0),
         "refused": found.get(pb.ITEM_OUTCOME_REFUSED, 0),
         "failed": found.get(pb.ITEM_OUTCOME_FAILED, 0),
+        "withdrawn": found.get(pb.ITEM_OUTCOME_WITHDRAWN, 0),
     }
 
 
@@ -204,7 +215,7 @@ def to_message(row: RowMapping, receipt_keys: Mapping[str, bytes]) -> pb.Exchang
         name=name_of(row), exchange=row["exchange"], partner=row["partner"], period=row["period"],
         revision=row["revision"], state=pb.RunState.ValueType(int(row["state"])), selected=row["selected"],
         sent=row["sent"], withheld=row["withheld"], refused=row["refused"], failed=row["failed"],
-        late=bool(row["late"]), deadline_us=row["deadline_us"],
+        late=bool(row["late"]), deadline_us=row["deadline_us"], withdrawn=row["withdrawn"], reason=row["reason"],
     )  # fmt: skip
     if row["manifest"] is not None:
         run.manifest.ParseFromString(bytes(row["manifest"]))

@@ -6,18 +6,20 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION, ROLE_OPERATOR
+from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call, outside_transaction
-from xinqiao.disclosure.door import Door, denial
+from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
 from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
+from xinqiao.exchange.receipts import mended
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
 from xinqiao.exchange.steps import Driver, Sender
+from xinqiao.exchange.views import admit, list_items, preview, receivers
 from xinqiao.store import tables
 from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
@@ -98,7 +100,7 @@ class Exchanges:
                 if any(runs.newest(tx, key) is None for key in keys):
                     raise Refusal("FAILED_PRECONDITION", "PERIOD_CLOSED", "the period closed before it was run")
         if revise is not None:
-            self._check_disputed(keys, revise.revision)
+            self._check_disputed(keys, revise)
         faults: list[Exception] = []
         for key in keys:
             try:
@@ -114,7 +116,8 @@ class Exchanges:
     def collect(self, actor: str = "gateway") -> list[pb.ExchangeRun]:
         """Ask again for every receipt that is awaited or overdue; the runs whose state changed by that.
 
-        One partner's fault is logged and does not keep the others waiting.
+        One partner's fault is logged and does not keep the others waiting. A settled period of which a refused item was
+        mended at its source since is sent again, as a new revision.
         """
         changed: list[pb.ExchangeRun] = []
         for row in self._awaiting():
@@ -129,6 +132,25 @@ class Exchanges:
             with self._store.read() as tx:
                 after = runs.newest(tx, key_of(row))
             if after is not None and (after["id"], after["state"]) != (row["id"], row["state"]):
+                changed.append(self._message(after))
+        return changed + self._rejoin(actor)
+
+    def _rejoin(self, actor: str) -> list[pb.ExchangeRun]:
+        with self._store.read() as tx:
+            rows = [tx.get(tables.exchange_runs, run) for run in mended(tx)]
+        changed: list[pb.ExchangeRun] = []
+        for row in rows:
+            definition = self._definitions.get(str(row["exchange"])) if row is not None else None
+            if row is None or definition is None or self._door.registry.find(str(row["partner"])) is None:
+                continue
+            key, wish = key_of(row), rpc.Revise(revision=row["revision"], reason="MENDED", amend=True)
+            try:
+                self._drive(key, definition, actor, wish)
+            except Exception as fault:  # as above
+                _log.error("%s: amending it failed: %s", runs.name_of(row), type(fault).__name__)
+            with self._store.read() as tx:
+                after = runs.newest(tx, key)
+            if after is not None and after["id"] != row["id"]:
                 changed.append(self._message(after))
         return changed
 
@@ -152,7 +174,7 @@ class Exchanges:
 
         ``call.rows`` counts one row a run: each has at least the journal row of its planning.
         """
-        self._admit(call)
+        admit(call)
         revise = request.revise if request.HasField("revise") else None
         settled = self.run(request.exchange, request.period, actor=call.caller.id, revise=revise)
         call.rows += len(settled)
@@ -160,7 +182,7 @@ class Exchanges:
 
     def list_exchange_runs(self, request: rpc.ListExchangeRunsRequest, call: Call) -> rpc.ListExchangeRunsResponse:
         """Runs, newest first: all for an operator, the caller's own for a partner."""
-        self._admit(call)
+        admit(call)
         size = page_size(request.page_size)
         after = position(request.page_token)
         c = tables.exchange_runs.c
@@ -175,19 +197,23 @@ class Exchanges:
             response.next_page_token = token(int(rows[size - 1]["started_us"]), str(rows[size - 1]["id"]))
         return response
 
-    def _admit(self, call: Call) -> None:
-        """Counts are egress too. Raises the door's refusal for a caller that may not have them now."""
-        mask, denials = self._door.permitted(
-            call.reading, recipient=call.caller, purpose=PURPOSE_RECONCILIATION, student=None, relation="PARTY"
-        )
-        if not mask >> FIELD_CLASS_AGGREGATE & 1:
-            raise denial(denials[FIELD_CLASS_AGGREGATE].reason, call.caller, PURPOSE_RECONCILIATION, None)
+    def preview_exchange(self, request: rpc.PreviewExchangeRequest, call: Call) -> rpc.PreviewExchangeResponse:
+        """What a partner would get for a period; nothing is sent."""
+        return preview(request, call, self._definitions, self.calendar)
 
-    def _check_disputed(self, keys: list[Key], revision: int) -> None:
+    def list_exchange_items(self, request: rpc.ListExchangeItemsRequest, call: Call) -> rpc.ListExchangeItemsResponse:
+        """The items of a run with what became of each."""
+        return list_items(request, call)
+
+    def _check_disputed(self, keys: list[Key], revise: rpc.Revise) -> None:
         with self._store.read() as tx:
             rows = [row for row in (runs.newest(tx, key) for key in keys) if row is not None]
-        if not any(row["revision"] > revision or disputed(row, revision) for row in rows):
-            raise Refusal("FAILED_PRECONDITION", "STATE", "only a run that both sides disagree about is revised")
+        revision, amend = revise.revision, revise.amend
+        if not any(row["revision"] > revision or disputed(row, revision, amend=amend) for row in rows):
+            raise Refusal(
+                "FAILED_PRECONDITION", "STATE",
+                "only a run that both sides disagree about is revised; a settled one is amended with `amend`",
+            )  # fmt: skip
 
     def _drive(self, key: Key, definition: Definition, actor: str, revise: rpc.Revise | None = None) -> None:
         with self._store.read() as tx:
@@ -196,8 +222,8 @@ class Exchanges:
             self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
             self._receipt_keys, self.calendar, key, actor,
         )  # fmt: skip
-        if revise is not None and row is not None and disputed(row, revise.revision):
-            driver.revise(revise.revision, revise.reason)
+        if revise is not None and row is not None and disputed(row, revise.revision, amend=revise.amend):
+            driver.revise(revise.revision, revise.reason, amend=revise.amend)
         elif row is None or (row["state"] not in runs.CLOSED and row["receipt"] is None):
             driver.drive()
 
@@ -246,11 +272,6 @@ class Exchanges:
 
     def _message(self, row: RowMapping) -> pb.ExchangeRun:
         return runs.to_message(row, self._receipt_keys)
-
-
-def receivers(definition: Definition) -> list[str]:
-    """The parties that receive something, once each, in the order of the datasets."""
-    return list(dict.fromkeys(dataset.to for dataset in definition.datasets))
 
 
 def _due(exchange: str, period: str, window: Window, now_us: int) -> Due:

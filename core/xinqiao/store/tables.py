@@ -23,7 +23,7 @@ from sqlalchemy import (
 from xinqiao.store.casefile_tables import entries, letters, mailboxes, plans, shares, tasks, teams
 from xinqiao.store.schema import key_metadata, metadata
 
-SCHEMA_VERSION = "0015"
+SCHEMA_VERSION = "0017"
 KEY_SCHEMA_VERSION = "0002"
 
 __all__ = ["entries", "key_metadata", "letters", "mailboxes", "metadata", "plans", "shares", "tasks", "teams"]
@@ -426,6 +426,8 @@ exchange_runs = Table(
     Column("deadline_us", BigInteger, nullable=False),
     Column("manifest", LargeBinary, nullable=True),
     Column("receipt", LargeBinary, nullable=True),
+    Column("withdrawn", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
     UniqueConstraint(
         "exchange", "partner", "period", "revision", name="uq_exchange_runs_exchange_partner_period_revision"
     ),
@@ -441,6 +443,8 @@ exchange_items = Table(
     Column("outcome", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False),
+    Column("place", Integer, nullable=True),
+    Index("ix_exchange_items_run_item", "run", "item"),
     info={"doc": "The outcome of every item of a run."},
 )
 uploads = Table(

@@ -1,0 +1,36 @@
+"""Amended periods: what was taken back, why a revision was made, and where an item stood in its package."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0017"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+_PLACES = """
+UPDATE exchange_items SET place = packed.place
+FROM (
+    SELECT run, ordinal, row_number() OVER (PARTITION BY run ORDER BY ordinal) - 1 AS place
+    FROM exchange_items WHERE outcome IN (1, 3)
+) AS packed
+WHERE exchange_items.run = packed.run AND exchange_items.ordinal = packed.ordinal
+"""
+# What was sent, and what of it was refused, stood in the package in frozen order.
+
+
+def upgrade() -> None:
+    """Add the columns, and the index by which an item is found in a run."""
+    op.add_column("exchange_runs", sa.Column("withdrawn", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("exchange_runs", sa.Column("reason", sa.Text(), server_default="", nullable=False))
+    op.add_column("exchange_items", sa.Column("place", sa.Integer(), nullable=True))
+    op.execute(_PLACES)
+    op.create_index("ix_exchange_items_run_item", "exchange_items", ["run", "item"])
+
+
+def downgrade() -> None:
+    """Drop them again."""
+    op.drop_index("ix_exchange_items_run_item", "exchange_items")
+    op.drop_column("exchange_items", "place")
+    op.drop_column("exchange_runs", "reason")
+    op.drop_column("exchange_runs", "withdrawn")
