@@ -143,6 +143,9 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
     settled = call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
     call(wire.OPERATOR, exchange.ListExchangeItemsRequest(run=settled[0].name))
+    books = exchange.SubmitPackageRequest(exchange="monthly", period="2026-09")
+    books.records.add(source="row-1", student={"local_id": "rpc-1"})
+    assert call(wire.SCHOOL, books).matched == 1
     looked = exchange.PreviewExchangeRequest(exchange="monthly", period="2026-09")
     assert call(wire.OPERATOR, looked).partner in call(wire.OPERATOR, looked).partners
     wire.gate.gateway.reports.tick(store)

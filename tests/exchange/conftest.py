@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.referral.v1 import referral_pb2 as referral_pb
 from xinqiao.config.settings import Exchange
@@ -158,10 +159,12 @@ class Books:
         return self.exchanges().run(EXCHANGE, PERIOD, actor="admin")
 
     def refer(
-        self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = ""
-    ) -> None:
-        """A referral of a student of its own with its changes (time, event, state); ``earlier`` is advice since corrected."""
-        student = student_of(name)
+        self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = "",
+        student: str = "",
+    ) -> None:  # fmt: skip
+        """A referral of a student, by default one of its own, with its changes (time, event, state); ``earlier`` is
+        advice since corrected."""
+        student = student or student_of(name)
         self.store.keys.ensure([student])
         referral = referral_pb.Referral(
             sender=SCHOOL, recipient=HOSPITAL, state=referral_pb.ReferralState.ValueType(changes[-1][2]),
@@ -201,6 +204,26 @@ class Books:
         with self.store.read() as tx:
             self.last_call = Call(partner, method, tx, door)
             return getattr(self.exchanges(), method.function)(request, self.last_call)
+
+    def write(self, name: str, request: Any, caller: str) -> Any:
+        """What a mutation of ``ExchangeService`` answers a caller, in its transaction."""
+        method = methods()[f"/xinqiao.api.exchange.v1.ExchangeService/{name}"]
+        door = self.door
+        partner = door.registry.find(caller)
+        assert partner is not None
+        function = getattr(self.exchanges(), method.function)
+        return self.store.run(lambda tx: function(request, Call(partner, method, tx, door)))
+
+    def enrol(self, local_id: str, caller: str, school: str = "S1") -> str:
+        """A student whom the caller knows by this id; the internal one."""
+        door = self.door
+        partner = door.registry.find(caller)
+        assert partner is not None
+        known = Partner(
+            caller, "agency", partner.agency, partner.roles, frozenset({school}), partner.spiffe, 0, FOREVER
+        )  # fmt: skip
+        students = [Student(local_id=local_id, school=school)]
+        return self.store.run(lambda tx: door.students.register_all(tx, known, students))[0].id
 
     def journal(self, kind: str = "") -> int:
         c = tables.journal.c

@@ -73,6 +73,14 @@ def _exchange(loc: Loc, exchange: Mapping[str, Any], partners: Mapping[str, Any]
             if (contract, receiver) in seen:
                 yield Finding(place, "CONFIG/CONFLICT", "the same dataset goes to the same party twice", "keep one")
             seen.add((contract, receiver))
+    expected = cast("list[object]", exchange["expects"]) if isinstance(exchange.get("expects"), list) else []
+    for index, party in enumerate(expected):
+        if isinstance(party, str) and parties and party not in parties:
+            place = (*loc, "expects", index)
+            yield Finding(place, "CONFIG/REFERENCE", "not a party of this exchange", "name one of its parties")
+    if expected and exchange.get("nil_report") is False:
+        text = "without nil reports nobody can tell a package that is missing from one that is nil"
+        yield Finding((*loc, "expects"), "CONFIG/CONFLICT", text, "set nil_report: true, or expect nothing")
     yield from _schedule((*loc, "schedule"), _table(exchange, "schedule"), weekly=exchange.get("period") == "week")
 
 

@@ -326,6 +326,9 @@ class Exchange(Strict):
     )
     schedule: Schedule = Field(description="When it runs.")
     nil_report: bool = Field(default=True, description="Send a report also when there is nothing to report.")
+    expects: tuple[Slug, ...] = Field(
+        default=(), description="Parties whose own package of each period must come, if only to say that it is nil."
+    )
 
 
 class Gateway(FileModel):

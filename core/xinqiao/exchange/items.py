@@ -171,6 +171,12 @@ def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:
     return referral is None or any(period.from_us <= each.time_us < period.to_us for each in referral.history)
 
 
+def state_at(referral: Referral, period: Span) -> int:
+    """Where the referral stood at the end of the period."""
+    _as_of(referral, period)
+    return int(referral.state)
+
+
 def _as_of(referral: Referral, period: Span) -> None:
     """Cut the referral back to the end of the period, so that a later change neither leaks into nor alters it.
 

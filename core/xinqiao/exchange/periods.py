@@ -68,7 +68,10 @@ def length_of(period: str) -> Length:
     found = _PERIOD.fullmatch(period)
     if found is None:
         raise _bad()
-    return next((length for length, mark in MARKS.items() if mark == found[0][5]), "month")
+    for length, mark in MARKS.items():
+        if mark == found[0][5]:
+            return length
+    return "month"
 
 
 def span(period: str, calendar: WorkCalendar = _NO_TERMS) -> Span:

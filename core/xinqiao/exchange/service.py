@@ -15,6 +15,7 @@ from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call, outside_transaction
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
+from xinqiao.exchange.arrivals import submit, watch
 from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
 from xinqiao.exchange.receipts import mended
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
@@ -154,6 +155,15 @@ class Exchanges:
                 changed.append(self._message(after))
         return changed
 
+    def watch(self) -> None:
+        """See that every package which a party owes is held by somebody until it comes."""
+        now_us = self._store.clock.now_us()
+        for name, definition in self._definitions.items():
+            if definition.expects:
+                with self._store.read() as tx:
+                    periods = list(self._owed(tx, name, definition, now_us))
+                watch(self._store, self._door, name, definition, periods, self.calendar)
+
     def due(self, now_us: int) -> list[Due]:
         """The periods whose start has passed and that still have a run to begin or to go on with, oldest first.
 
@@ -200,6 +210,10 @@ class Exchanges:
     def preview_exchange(self, request: rpc.PreviewExchangeRequest, call: Call) -> rpc.PreviewExchangeResponse:
         """What a partner would get for a period; nothing is sent."""
         return preview(request, call, self._definitions, self.calendar)
+
+    def submit_package(self, request: rpc.SubmitPackageRequest, call: Call) -> rpc.SubmitPackageResponse:
+        """A party's own package of a period, or a part of it."""
+        return submit(request, call, self._definitions, self.calendar)
 
     def list_exchange_items(self, request: rpc.ListExchangeItemsRequest, call: Call) -> rpc.ListExchangeItemsResponse:
         """The items of a run with what became of each."""

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
+from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -432,3 +433,117 @@ class ListExchangeRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExchangeRunsResponse: _TypeAlias = ListExchangeRunsResponse  # noqa: Y015
+
+@_typing.final
+class SubmitPackageRequest(_message.Message):
+    """What a party has of a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXCHANGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    NIL_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    exchange: _builtins.str
+    """Exchange id."""
+    period: _builtins.str
+    """As for `RunExchange`."""
+    revision: _builtins.int
+    """0 for the first, higher for a correction of the whole."""
+    nil: _builtins.bool
+    """There was nothing; said, and not just left out."""
+    more: _builtins.bool
+    """More parts of this revision follow; the package has come with the part that does not say so."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageRecord]:
+        """Each `source` once."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        exchange: _builtins.str = ...,
+        period: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        nil: _builtins.bool = ...,
+        records: _abc.Iterable[Global___PackageRecord] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "more", b"more", "nil", b"nil", "period", b"period", "records", b"records", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitPackageRequest: _TypeAlias = SubmitPackageRequest  # noqa: Y015
+
+@_typing.final
+class PackageRecord(_message.Message):
+    """One record of a party's books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STUDENT_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The party's own id of it, without any name."""
+    referral: _builtins.str
+    """`referrals/{id}`."""
+    state: _referral_pb2.ReferralState.ValueType
+    """Where the referral stood at the period's end, as the party has it."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """The student, by the caller's own id or the caller's name for it."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        student: _types_pb2.StudentRef | None = ...,
+        referral: _builtins.str = ...,
+        state: _referral_pb2.ReferralState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["referral", b"referral", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackageRecord: _TypeAlias = PackageRecord  # noqa: Y015
+
+@_typing.final
+class SubmitPackageResponse(_message.Message):
+    """What became of the records of this part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHED_FIELD_NUMBER: _builtins.int
+    UNMATCHED_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    matched: _builtins.int
+    """Matched, and the same on both sides."""
+    unmatched: _builtins.int
+    """Not matched exactly: a person has each of them."""
+    differing: _builtins.int
+    """Matched, and otherwise on our side: a person has each of them."""
+    def __init__(
+        self,
+        *,
+        matched: _builtins.int = ...,
+        unmatched: _builtins.int = ...,
+        differing: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing", b"differing", "matched", b"matched", "unmatched", b"unmatched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitPackageResponse: _TypeAlias = SubmitPackageResponse  # noqa: Y015

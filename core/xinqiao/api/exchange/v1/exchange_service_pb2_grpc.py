@@ -56,6 +56,11 @@ class ExchangeServiceStub:
                 request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.FromString,
                 _registered_method=True)
+        self.SubmitPackage = channel.unary_unary(
+                '/xinqiao.api.exchange.v1.ExchangeService/SubmitPackage',
+                request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServiceServicer:
@@ -98,6 +103,17 @@ class ExchangeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitPackage(self, request, context):
+        """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+        A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+        the first of several is never taken. A higher revision replaces what came before.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+        or a higher one is complete already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExchangeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +136,11 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.ListExchangeItems,
                     request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.SerializeToString,
+            ),
+            'SubmitPackage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitPackage,
+                    request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -232,6 +253,33 @@ class ExchangeService:
             '/xinqiao.api.exchange.v1.ExchangeService/ListExchangeItems',
             xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.SerializeToString,
             xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitPackage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.exchange.v1.ExchangeService/SubmitPackage',
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.SerializeToString,
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.FromString,
             options,
             channel_credentials,
             insecure,

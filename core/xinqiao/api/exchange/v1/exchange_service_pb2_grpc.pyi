@@ -53,6 +53,13 @@ class ExchangeServiceStub:
     """Lists the items of a run with what became of each, in the order they were frozen.
     Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
     """
+    SubmitPackage: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]
+    """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+    the first of several is never taken. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+    or a higher one is complete already.
+    """
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -78,6 +85,13 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     ListExchangeItems: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeItemsRequest, _exchange_service_pb2.ListExchangeItemsResponse]  # type: ignore[assignment]
     """Lists the items of a run with what became of each, in the order they were frozen.
     Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    SubmitPackage: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]  # type: ignore[assignment]
+    """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+    the first of several is never taken. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+    or a higher one is complete already.
     """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -125,6 +139,19 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_exchange_service_pb2.ListExchangeItemsResponse, _abc.Awaitable[_exchange_service_pb2.ListExchangeItemsResponse]]:
         """Lists the items of a run with what became of each, in the order they were frozen.
         Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitPackage(
+        self,
+        request: _exchange_service_pb2.SubmitPackageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.SubmitPackageResponse, _abc.Awaitable[_exchange_service_pb2.SubmitPackageResponse]]:
+        """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+        A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+        the first of several is never taken. A higher revision replaces what came before.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+        or a higher one is complete already.
         """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

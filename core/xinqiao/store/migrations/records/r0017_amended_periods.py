@@ -1,4 +1,4 @@
-"""Amended periods: what was taken back, why a revision was made, and where an item stood in its package."""
+"""Amended periods: what was taken back, why, and where an item stood in its package; and what parties bring themselves."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,10 +26,34 @@ def upgrade() -> None:
     op.add_column("exchange_items", sa.Column("place", sa.Integer(), nullable=True))
     op.execute(_PLACES)
     op.create_index("ix_exchange_items_run_item", "exchange_items", ["run", "item"])
+    op.create_table(
+        "exchange_arrivals",
+        sa.Column("exchange", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("partner", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("period", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("nil", sa.Boolean(), nullable=False),
+        sa.Column("records", sa.Integer(), nullable=False),
+        sa.Column("updated_us", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
+        "exchange_records",
+        sa.Column("exchange", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("partner", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("period", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("source", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("student", sa.Text(), nullable=True),
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("state", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+    )
 
 
 def downgrade() -> None:
     """Drop them again."""
+    op.drop_table("exchange_records")
+    op.drop_table("exchange_arrivals")
     op.drop_index("ix_exchange_items_run_item", "exchange_items")
     op.drop_column("exchange_items", "place")
     op.drop_column("exchange_runs", "reason")
