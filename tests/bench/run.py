@@ -18,6 +18,7 @@ from typing import Any
 import bulk
 import day
 import deployment
+import exchange
 import hospital
 import journal
 import keys
@@ -32,7 +33,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("exchange", "fhir", "journal", "keys", "roster", "xlsx", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,7 @@ def show(results: list[Result]) -> None:
 def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
+        "exchange": lambda: exchange.lines(exchange.FULL if full else 10_000),
         "fhir": lambda: hospital.lines(rounds),
         "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),

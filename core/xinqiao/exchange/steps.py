@@ -198,6 +198,7 @@ class Driver:
         """
         run, key = str(row["id"]), key_of(row)
         page = members(tx, run, after=after, outcomes=(_UNDECIDED,))
+        self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
         decided: list[tuple[object, ...]] = []
         for item in page:
             verdict = judge(tx, self._door, self._recipient, member(item), self._period, place)
@@ -345,6 +346,7 @@ class Driver:
         while True:
             with self._store.read() as tx:
                 page = members(tx, str(row["id"]), after=after, outcomes=_PACKED)
+                self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
                 for item in page:
                     data = self._data(tx, row, item, place)
                     if not data or hashlib.sha256(data).digest() != bytes(item["digest"]):

@@ -159,6 +159,7 @@ referrals = Table(
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_referrals_student", "student"),
+    Index("ix_referrals_sender_recipient_created_us", "sender", "recipient", "created_us", "id"),
     Index("ix_referrals_recipient_updated_us", "recipient", "updated_us"),
     Index("ix_referrals_sender_updated_us", "sender", "updated_us"),
     info={"doc": "A student handed from one agency to another."},

@@ -26,6 +26,9 @@ def upgrade() -> None:
     op.add_column("exchange_items", sa.Column("place", sa.Integer(), nullable=True))
     op.execute(_PLACES)
     op.create_index("ix_exchange_items_run_item", "exchange_items", ["run", "item"])
+    op.create_index(
+        "ix_referrals_sender_recipient_created_us", "referrals", ["sender", "recipient", "created_us", "id"]
+    )
     op.create_table(
         "exchange_arrivals",
         sa.Column("exchange", sa.Text(), primary_key=True, nullable=False),
@@ -54,6 +57,7 @@ def downgrade() -> None:
     """Drop them again."""
     op.drop_table("exchange_records")
     op.drop_table("exchange_arrivals")
+    op.drop_index("ix_referrals_sender_recipient_created_us", "referrals")
     op.drop_index("ix_exchange_items_run_item", "exchange_items")
     op.drop_column("exchange_items", "place")
     op.drop_column("exchange_runs", "reason")
