@@ -149,7 +149,7 @@ def test_a_wrong_period_is_usage_and_an_unknown_exchange_is_data(ask, name: str,
 def test_a_period_is_looked_at_and_the_items_of_a_run_are_listed(ask):
     done = ask("exchange", "preview", EXCHANGE, "--period", "2026-10", "--json")
     assert {each["partner"] for each in json.loads(done.stdout)} == {"kunshan-no1-middle", "kunshan-mental-health"}
-    assert ask("exchange", "preview", EXCHANGE, "--period", "2026-10", "--partner", "nobody").returncode == 64
+    assert ask("exchange", "preview", EXCHANGE, "--period", "2026-10", "--partner", "nobody").returncode == 65
     assert "kunshan-mental-health" in ask("exchange", "preview", EXCHANGE, "--period", "2026-10").stdout
     run = json.loads(ask("exchange", "run", EXCHANGE, "--period", "2026-10", "--json").stdout)[0]["name"]
     assert json.loads(ask("exchange", "items", run, "--all", "--json").stdout) == []
