@@ -123,6 +123,16 @@ class SpoolOnly(Protocol):
 
 
 @runtime_checkable
+class Supervised(Protocol):
+    """An adapter that runs elsewhere and is watched there."""
+
+    @property
+    def ailment(self) -> str:
+        """Why it does not work now, for an operator; empty while it does."""
+        ...
+
+
+@runtime_checkable
 class Inbox(Protocol):
     """A Source that also has what was pushed to it; a look takes that first, then asks the partner with ``read``."""
 

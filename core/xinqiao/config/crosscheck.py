@@ -166,6 +166,7 @@ def _public(settings: "Gateway") -> Iterable[tuple[Loc, Path]]:
         (("legal_bases",), settings.legal_bases),
         (("district_overlay",), settings.district_overlay),
         (("documents",), settings.documents),
+        (("reports",), settings.reports),
     ]
     named += [(("partners", name, "receipt_key"), partner.receipt_key) for name, partner in settings.partners.items()]
     return [(loc, path) for loc, path in named if path is not None]

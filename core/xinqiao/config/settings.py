@@ -254,7 +254,19 @@ class AdapterEntry(Strict):
     deadline_s: int = Field(default=20, ge=1, le=600, description="Longest time for one delivery, seconds.")
     concurrency: int = Field(default=2, ge=1, le=64, description="Deliveries to this agency at once.")
     breaker: Breaker = Field(default=Breaker(), description="When to stop calling the agency.")
+    isolation: Literal["in-process", "process"] = Field(
+        default="in-process", description="process: a process of its own, without store, keys or environment."
+    )
+    memory_mb: int = Field(default=1024, ge=256, le=65_536, description="With process: most memory it may map, MiB.")
     settings: BaseModel = Field(description="The plugin's own settings.")
+
+
+class Repairs(Strict):
+    """When something counts as to be mended, for `xinqiao repairs`."""
+
+    certificate_days: int = Field(default=30, ge=1, le=365, description="Days before a certificate ends.")
+    agreement_days: int = Field(default=30, ge=1, le=365, description="Days before an agreement ends.")
+    disk_percent: int = Field(default=10, ge=1, le=50, description="Free part of the disk, percent.")
 
 
 class Delivery(Strict):
@@ -361,6 +373,9 @@ class Gateway(FileModel):
     documents: ConfigPath | None = Field(
         default=None, description="Folder of the templates of printed forms; without it no notice can be issued."
     )
+    reports: ConfigPath | None = Field(
+        default=None, description="Folder of the definitions of reports; without it none can be made."
+    )
     document_key: ConfigPath | None = Field(
         default=None,
         description="Ed25519 private key that signs notices, PEM, mode 0600; public keys of earlier ones (*.pem) stand in"
@@ -369,6 +384,7 @@ class Gateway(FileModel):
     partners: dict[Slug, Partner] = Field(min_length=1, description="Everyone who may connect, by partner id.")
     adapters: dict[Slug, AdapterEntry] = Field(default={}, description="How agencies are reached, by partner id.")
     delivery: Delivery = Field(default=Delivery(), description="How queued disclosures are sent.")
+    repairs: Repairs = Field(default=Repairs(), description="When something counts as to be mended.")
     exchanges: dict[Slug, Exchange] = Field(default={}, description="Periodic exchanges, by id.")
 
     @classmethod

@@ -18,9 +18,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
-from xinqiao.store.casefile_tables import entries, letters, mailboxes, plans, shares, tasks, teams
+from xinqiao.store.casefile_tables import access_requests, entries, letters, mailboxes, plans, shares, tasks, teams
 from xinqiao.store.exchange_tables import exchange_arrivals, exchange_items, exchange_records, exchange_runs
 from xinqiao.store.schema import key_metadata, metadata
 
@@ -28,6 +29,7 @@ SCHEMA_VERSION = "0017"
 KEY_SCHEMA_VERSION = "0002"
 
 __all__ = [
+    "access_requests",
     "entries",
     "exchange_arrivals",
     "exchange_items",
@@ -54,7 +56,9 @@ students = Table(
     Column("updated_us", BigInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    info={"doc": "Where a student is, and nothing else readable: the rest is sealed."},
+    Column("left_us", BigInteger, nullable=False, server_default="0"),
+    Index("ix_students_left_us", "left_us", sqlite_where=text("left_us > 0"), postgresql_where=text("left_us > 0")),
+    info={"doc": "Where a student is and since when the roster says it left (0 = it has not); the rest is sealed."},
 )
 local_ids = Table(
     "local_ids",
@@ -313,6 +317,20 @@ activities = Table(
     Index("ix_activities_day", "day"),
     Index("ix_activities_agency_created_us", "agency", "created_us"),
     info={"doc": "What agencies did, as counts, one row under the agency's own id of it; about no student."},
+)
+releases = Table(
+    "releases",
+    metadata,
+    Column("report", Text, primary_key=True),
+    Column("agency", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    info={
+        "doc": "Reports as they were published, so that a later one cannot be compared with them to count people out."
+    },
 )
 expected_reports = Table(
     "expected_reports",

@@ -47,6 +47,17 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
 
         return reading.read(texts, kind, files, settings, json=json)
 
+    @command(app, texts, "repairs")
+    def list_repairs(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import watching
+
+        return watching.list_repairs(texts, config, as_, address, json=json)
+
     exchange = below(app, texts, "exchange")
 
     @command(exchange, texts, "exchange.list")

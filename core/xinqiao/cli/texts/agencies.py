@@ -127,6 +127,22 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "尚未对平；网关会自行继续",
     ),
     "plugin.failed": ("plugin {name}: {why}", "插件 {name}：{why}"),
+    "repairs": (
+        "What you must mend, the most urgent first, each with the command or the key that mends it.\n"
+        "Ends with 75 when something does not work now.\n\n"
+        "\b\nExample:\n  xinqiao repairs --config config/gateway.yaml",
+        "需要处理的事项，最紧急的在前，并注明处理命令或配置项。\n有功能当前不可用时退出码为 75。\n\n"
+        "\b\n示例：\n  xinqiao repairs --config config/gateway.yaml",
+    ),
+    "repairs.none": ("nothing to mend", "无需处理的事项"),
+    "repairs.severity": ("urgency", "紧急程度"),
+    "repairs.subject": ("about", "对象"),
+    "repairs.since": ("since", "起始时间"),
+    "repairs.message": ("what is wrong", "问题"),
+    "repairs.mend": ("mend it with", "处理方法"),
+    "severity.1": ("notice", "提示"),
+    "severity.2": ("warning", "警告"),
+    "severity.3": ("ERROR", "错误"),
     "adapters.ok": ("all agencies answer", "所有机构均已应答"),
     "adapters.bad": ("{count} plugins or agencies do not work", "{count} 个插件或机构不可用"),
     "status": (
