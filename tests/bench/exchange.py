@@ -56,7 +56,7 @@ def _main(folder: Path, rows: int) -> dict[str, float]:
 
     from xinqiao.api.common.v1 import options_pb2 as options
     from xinqiao.api.exchange.v1 import exchange_pb2 as pb
-    from xinqiao.api.referral.v1.referral_pb2 import Referral
+    from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_SEND, REFERRAL_STATE_SENT, Referral
     from xinqiao.config.settings import Exchange
     from xinqiao.contract.clock import BEIJING, ManualClock, to_us
     from xinqiao.contract.workdays import WorkCalendar
@@ -87,10 +87,10 @@ def _main(folder: Path, rows: int) -> dict[str, float]:
         ]
     )  # fmt: skip
     referral = Referral(
-        sender=school, recipient=hospital, state=2, reason="r" * 60, note="n" * 60, create_time_us=month
+        sender=school, recipient=hospital, state=REFERRAL_STATE_SENT, reason="r" * 60, note="n" * 60, create_time_us=month
     )  # fmt: skip
     for number in range(3):
-        referral.history.add(event=1, state=2, actor=school, time_us=month + number)
+        referral.history.add(event=REFERRAL_EVENT_SEND, state=REFERRAL_STATE_SENT, actor=school, time_us=month + number)
     record, written = referral.SerializeToString(), 0
     while written < rows:
         students = new_ids(clock.now_us() + written, min(_PAGE, rows - written))
