@@ -349,6 +349,7 @@ class Gateway:
             except Exception as error:  # one exchange that fails must not hold up the others
                 _log.error("exchange %s of %s met %s", due.exchange, due.period, type(error).__name__)
         self.exchanges.collect()
+        self.exchanges.watch()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
         handle = self.host.agencies.get(agency)

@@ -109,6 +109,7 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
         revise: Annotated[int | None, typer.Option(help=texts("opt.revise"), metavar="REV", min=0)] = None,
         reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")] = "",
+        amend: Annotated[bool, typer.Option("--amend", help=texts("opt.amend"))] = False,
         config: Annotated[Path, config] = DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
@@ -117,7 +118,40 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         from xinqiao.cli import settling
 
         return settling.run(
-            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, json=json
+            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, amend=amend, json=json
+        )  # fmt: skip
+
+    @command(exchange, texts, "exchange.preview")
+    def preview(
+        name: Annotated[str, exchange_id],
+        period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
+        receiver: Annotated[str, typer.Option("--partner", help=texts("opt.receiver"), metavar="NAME")] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import previewing
+
+        return previewing.preview(
+            texts, config, as_, address, name=name, period=period, partner=receiver, limit=limit, json=json
+        )  # fmt: skip
+
+    @command(exchange, texts, "exchange.items")
+    def run_items(
+        run: Annotated[str, typer.Argument(help=texts("arg.run"), metavar="RUN")],
+        everything: Annotated[bool, typer.Option("--all", help=texts("opt.all_items"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import previewing
+
+        return previewing.items(
+            texts, config, as_, address, run=run, everything=everything, limit=limit, json=json
         )  # fmt: skip
 
     @command(exchange, texts, "exchange.show")
