@@ -11,8 +11,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 ARGS   ?=
-PROJECTS := pyproject.toml plugins/school/pyproject.toml plugins/hospital/pyproject.toml \
-  plugins/community_grid/pyproject.toml plugins/hotline/pyproject.toml
+PLUGINS := $(patsubst %/pyproject.toml,%,$(sort $(wildcard plugins/*/pyproject.toml)))
+PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 # The commit whose contracts must not be broken; nothing is compared where there is none.
 AGAINST ?= main
 
@@ -35,8 +35,7 @@ $(VENV)/.requirements: requirements.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.requirements $(PROJECTS)
-	$(PIP) install --quiet --no-deps --no-build-isolation -e . -e plugins/school -e plugins/hospital \
-	  -e plugins/community_grid -e plugins/hotline
+	$(PIP) install --quiet --no-deps --no-build-isolation -e . $(PLUGINS:%=-e %)
 	@# pip compiles a wheel, but not what it links to: where Python may not write bytecode, each start would compile all.
 	$(BIN)/python -m compileall -q core plugins
 	@touch $@
@@ -84,8 +83,7 @@ check:
 # After a change of dependencies: new pinned, hashed, host-free requirement files.
 requirements: $(VENV)/.dev
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
-	  plugins/hospital/pyproject.toml plugins/school/pyproject.toml \
-	  plugins/community_grid/pyproject.toml plugins/hotline/pyproject.toml --no-emit-package xinqiao \
+	  $(PLUGINS:%=%/pyproject.toml) --no-emit-package xinqiao \
 	  --extra postgresql --group build -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml \
 	  --group dev --group build -c requirements.txt -o requirements-dev.txt

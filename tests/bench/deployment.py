@@ -34,7 +34,7 @@ _ITEM_9 = (92, 5, 2, 1)
 def create(folder: Path) -> Path:
     """Make keys, certificates and a configuration in ``folder``; the path of the configuration."""
     config = yaml.safe_load((ROOT / "config/gateway.example.yaml").read_text(encoding="utf-8"))
-    for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents"):
+    for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents", "reports"):
         config[name] = str(ROOT / "config" / config[name])
     pki = folder / "pki"
     pki.mkdir()

@@ -7,10 +7,12 @@ import argparse
 import os
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from hashlib import sha256
@@ -37,6 +39,14 @@ SCHOOL = "kunshan-no1-middle"
 FULL = 1_000_000
 _SUBMISSIONS = 400
 _NEW = 1_000
+_COMMAND = """
+import sys, time
+from pathlib import Path
+from xinqiao.cli.app import main
+code = main(sys.argv[1:])
+print(time.process_time(), Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+sys.exit(code)
+"""
 Line = tuple[str, str, str, float, str, float, str, str]
 
 
@@ -148,6 +158,7 @@ def long_journal(folder: Path, rows: int, rounds: int) -> list[Line]:
     pause = max(statistics.median(steady), statistics.median(restarted))
     return [
         *_verifying(folder, rounds),
+        *_breach(folder, rows, rounds),
         (
             f"checkpoint of {_NEW:,} rows at {rows:,}", f"{pause * 1e3:.1f} ms",
             f"{statistics.median(stalls) * 1e3:.1f} ms", pause * 1e3, "<=", 50, " ms",
@@ -157,15 +168,16 @@ def long_journal(folder: Path, rows: int, rounds: int) -> list[Line]:
     ]  # fmt: skip
 
 
-def _fill(database: Path, rows: int) -> None:
+def _fill(database: Path, rows: int, *, students: int = 40_000, partners: int = 1) -> None:
     """Rows as submissions and releases write them, chained, without going through a gateway."""
 
     def chain() -> Iterator[Entry]:
         prev = ZERO_HASH
         for seq in range(1, rows + 1):
             entry = Entry(
-                "main", seq, 1_790_000_000_000_000 + seq, "assessment.submitted", "permit", SCHOOL, "", 1, 0x1F,
-                f"0199a1b2{seq % 40_000:012d}", f"assessments/0199a1b2c3d4{seq:012d}", "PHQ-9", "", "2026-11",
+                "main", seq, 1_790_000_000_000_000 + seq, "assessment.submitted", "permit", SCHOOL,
+                f"agency-{seq * 7 % partners}" if partners > 1 else "", 1 + seq % 9 if partners > 1 else 1, 0x1F,
+                f"0199a1b2{seq * 48_271 % students:012d}" if partners > 1 else f"0199a1b2{seq % students:012d}", f"assessments/0199a1b2c3d4{seq:012d}", "PHQ-9", "", "2026-11",
                 prev, prev, b"",
             )  # fmt: skip
             prev = entry_hash(entry)
@@ -228,6 +240,41 @@ def _verifying(folder: Path, rounds: int) -> list[Line]:
          f"processor time; {number:,} rows; baseline: the same rows read, their values joined, SHA-256"),
         ("journal verify, absolute", f"{rate:,.0f} rows/s", "", rate, ">=", 50_000, "", "processor time"),
     ]  # fmt: skip
+
+
+def _breach(folder: Path, rows: int, rounds: int) -> list[Line]:
+    """`xinqiao audit scope` over every row, a process of its own, against a bare scan of them; and its memory."""
+    database = folder / "breached.db"
+    upgrade(f"sqlite:///{database}", f"sqlite:///{folder / 'breached-keys.db'}")
+    _fill(database, rows, students=rows // 5, partners=40)
+    whole, bare, wall, peak = list[float](), list[float](), list[float](), 0
+    for _ in range(max(2, rounds // 2)):
+        seconds, busy, peak = _audit(database, "--since", "2026-01-01")
+        wall.append(seconds)
+        whole.append(busy)
+        begin = time.process_time()
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            deque(connection.execute("SELECT * FROM journal"), maxlen=0)
+        bare.append(time.process_time() - begin)
+    _, _, least = _audit(database, "--rows", "main/1-1")
+    spent, scan, seconds = min(whole), min(bare), min(wall)
+    return [
+        (f"breach scope of {rows:,} rows", f"{spent:.1f} s", f"{scan:.1f} s", spent / scan, "<=", 10, "",
+         f"processor time, all of the command; baseline: the rows read and thrown away; {rows // 5:,} students"),
+        ("breach scope, absolute", f"{seconds:.1f} s", "", seconds * FULL / rows, "<=", 60, " s",
+         "wall clock, for a million rows"),
+        ("breach scope, memory", f"{peak / 1024:.0f} MB", f"{least / 1024:.0f} MB", (peak - least) / 1024, "<=", 32,
+         " MB", "highest of the process; baseline: the same command over one row"),
+    ]  # fmt: skip
+
+
+def _audit(database: Path, *words: str) -> tuple[float, float, int]:
+    """Seconds by the clock and of the processor, and the highest resident memory, KiB, of one command."""
+    begin = time.perf_counter()
+    command = [sys.executable, "-c", _COMMAND, "audit", "scope", "--database", str(database), "--json", *words]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+    busy, peak = done.stderr.split()
+    return time.perf_counter() - begin, float(busy), int(peak)
 
 
 def _hash_all(database: Path) -> int:

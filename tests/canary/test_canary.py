@@ -17,6 +17,9 @@ from xinqiao.api.referral.v1 import referral_service_pb2 as referral
 from xinqiao.api.referral.v1 import return_service_pb2 as ret
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr
 from xinqiao.contract.errors import Refusal
+from xinqiao.journal.signing import load_signing_key, public_key_pem
+from xinqiao.server.audit.pack import make_pack
+from xinqiao.server.audit.record import Recorded
 
 LOCAL = "QZXLOCAL2026"
 WORDS = (
@@ -294,3 +297,20 @@ def test_a_journal_row_names_no_one(scene):
     rows = town.journal()
     assert len(rows) > 20
     assert found_in(repr(rows).encode()) == []
+
+
+def test_an_audit_pack_holds_nothing_readable_and_no_id_of_a_student(scene, tmp_path):
+    town, _, _ = scene
+    settings, public = town.gate.gateway.settings, tmp_path / "journal.pub"
+    public.write_bytes(public_key_pem(load_signing_key(settings.journal.signing_key)))
+    make_pack(
+        settings, town.clock, year=2026, folder=tmp_path / "pack", public_key=public, by=town.OPERATOR,
+        recorded=Recorded("", "READ_ONLY"),
+    )  # fmt: skip
+    inside = town.inside_id(LOCAL)
+    names = {town.gate.gateway.door.students.name(each, inside) for each in (town.SCHOOL, town.HOSPITAL, "police")}
+    files = {path.name: path.read_bytes() for path in (tmp_path / "pack").iterdir()}
+    assert "disclosures.csv" in files
+    for name, content in files.items():
+        assert not found_in(content), name
+        assert not [each for each in (inside, *names) if each.encode() in content], name

@@ -153,12 +153,20 @@ def test_a_student_has_one_team_and_a_stranger_finds_none(care):
         assert foreign == care.town.refusal(who, rpc.GetTeamRequest(name="teams/" + "0" * 32)) == "NOT_FOUND/TEAM"
 
 
-def test_a_consent_taken_back_closes_a_members_eyes_at_once_and_the_task_stays_held(care):
-    local = care.student("grid")
-    made, _ = care.team(local, grid=GRID)
-    task = care.task(made, "grid")
-    consent = care.case(care.town.PSYCH, local).case.consents[0].name
-    care.town.call(care.town.PSYCH, WithdrawConsentRequest(name=consent))
+def test_a_consent_taken_back_closes_a_members_eyes_and_takes_its_tasks_at_once(care):
+    town = care.town
+    local = care.student("grid", "police")
+    made, _ = care.team(local, grid=GRID, police=POLICE)
+    task, other = care.task(made, "grid"), care.task(made, "police")
+    (consent,) = [each for each in care.case(town.PSYCH, local).case.consents if each.recipient == "grid"]
+    assert town.call(town.PSYCH, WithdrawConsentRequest(name=consent.name)).returned_tasks == 1
     assert not get(care, made, "grid").ByteSize()
-    assert task.name not in [h.item for h in care.town.call("grid", ListHoldingsRequest()).holdings]
-    assert [row[0] for row in held(care, task)] == ["grid"]  # until its deadline, when the school is asked
+    assert task.name not in [h.item for h in town.call("grid", ListHoldingsRequest()).holdings]
+    assert [row[0] for row in held(care, task) + held(care, other)] == [town.PSYCH, "police"]
+    (row,) = town.journal(kind="consent.withdrawn", resource=consent.name)
+    assert row["reason"].endswith("tasks:1")
+    for again in (
+        rpc.HandTaskRequest(name=task.name, holder="grid"),
+        rpc.AssignTaskRequest(team=made.name, holder="grid", what="w", due_us=town.clock.now_us() + 10**9),
+    ):
+        assert town.refusal(town.PSYCH, again) == "NOT_FOUND/HOLDER"  # it could not even read what it is to do

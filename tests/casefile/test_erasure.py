@@ -41,11 +41,11 @@ def shred(local, **words):
 
 def live(town, local):
     """Records of every kind that leave nothing open."""
-    town.student(local_id=local, family_name="龘靐麤", national_id=f"QZX{local}")
+    town.student(local_id=local, family_name="龘靐麤", national_id=f"QZX-{local}")
     town.submit(local, bytes([0] * 9))
     town.consent(local)
     student = town.inside_id(local)
-    door, record = town.gate.gateway.door, ReferralPackage(referral=Referral(name="referrals/x", reason="QZXREASON"))
+    door, record = town.gate.gateway.door, ReferralPackage(referral=Referral(name="referrals/x", reason="QZX-REASON"))
     town.gate.gateway.store.run(
         lambda tx: door.release(
             tx, record, recipient=door.registry.find(town.HOSPITAL), purpose=2, student=student, relation="PARTY",
@@ -143,7 +143,7 @@ def test_no_file_and_no_older_copy_yields_a_shredded_student_and_all_others_stay
     town.gate.stop()
     for path in (path for path in folder.rglob("*") if path.is_file()):
         data = path.read_bytes()
-        assert not [word for word in ("龘靐麤", "QZX") if word.encode() in data], path
+        assert not [word for word in ("龘靐麤", "QZX-") if word.encode() in data], path
         if not path.name.startswith("backup"):
             assert not [each for each in (*blinds, *names) if each in data], path
     public = folder / "journal.pub"

@@ -37,7 +37,7 @@ def make_config() -> Callable[[Path], Path]:
 
     def make(folder: Path) -> Path:
         settings = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
-        for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents"):
+        for name in ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents", "reports"):
             settings[name] = str(EXAMPLE.parent / settings[name])
         settings["server"]["listen"] = "127.0.0.1:0"
         settings["server"]["tls"] |= {"certificate": "pki/gateway.pem", "key": "pki/gateway.key", "ca": "pki/ca.pem"}

@@ -33,11 +33,20 @@ def lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 def counts(folder: Path) -> dict[str, int]:
     with closing(sqlite3.connect(folder / "xinqiao.db")) as database:
-        tables = ("notices", "returns", "referrals", "drills", "signals", "consents", "assessments")
+        tables = ("notices", "returns", "referrals", "drills", "signals", "consents", "assessments",
+                  "recalls", "overrides")  # fmt: skip
         return {name: database.execute(f"select count(*) from {name}").fetchone()[0] for name in tables}
 
 
-@pytest.mark.parametrize(("lang", "killed_at"), [("en", "the families are told"), ("zh", "危机通道演练")])
+@pytest.mark.parametrize(
+    ("lang", "killed_at"),
+    [
+        ("en", "the families are told"),
+        ("zh", "危机通道演练"),
+        ("en", "the hospital saw the least"),
+        ("zh", "撤回同意"),
+    ],
+)
 def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, lang, killed_at):
     folder = tmp_path / "demo"
     with start(folder, lang) as first:
@@ -48,9 +57,18 @@ def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, la
     assert second.returncode == 0, told
     assert ("going on where" if lang == "en" else "接着上次") in told
     assert ("journal sound" if lang == "en" else "存证日志完好") in told
+    assert told.count("RECONCILED" if lang == "en" else "对账一致") == 2
+    assert ("a second person (psych-chen) approved" if lang == "en" else "另一人 (psych-chen) 已审批") in told
+    assert ("everything was deleted; its key says" if lang == "en" else "已全部删除，签名经其公钥验证无误") in told
+    statement = told.partition("Statement of disclosures" if lang == "en" else "信息披露清单")[2]
+    for word in (
+        ("rescue: PIPL", "identity", "the school's own") if lang == "en" else ("紧急救助", "身份信息", "学校自身")
+    ):
+        assert word in statement
     # Two referrals and the drill's, which keeps its row so that its report can be read.
     assert counts(folder) == {
         "notices": 1, "returns": 1, "referrals": 3, "drills": 1, "signals": 12, "consents": 1, "assessments": 240,
+        "recalls": 1, "overrides": 1,
     }  # fmt: skip
     assert (folder / "notice.pdf").read_bytes().startswith(b"%PDF")
 

@@ -56,7 +56,13 @@ def _node(folder: Path) -> Path:
         _private(folder / "var" / "pki" / name)
     for name in ("keyring/kek", "hospital/receipt.pub", "school/receipt.pub"):
         _private(folder / "var" / name)
-    for name in ("policy/legal_bases.yaml", "instruments/x.yaml", "triage/default.yaml", "documents/x.yaml"):
+    for name in (
+        "policy/legal_bases.yaml",
+        "instruments/x.yaml",
+        "triage/default.yaml",
+        "documents/x.yaml",
+        "reports/x.yaml",
+    ):
         _private(folder / name)
     overlay = folder / "districts" / "320583.yaml"
     overlay.parent.mkdir()

@@ -12,7 +12,10 @@ from xinqiao.api.casefile.v1 import consent_service_pb2 as con
 from xinqiao.api.casefile.v1 import mailbox_service_pb2 as mailbox
 from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
 from xinqiao.api.casefile.v1 import team_service_pb2 as team
+from xinqiao.api.exchange.v1 import activity_service_pb2 as activity
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as exchange
+from xinqiao.api.exchange.v1 import report_service_pb2 as report
+from xinqiao.api.gateway.v1 import access_service_pb2 as access
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
 from xinqiao.api.gateway.v1 import retention_service_pb2 as keep
 from xinqiao.api.referral.v1 import notice_service_pb2 as notice
@@ -66,6 +69,14 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     assert made.signal in [s.name for s in call(wire.PSYCH, scr.ListSignalsRequest()).signals]
     assert call(wire.PSYCH, scr.AcknowledgeSignalRequest(name=made.signal)).signal.state == 2
     reported = call(wire.PSYCH, scr.ReportSignalRequest(student={"local_id": "rpc-1"}, source=2, kind=1, facts="seen"))
+    unknown = {"described": {"school": "3205830001", "full_name": "某某"}}
+    alerts = [
+        call("police", scr.ReportSignalRequest(student=unknown, source=6, kind=1, facts="seen")).alert for _ in range(2)
+    ]
+    assert {a.name for a in call(wire.PSYCH, scr.ListAlertsRequest()).alerts} == set(alerts)
+    found = call(wire.PSYCH, scr.IdentifyAlertRequest(name=alerts[0], student={"local_id": "rpc-1"}))
+    assert found.signal.name == found.alert.signal
+    assert call(wire.PSYCH, scr.PassAlertRequest(name=alerts[1], reason="NOT_FOUND_HERE")).alert.state == 3
     assert reported.triage.name in [t.name for t in call(wire.PSYCH, scr.ListTriagesRequest(open_only=True)).triages]
     assert call(wire.PSYCH, scr.ConfirmTierRequest(name=made.triage.name, tier=4)).triage.confirmed == 4
     consent = call(wire.PSYCH, wire.consent_request("rpc-1")).consent
@@ -130,9 +141,11 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
 
     plans_shares_and_letters(wire, call)
     assert call(wire.OPERATOR, gateway.GetStatusRequest()).deployment == "kunshan"
+    assert all(each.mend for each in call(wire.OPERATOR, gateway.ListRepairsRequest()).repairs)
     (delivery,) = [d for d in call(wire.OPERATOR, gateway.ListDeliveriesRequest()).deliveries if d.kind == "referral"]
     store = wire.gate.gateway.store
     store.run(lambda tx: tx.update(tables.deliveries, (delivery.name.removeprefix("deliveries/"),), state=4))
+    looks(wire, call, delivery.name)
     assert call(wire.OPERATOR, gateway.RetryDeliveryRequest(name=delivery.name)).delivery.state == 1
     tried = gateway.BeginShadowRunRequest(pack="three-colours@1", digest="0" * 64)
     assert call(wire.OPERATOR, tried).forms == 1
@@ -141,7 +154,17 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     closing = gateway.CloseHoldingRequest(item="intake/x/y", reason="MENDED_ELSEWHERE")
     assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
-    assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    settled = call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    call(wire.OPERATOR, exchange.ListExchangeItemsRequest(run=settled[0].name))
+    books = exchange.SubmitPackageRequest(exchange="monthly", period="2026-09")
+    books.records.add(source="row-1", student={"local_id": "rpc-1"})
+    assert call(wire.SCHOOL, books).matched == 1
+    looked = exchange.PreviewExchangeRequest(exchange="monthly", period="2026-09")
+    assert call(wire.OPERATOR, looked).partner in call(wire.OPERATOR, looked).partners
+    done = {"source": "a-1", "kind": 13, "day": "2026-09-30", "times": 7}
+    assert call("hotline", activity.RecordActivitiesRequest(activities=[done])).recorded == 1
+    assert [a.times for a in call("hotline", activity.ListActivitiesRequest()).activities] == [7]
+    assert call(wire.OPERATOR, report.MakeReportRequest(report="monthly", period="2026-09")).report.figures
     wire.gate.gateway.reports.tick(store)
     owed = call(wire.PSYCH, scr.ListExpectedReportsRequest(open_only=True)).reports[0]
     came = scr.SubmitReportRequest(cadence=owed.cadence, period=owed.period, school=owed.subject, nil_report=True)
@@ -174,6 +197,23 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     batch = upload(batch={"number": 1, "local_ids": ["rpc-1"], "answers": bytes(9)})
     assert [list(a.verdicts) for a in stream(iter([header, batch]), timeout=20)] == [[], [1]]
     assert used == set(methods())
+
+
+def looks(wire, call, dead):
+    """Every RPC of looking at a record with a second person's word, once."""
+    student, reason = {"local_id": "rpc-1"}, "FAMILY_REQUEST:letter-1"
+    asked = call(wire.OPERATOR, access.RequestAccessRequest(delivery=dead, reason="REPAIR:ticket-1"))
+    names = [each.name for each in call(wire.PSYCH, access.ListAccessRequestsRequest(open_only=True)).requests]
+    assert names == [asked.access.name]
+    yes = access.DecideAccessRequest(name=names[0], approve=True, reason="TICKET_SEEN")
+    assert call(wire.PSYCH, yes).access.state == access.ACCESS_STATE_APPROVED
+    look = access.GetDeadLetterRequest(name=dead, token=asked.token, reason="REPAIR:ticket-1")
+    assert call(wire.OPERATOR, look).content.referral.referral.name
+    asked = call(wire.PSYCH, access.RequestAccessRequest(student=student, reason=reason))
+    call(wire.OPERATOR, access.DecideAccessRequest(name=asked.access.name, approve=True, reason="LETTER_SEEN"))
+    got = call(wire.PSYCH, access.ExportStudentRequest(student=student, token=asked.token, reason=reason)).export
+    assert (got.student.local_id, len(got.notices), len(got.returns)) == ("rpc-1", 1, 1)
+    assert {each.name for each in got.entries} and {each.name for each in got.tasks}
 
 
 def plans_shares_and_letters(wire, call):

@@ -22,9 +22,12 @@ from xinqiao.contract import fields, methods
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.disclosure.policy import load_policy
 from xinqiao.documents.template import load_template
+from xinqiao.exchange.report_rules import load_reports
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
+from xinqiao.server.access_rules import load_access_rules
+from xinqiao.server.audit.rules import load_audit_rules
 from xinqiao.server.retention import load_retention
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,9 +156,21 @@ def test_every_plugin_has_the_same_files(folder: Path):
     assert [name for name in wanted if not (folder / name).exists()] == []
 
 
-def test_the_workspace_names_every_plugin():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert sorted(project["tool"]["uv"]["workspace"]["members"]) == [f"plugins/{folder.name}" for folder in PLUGINS]
+def test_every_list_of_plugins_in_the_project_names_each():
+    """Where a tool cannot find them by itself, a plugin that is left out would not be checked, and nobody would notice."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    modules = {f"xinqiao_{folder.name}" for folder in PLUGINS}
+    assert tool["uv"]["workspace"]["members"] == ["plugins/*"]
+    assert {name for name in tool["uv"]["sources"] if name != "xinqiao"} == {f"xinqiao-{f.name}" for f in PLUGINS}
+    linter = tool["importlinter"]
+    independent = next(each for each in linter["contracts"] if each["type"] == "independence")
+    for names in (
+        tool["coverage"]["run"]["source_pkgs"],
+        tool["mypy"]["packages"],
+        linter["root_packages"],
+        independent["modules"],
+    ):
+        assert {name for name in names if name != "xinqiao"} == modules
 
 
 def _loader(path: Path) -> Callable[[Path], object]:
@@ -169,8 +184,11 @@ def _loader(path: Path) -> Callable[[Path], object]:
         r"documents/[^/]+\.yaml": lambda file: load_template(file, load_policy(CONFIG / "policy" / "disclosure.yaml")),
         r"policy/legal_bases\.yaml": load_bases,
         r"policy/retention\.yaml": load_retention,
+        r"reports/[^/]+\.yaml": lambda file: load_reports(file.parent)[file.stem],
+        r"policy/audit\.yaml": load_audit_rules,
         r"policy/signals\.yaml": lambda file: load_signal_policy(file, load_bases(file.parent / "legal_bases.yaml")),
         r"policy/casefile\.yaml": load_casefile_rules,
+        r"policy/access\.yaml": load_access_rules,
         r"calendars/[^/]+\.yaml": lambda file: load(file, CalendarFile),
         r"cadence/[^/]+\.yaml": lambda file: load(file, CadenceFile),
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -110,3 +111,21 @@ def test_migrating_under_a_running_gateway_is_refused(
     with pytest.raises(Exception, match="already running"):
         upgrade(*sqlite_urls)
     store.close()
+
+
+def test_who_had_left_before_is_counted_from_the_last_change(store_url: str) -> None:
+    engine = make_engine(make_url(store_url), "migration")
+    rows = [("stayed", "0", 5), ("left", "1", 7)]
+    with engine.begin() as connection:
+        config = script_config("records")
+        config.attributes.update(connection=connection, metadata=t.metadata, found=t.SCHEMA_VERSION)
+        command.downgrade(config, "0014")
+        for name, state, changed_us in rows:
+            connection.exec_driver_sql(
+                "INSERT INTO students (id, school, district, state, created_us, updated_us, version, sealed)"
+                f" VALUES ('{name}', '', '', '{state}', 1, {changed_us}, 1, '')"
+            )
+        command.upgrade(config, "head")
+        found = connection.exec_driver_sql("SELECT id, left_us FROM students ORDER BY id").all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [("left", 7), ("stayed", 0)]

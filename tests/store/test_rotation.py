@@ -2,8 +2,6 @@
 
 import random
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -154,41 +152,6 @@ def test_keys_are_made_read_and_destroyed_while_a_rotation_goes_on(keys: KeyStor
     assert set(found) == (set(before) - gone) | set(fresh)
     assert set(found.values()) == {4}
     assert keys.sealers(fresh).keys() == set(fresh)
-
-
-def test_kills_at_any_time_lose_nothing_and_the_rotation_goes_on(
-    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
-) -> None:
-    url = sqlite_urls[1]
-    keys = KeyStore(keyring_dir, url, clock)
-    students = [f"s{n:03}" for n in range(120)]
-    keys.ensure(students)
-    blobs = {s: keys.sealer(s).seal(s.encode(), **_PLACE) for s in students}
-    keys.close()
-    chance, steps = random.Random(20261126), list[str]()
-    for _ in range(12):
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("rotating.py")), str(keyring_dir), url],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        for _ in range(chance.randrange(1, 60)):
-            steps.append(process.stdout.readline().split()[0])
-        time.sleep(chance.random() * 0.004)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        keys = KeyStore(keyring_dir, url, clock)
-        for student, blob in blobs.items():
-            assert keys.sealer(student).open(blob, **_PLACE) == student.encode()
-        keys.close()
-    assert steps.count("rotated") > 5
-    keys = KeyStore(keyring_dir, url, clock)
-    finish(keys)
-    keys.destroy_retired()
-    assert set(under(url).values()) == {keys.state().current}
-    assert len(FileProvider(keyring_dir).health()) == 1
-    keys.close()
 
 
 def test_an_interrupted_rotation_knows_how_much_is_left(

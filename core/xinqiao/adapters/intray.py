@@ -228,9 +228,9 @@ def as_file_items(letter: Letter, judge: Judge) -> Iterator[FileItem]:
     for item in items:
         said = item.rejected
         if item.HasField("rejected"):
-            yield Refused(said.reason, said.place or letter.name, said.message)
+            yield Refused(said.reason, said.place, said.message)
         else:
-            yield Accepted(item.WhichOneof("body") or "", letter.name)
+            yield Accepted(item.WhichOneof("body") or "", "")
 
 
 def rejected(letter: Letter, place: object, reason: str, message: str) -> Rejected:

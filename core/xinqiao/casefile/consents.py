@@ -10,12 +10,14 @@ from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.referral.v1.notice_pb2 import DOCUMENT_KIND_CONSENT
 from xinqiao.casefile.ages import of_age, under_fourteen
 from xinqiao.casefile.recalls import Recalls
+from xinqiao.casefile.tasks import Tasks
 from xinqiao.config.district import ConsentTerms
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import mask_of
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.shares import active
 from xinqiao.disclosure.students import Known
 from xinqiao.documents.asking import check_asked_again
 from xinqiao.documents.template import Catalogue
@@ -36,7 +38,7 @@ class Consents:
 
     def __init__(
         self, door: Door, recalls: Recalls, forms: Catalogue | None, terms: Callable[[], ConsentTerms],
-        undelivered: Callable[..., None],
+        undelivered: Callable[..., None], tasks: Tasks,
     ) -> None:  # fmt: skip
         """``forms`` are the district's templates; ``undelivered`` takes back a referral that a withdrawal cancels:
         (tx, item, reason, True)."""
@@ -45,6 +47,7 @@ class Consents:
         self._forms = forms
         self._terms = terms
         self._undelivered = undelivered
+        self._tasks = tasks
 
     def record(self, request: rpc.RecordConsentRequest, call: Call) -> rpc.RecordConsentResponse:
         """Keep a consent, or a refusal, with its evidence; an earlier word of the same signers is superseded."""
@@ -78,8 +81,9 @@ class Consents:
         return response
 
     def withdraw(self, request: rpc.WithdrawConsentRequest, call: Call) -> rpc.WithdrawConsentResponse:
-        """Take a consent back: from this commit nothing starts under it, what is queued is cancelled, and what its
-        recipient has is recalled. What a law demands goes on: its deliveries and duties cite a basis of their own."""
+        """Take a consent back: from this commit nothing starts under it, what is queued is cancelled, what its recipient
+        has is recalled, and the tasks it held are the school's again. What a law demands goes on: its deliveries and
+        duties cite a basis of their own."""
         row = self.own(call, request.name)
         if row["state"] != pb.CONSENT_STATE_GIVEN:
             raise Refusal("FAILED_PRECONDITION", "STATE", "the consent is not in force")
@@ -92,7 +96,8 @@ class Consents:
         cancelled = self._cancel_queued(call, row)
         school = str((call.tx.get(tables.students, student) or {"school": ""})["school"])
         given = self._recalls.given(call.tx, student, str(row["recipient"]), int(row["purpose"]))
-        response = rpc.WithdrawConsentResponse(cancelled_deliveries=cancelled)
+        returned = self._take_tasks(call, row)
+        response = rpc.WithdrawConsentResponse(cancelled_deliveries=cancelled, returned_tasks=returned)
         if given is not None:
             response.recalls.append(
                 self._recalls.open(
@@ -108,7 +113,7 @@ class Consents:
         call.view(response, student=student)
         call.journal(
             "consent.withdrawn", resource=request.name, student=student,
-            reason=f"cancelled:{cancelled} recalled:{len(response.recalls)}",
+            reason=f"cancelled:{cancelled} recalled:{len(response.recalls)} tasks:{returned}",
         )  # fmt: skip
         return response
 
@@ -139,6 +144,14 @@ class Consents:
             if delivery["kind"] == "referral":
                 self._undelivered(call.tx, str(delivery["item"]), "WITHDRAWN", True)
         return len(queued)
+
+    def _take_tasks(self, call: Call, row: RowMapping) -> int:
+        """Whoever may no longer see a task must not hold it until its deadline shows that nobody did it."""
+        return sum(
+            self._tasks.give_back(call.tx, f"shares/{share['id']}")
+            for share in active(call.tx, str(row["student"]), str(row["recipient"]))
+            if share["purpose"] == row["purpose"]
+        )
 
     def _supersede(self, call: Call, known: Known, consent: pb.Consent) -> None:
         """A yes replaces any earlier yes that one of its signers gave. A no is lifted only by all who said it, and a

@@ -5,7 +5,7 @@ records hangs on a random id that nothing ties to a person any more: tiers, date
 the journal. What the gateway cannot reach is said in `config/README.md`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
@@ -42,14 +42,27 @@ class Erasure:
             raise Refusal("INVALID_ARGUMENT", "CONFIRM", "confirm must repeat the student's local_id or name")
         named = f"{call.caller.id}/{request.request_id}"
         self._store.run(lambda tx: self._begin(tx, request, call.caller, named))
-        with self._store.read() as reading:
-            row = reading.one(select(tables.erasures).where(tables.erasures.c.request == named))
-        assert row is not None
+        row = self._erasure_of(named)
         self._finish(row)
         recipients = [each for each in str(row["recipients"]).split(",") if each]
         return rpc.ShredStudentResponse(
             shredded_us=row["at_us"], cancelled_deliveries=row["cancelled"], recipients=recipients
         )
+
+    def shred_leaver(self, student: str, still: Callable[[Tx], bool], reason: str) -> bool:
+        """Erase a student whose time after leaving is over, if ``still`` says so in the transaction; whether it did."""
+        named = f"retention/{student}"
+
+        def begin(tx: Tx) -> bool:
+            if not still(tx):
+                return False
+            self._take(tx, student, named, "gateway", "", reason, _recipients(tx, student, set()))
+            return True
+
+        if self._store.run(begin):
+            self._finish(self._erasure_of(named))
+            return True
+        return False
 
     def finish(self) -> None:
         """Go on with erasures that a crash broke off."""
@@ -83,9 +96,21 @@ class Erasure:
             text = f"{len(kinds)} items of this student are open (xinqiao holdings): whoever holds them must close them first"
             raise _refused("OPEN_ITEMS", text, known.id)
         recipients = _recipients(tx, known.id, {knower.agency, caller.agency})
-        cancelled = self._scrub(tx, known.id)
-        tx.insert(tables.erasures, known.id, named, tx.now_us, False, cancelled, ",".join(recipients))
-        self._record(tx, known.id, caller.id, caller.agency, request.reason)
+        self._take(tx, known.id, named, caller.id, caller.agency, request.reason, recipients)
+
+    def _take(
+        self, tx: Tx, student: str, named: str, actor: str, partner: str, reason: str, recipients: Sequence[str]
+    ) -> None:  # fmt: skip
+        """Remove the names and put the erasure on record; its keys go next, and `finish` sees to it that they do."""
+        cancelled = self._scrub(tx, student)
+        tx.insert(tables.erasures, student, named, tx.now_us, False, cancelled, ",".join(recipients))
+        self._record(tx, student, actor, partner, reason)
+
+    def _erasure_of(self, named: str) -> RowMapping:
+        with self._store.read() as reading:
+            row = reading.one(select(tables.erasures).where(tables.erasures.c.request == named))
+        assert row is not None
+        return row
 
     def _knower(self, request: rpc.ShredStudentRequest, caller: Partner) -> Partner:
         """The partner under whose names the student is meant."""

@@ -15,6 +15,7 @@ from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.overrides import open_override
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.records import newest
+from xinqiao.disclosure.seconds import may_second
 from xinqiao.disclosure.students import Known
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop
@@ -59,7 +60,7 @@ class Overrides:
     def decide_override(self, request: rpc.DecideOverrideRequest, call: Call) -> rpc.DecideOverrideResponse:
         """A second person approves, or has what was shown recalled."""
         row = call.tx.get(tables.overrides, request.name.removeprefix("overrides/"))
-        if row is None or not (ROLE_OPERATOR in call.caller.roles or str(row["school"]) in call.caller.schools):
+        if row is None or not may_second(call.caller, str(row["school"])):
             raise Refusal("NOT_FOUND", "OVERRIDE", "no such emergency access for this caller")
         if row["actor"] == call.caller.id:
             raise Refusal("PERMISSION_DENIED", "OWN_OVERRIDE", "a second person must decide")

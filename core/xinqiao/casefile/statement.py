@@ -58,7 +58,7 @@ class Statements:
             wanted = wanted & (_J.purpose != int(options.PURPOSE_MANDATORY_REPORT))
         rows, following = _page(call, request, wanted)
         response = rpc.ListDisclosuresResponse(next_page_token=following)
-        response.disclosures.extend(self._disclosure(row) for row in rows)
+        response.disclosures.extend(disclosure_of(self.door, row) for row in rows)
         call.view(response, student=known.id, relation="OWN" if own else "PARTY")
         return response
 
@@ -67,22 +67,24 @@ class Statements:
         if any(each.in_conflict for each in self.door.students.load(call.reading, student, "").guardians):
             raise Refusal("FAILED_PRECONDITION", "GUARDIAN_IN_CONFLICT", "ask the school, which answers in person")
 
-    def _disclosure(self, row: RowMapping) -> pb.Disclosure:
-        partner = self.door.registry.find(str(row["partner"]))
-        basis = self.door.bases.get(str(row["basis"]))
-        names = partner.names if partner is not None else {}
-        citation = basis.citation if basis is not None else {}
-        return pb.Disclosure(
-            entry=f"{row['writer']}/{row['seq']}", time_us=row["at_us"], partner=row["partner"],
-            partner_zh=names.get("zh", ""), partner_en=names.get("en", ""), actor=row["actor"], kind=row["kind"],
-            purpose=row["purpose"], classes=[options.FieldClass.ValueType(each) for each in classes_of(row["classes"])],
-            basis=row["basis"], citation_zh=citation.get("zh", ""), citation_en=citation.get("en", ""),
-            policy_version=row["policy_version"], resource=row["resource"],
-        )  # fmt: skip
-
     def _agency(self, actor: str) -> str:
         partner = self.door.registry.find(actor)
         return partner.agency if partner is not None else actor
+
+
+def disclosure_of(door: Door, row: RowMapping) -> pb.Disclosure:
+    """A row of the journal by which something went to somebody, for people."""
+    partner = door.registry.find(str(row["partner"]))
+    basis = door.bases.get(str(row["basis"]))
+    names = partner.names if partner is not None else {}
+    citation = basis.citation if basis is not None else {}
+    return pb.Disclosure(
+        entry=f"{row['writer']}/{row['seq']}", time_us=row["at_us"], partner=row["partner"],
+        partner_zh=names.get("zh", ""), partner_en=names.get("en", ""), actor=row["actor"], kind=row["kind"],
+        purpose=row["purpose"], classes=[options.FieldClass.ValueType(each) for each in classes_of(row["classes"])],
+        basis=row["basis"], citation_zh=citation.get("zh", ""), citation_en=citation.get("en", ""),
+        policy_version=row["policy_version"], resource=row["resource"],
+    )  # fmt: skip
 
 
 def _page(call: Call, request: Paged, wanted: ColumnElement[bool]) -> tuple[Sequence[RowMapping], str]:

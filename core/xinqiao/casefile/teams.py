@@ -193,14 +193,20 @@ class Teams:
         return row
 
     def _share_of(self, call: Call, team: RowMapping, holder: str) -> str:
-        """The membership of a holder who may see tasks, empty for the school's own. Raises Refusal NOT_FOUND/HOLDER."""
+        """The membership of a holder who may see tasks now, empty for the school's own. Raises Refusal NOT_FOUND/HOLDER."""
         partner = self.door.registry.find(holder)
         if partner is not None and owns(partner, str(team["school"])):
             return ""
         agency = partner.agency if partner is not None else ""
         for share in active(call.reading, str(team["student"]), agency):
-            if share["team"] == team["id"] and int(share["classes"]) & _MASK_OF_TASKS:
-                return f"shares/{share['id']}"
+            if share["team"] == team["id"] and partner is not None:
+                name = f"shares/{share['id']}"
+                mask, _ = self.door.permitted(
+                    call.reading, recipient=partner, purpose=int(share["purpose"]), student=str(team["student"]),
+                    relation="PARTY", basis=name,
+                )  # fmt: skip
+                if mask & _MASK_OF_TASKS:
+                    return name
         raise Refusal("NOT_FOUND", "HOLDER", "no such member of this team, nor anybody of its school")
 
     def _task(self, call: Call, name: str, etag: str) -> tuple[RowMapping, RowMapping, Access]:

@@ -12,7 +12,19 @@ from typing import Annotated, Final
 import typer
 
 from xinqiao import __version__
-from xinqiao.cli.commands import agencies, casefile, cases, documents, instruments, node, policy
+from xinqiao.cli.commands import (
+    access,
+    agencies,
+    alerts,
+    audit,
+    casefile,
+    cases,
+    documents,
+    instruments,
+    node,
+    policy,
+    reports,
+)
 from xinqiao.cli.commands.tree import group
 from xinqiao.cli.exits import (
     BROKEN_PIPE,
@@ -165,9 +177,23 @@ def build(texts: Texts, given: Sequence[str]) -> typer.Typer:
         logging.getLogger("xinqiao").setLevel(logging.CRITICAL)
 
     for add in (
-        node.add_running, node.add_files, agencies.add_agencies, cases.add_cases, casefile.add_case, cases.add_early,
-        documents.add_documents, policy.add_policy, node.add_upkeep, instruments.add_instruments,
-    ):  # fmt: skip
+        node.add_running,
+        node.add_files,
+        agencies.add_agencies,
+        access.add_access,
+        cases.add_cases,
+        casefile.add_case,
+        casefile.add_consents,
+        casefile.add_teams,
+        cases.add_early,
+        alerts.add_alerts,
+        documents.add_documents,
+        policy.add_policy,
+        audit.add_audit,
+        reports.add_reports,
+        node.add_upkeep,
+        instruments.add_instruments,
+    ):
         add(app, texts)
     for each in app.registered_groups:
         if each.name not in given and each.typer_instance is not None:

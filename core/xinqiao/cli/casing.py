@@ -15,7 +15,7 @@ from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import table
 from xinqiao.cli.texts import Texts
-from xinqiao.cli.words import number
+from xinqiao.cli.words import number, word
 from xinqiao.contract.clock import SystemClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import class_name
@@ -36,7 +36,7 @@ class Terms(NamedTuple):
 
 def show(texts: Texts, config: Path, partner: str, address: str, *, student: str, share: str, json: bool) -> int:
     """Print a case: its entries without their content, and what is kept back."""
-    request = rpc.GetCaseRequest(student=_student(texts, student), share=share)
+    request = rpc.GetCaseRequest(student=student_ref(texts, student), share=share)
     with connect(texts, config, partner, address) as remote:
         answer = remote.call(CaseFileServiceStub(remote.channel).GetCase, request)
     if json:
@@ -47,7 +47,7 @@ def show(texts: Texts, config: Path, partner: str, address: str, *, student: str
     say(texts("case.tier", tier=str(tier(texts, case.tier)), plan=plan))
     if case.plan.entries:
         rows = [
-            (each.day, _word(plan_pb2.EntryKind.Name(each.kind), "ENTRY_KIND_"), each.author, each.name)
+            (each.day, word(plan_pb2.EntryKind.Name(each.kind), "ENTRY_KIND_"), each.author, each.name)
             for each in case.plan.entries
         ]
         table([texts(f"col.{name}") for name in ("day", "kind", "author", "name")], rows)
@@ -61,10 +61,10 @@ def show(texts: Texts, config: Path, partner: str, address: str, *, student: str
 def share(texts: Texts, config: Path, partner: str, address: str, *, student: str, terms: Terms, json: bool) -> int:
     """Share a case and print the share."""
     request = rpc.ShareCaseRequest(
-        request_id=request_id(), student=_student(texts, student), recipient=terms.recipient,
+        request_id=request_id(), student=student_ref(texts, student), recipient=terms.recipient,
         purpose=Purpose.ValueType(number(texts, Purpose, "PURPOSE_", terms.purpose)),
         classes=[
-            FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", word)) for word in terms.classes.split(",")
+            FieldClass.ValueType(number(texts, FieldClass, "FIELD_CLASS_", each)) for each in terms.classes.split(",")
         ],
         not_after_us=SystemClock().now_us() + terms.days * _DAY_US, reason=terms.reason,
     )  # fmt: skip
@@ -114,7 +114,7 @@ def list_events(
     texts: Texts, config: Path, partner: str, address: str, *, student: str, limit: int, json: bool
 ) -> int:  # fmt: skip
     """Print what happened in a case, newest first."""
-    ref = _student(texts, student)
+    ref = student_ref(texts, student)
     with connect(texts, config, partner, address) as remote:
         stub = CaseFileServiceStub(remote.channel)
 
@@ -138,7 +138,7 @@ def list_disclosures(
     texts: Texts, config: Path, partner: str, address: str, *, student: str, limit: int, json: bool
 ) -> int:  # fmt: skip
     """Print every disclosure, newest first, and how many there are."""
-    ref = _student(texts, student)
+    ref = student_ref(texts, student)
     with connect(texts, config, partner, address) as remote:
         stub = CaseFileServiceStub(remote.channel)
 
@@ -155,7 +155,7 @@ def list_disclosures(
     rows = [
         (
             when(each.time_us), (each.partner_zh if zh else each.partner_en) or each.partner, each.actor, each.kind,
-            _word(Purpose.Name(each.purpose), "PURPOSE_"), ", ".join(class_name(one) for one in each.classes),
+            word(Purpose.Name(each.purpose), "PURPOSE_"), ", ".join(class_name(one) for one in each.classes),
             (each.citation_zh if zh else each.citation_en) or each.basis,
         )
         for each in found
@@ -172,7 +172,7 @@ def explain(
 ) -> int:  # fmt: skip
     """Print what a partner would see now, class by class."""
     request = rpc.ExplainDisclosureRequest(
-        student=_student(texts, student), recipient=recipient, against_version=against,
+        student=student_ref(texts, student), recipient=recipient, against_version=against,
         purpose=Purpose.ValueType(number(texts, Purpose, "PURPOSE_", purpose)),
     )  # fmt: skip
     with connect(texts, config, partner, address) as remote:
@@ -196,17 +196,18 @@ def _print_shares(texts: Texts, shares: Iterable[sharing_pb2.Share]) -> None:
     names = ("name", "partner", "purpose", "classes", "until", "state", "role")
     rows = [
         (
-            each.name, each.recipient, _word(Purpose.Name(each.purpose), "PURPOSE_"),
+            each.name, each.recipient, word(Purpose.Name(each.purpose), "PURPOSE_"),
             ", ".join(class_name(one) for one in each.classes), when(each.not_after_us),
-            _word(sharing_pb2.ShareState.Name(each.state), "SHARE_STATE_"),
-            _word(sharing_pb2.MemberRole.Name(each.role), "MEMBER_ROLE_"),
+            word(sharing_pb2.ShareState.Name(each.state), "SHARE_STATE_"),
+            word(sharing_pb2.MemberRole.Name(each.role), "MEMBER_ROLE_"),
         )
         for each in shares
     ]  # fmt: skip
     table([texts(f"col.{name}") for name in names], rows)
 
 
-def _student(texts: Texts, given: str) -> StudentRef:
+def student_ref(texts: Texts, given: str) -> StudentRef:
+    """A student as typed. Raises Refusal INVALID_ARGUMENT/USAGE on an id card number."""
     if _ID_CARD.fullmatch(given):
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("case.id_card"))
     return StudentRef(name=given) if given.startswith("students/") else StudentRef(local_id=given)
@@ -214,8 +215,3 @@ def _student(texts: Texts, given: str) -> StudentRef:
 
 def _kept(withheld: Iterable[Withheld]) -> str:
     return ", ".join(dict.fromkeys(f"{class_name(each.field_class)} ({each.reason})" for each in withheld))
-
-
-def _word(name: str, prefix: str) -> str:
-    word = name.removeprefix(prefix).lower()
-    return "" if word == "unspecified" else word

@@ -26,6 +26,8 @@ from xinqiao.screening.datafile import DataFileError
 from xinqiao.screening.instruments import load_instruments
 from xinqiao.screening.triage import load_triage
 from xinqiao.screening.trust import load_signal_policy
+from xinqiao.server.access_rules import load_access_rules
+from xinqiao.server.audit.rules import load_audit_rules
 from xinqiao.server.retention import load_retention
 from xinqiao.server.rules import bases_keys
 
@@ -85,6 +87,7 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
     if settings.policy.exists():
         yield "policy", lambda: load_policy(settings.policy / "disclosure.yaml")
         yield "policy", lambda: load_retention(settings.policy / "retention.yaml")
+        yield "policy", lambda: load_audit_rules(settings.policy / "audit.yaml")
     if settings.legal_bases.exists():
         yield "legal_bases", lambda: load_bases(settings.legal_bases, bases_keys(settings))
     if settings.policy.exists() and settings.legal_bases.exists():
@@ -92,6 +95,7 @@ def _data_files(settings: Gateway) -> Iterator[tuple[str, Callable[[], object]]]
         yield "policy", lambda: load_signal_policy(signals, load_bases(settings.legal_bases))
     if settings.policy.exists():
         yield "policy", lambda: load_casefile_rules(settings.policy / "casefile.yaml")
+        yield "policy", lambda: load_access_rules(settings.policy / "access.yaml")
     if settings.instruments.exists() and settings.triage.exists():
         yield (
             "triage",
@@ -136,7 +140,7 @@ def _spec(name: str, settings: Gateway) -> AgencySpec:
     entry, names = settings.adapters[name], settings.partners[name].names
     return AgencySpec(
         agency=name, names={"zh": names.zh, "en": names.en}, kind=entry.adapter, settings=entry.settings,
-        enabled=entry.enabled, deadline_s=float(entry.deadline_s),
+        enabled=entry.enabled, deadline_s=float(entry.deadline_s), isolation=entry.isolation, memory_mb=entry.memory_mb,
     )  # fmt: skip
 
 

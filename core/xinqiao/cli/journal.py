@@ -31,8 +31,8 @@ _MAX_PROOF = 1 << 20
 def verify(texts: Texts, config: Path, database: str, keys: Path | None, receipts: Path | None, *, json: bool) -> int:
     """Verify a journal; the exit code is the report's: 0 sound, 2 changed, 3 rows missing, 4 unreadable."""
     database, keys = _where(texts, config, database, keys)
-    with _progress(texts) as progress:
-        report = verify_database(database, keys, receipts, progress)
+    with progress(texts) as tell:
+        report = verify_database(database, keys, receipts, tell)
     if json:
         as_json(report.as_dict())
     else:
@@ -128,7 +128,7 @@ def _purpose(number: int) -> str:
 
 
 @contextmanager
-def _progress(texts: Texts) -> Generator[Callable[[int], None] | None]:
+def progress(texts: Texts) -> Generator[Callable[[int], None] | None]:
     """A counter on a person's terminal; nothing where there is none."""
     if not sys.stderr.isatty():
         yield None

@@ -12,3 +12,9 @@ def number(texts: Texts, enum: object, prefix: str, word: str) -> int:
         choices = ", ".join(name.removeprefix(prefix).lower() for name, value in known.items() if value)
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("documents.word", choices=choices))
     return found
+
+
+def word(name: str, prefix: str) -> str:
+    """``care_task`` for ``FIELD_CLASS_CARE_TASK``; empty for the value that says nothing."""
+    found = name.removeprefix(prefix).lower()
+    return "" if found == "unspecified" else found

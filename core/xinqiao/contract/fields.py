@@ -46,6 +46,8 @@ class Plan:
     leaves: tuple[Leaf, ...]
     branches: tuple[Branch, ...]
     mask: int
+    by_class: tuple[tuple[int, tuple[Leaf, ...]], ...]
+    """The leaves again, those of each class together under its bit."""
 
 
 class Cut(NamedTuple):
@@ -114,7 +116,9 @@ def plan(descriptor: Descriptor) -> Plan:
             branch = Branch(field.name, field.is_repeated, plan(inner), required, default)
             branches.append(branch)
             mask |= branch.inner.mask
-    return Plan(tuple(leaves), tuple(branches), mask)
+    bits = dict.fromkeys(leaf.bit for leaf in leaves)
+    by_class = tuple((bit, tuple(leaf for leaf in leaves if leaf.bit == bit)) for bit in bits)
+    return Plan(tuple(leaves), tuple(branches), mask, by_class)
 
 
 def redact(message: Message, permitted: int) -> list[Kept]:
@@ -164,22 +168,23 @@ def _redact(message: Message, cut: Cut, permitted: int, path: str, kept: list[Ke
 
 def present(message: Message) -> int:
     """The mask of classes for which ``message`` really holds a value."""
-    return _present(message, plan(message.DESCRIPTOR))
+    return _present(message, plan(message.DESCRIPTOR), 0)
 
 
-def _present(message: Message, compiled: Plan) -> int:
-    mask = 0
-    for leaf in compiled.leaves:
-        if not leaf.bit & mask and (
-            message.HasField(leaf.name) if leaf.presence else bool(getattr(message, leaf.name))
-        ):
-            mask |= leaf.bit
+def _present(message: Message, compiled: Plan, mask: int) -> int:
+    """``mask`` and what is found besides: of a class that was seen nothing more need be looked for."""
+    for bit, leaves in compiled.by_class:
+        if not bit & mask:
+            for leaf in leaves:
+                if message.HasField(leaf.name) if leaf.presence else getattr(message, leaf.name):
+                    mask |= bit
+                    break
     for branch in compiled.branches:
-        if branch.inner.mask & ~mask == 0:
+        if not branch.inner.mask & ~mask:
             continue
         if branch.repeated:
             for item in getattr(message, branch.name):
-                mask |= _present(item, branch.inner)
+                mask = _present(item, branch.inner, mask)
         elif message.HasField(branch.name):
-            mask |= _present(getattr(message, branch.name), branch.inner)
+            mask = _present(getattr(message, branch.name), branch.inner, mask)
     return mask

@@ -17,8 +17,8 @@ from xinqiao.api.casefile.v1 import (
     team_service_pb2,
 )
 from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.api.exchange.v1 import activity_service_pb2, exchange_service_pb2
-from xinqiao.api.gateway.v1 import gateway_service_pb2, retention_service_pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2, exchange_service_pb2, report_service_pb2
+from xinqiao.api.gateway.v1 import access_service_pb2, gateway_service_pb2, retention_service_pb2
 from xinqiao.api.referral.v1 import notice_service_pb2, referral_service_pb2, return_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2
 
@@ -34,8 +34,10 @@ SERVED: tuple[ModuleType, ...] = (
     mailbox_service_pb2,
     exchange_service_pb2,
     activity_service_pb2,
+    report_service_pb2,
     gateway_service_pb2,
     retention_service_pb2,
+    access_service_pb2,
 )
 
 

@@ -1,10 +1,11 @@
 """Disclosures under a law that a second person must approve within a day (四眼原则); undecided they climb the ladder."""
 
 from xinqiao.api.casefile.v1.consent_pb2 import OVERRIDE_STATE_PENDING, Override
-from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR, ROLE_SCHOOL_PSYCHOLOGIST, FieldClass, Purpose
+from xinqiao.api.common.v1.options_pb2 import FieldClass, Purpose
 from xinqiao.contract.fields import classes_of
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Registry
+from xinqiao.disclosure.seconds import seconds
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
@@ -46,6 +47,5 @@ def open_override(
 
 def _second_person(registry: Registry, school: str, actor: str) -> str:
     """Who decides: the person on duty, else another psychologist of the school, else an operator; never ``actor``."""
-    others = [*registry.with_role(ROLE_SCHOOL_PSYCHOLOGIST, school), *registry.with_role(ROLE_OPERATOR)]
-    asked = (registry.holder(school), *(partner.id for partner in others), "operator")
+    asked = (registry.holder(school), *seconds(registry, school, actor), "operator")
     return next(each for each in asked if each != actor)

@@ -44,7 +44,7 @@ _STORED = (
     .where(_OURS)
 )
 _THERE = (
-    select(_LOCAL.blind, tables.students.c.id, tables.students.c.version)
+    select(_LOCAL.blind, tables.students.c.id, tables.students.c.version, tables.students.c.left_us)
     .join(tables.local_ids, _LOCAL.student == tables.students.c.id)
     .where(_OURS)
 )
@@ -131,9 +131,10 @@ class Students:
             dict[bytes, Changed](),
         )  # fmt: skip
         last = dict(zip(blinds, listed, strict=True))
-        stored = {bytes(blind): (str(of), int(at)) for blind, of, at in _asked(tx, _THERE, partner.agency, list(last))}
+        there = _asked(tx, _THERE, partner.agency, list(last))
+        stored = {bytes(blind): (str(of), int(at), int(left_us)) for blind, of, at, left_us in there}
         # Whom another has changed meanwhile, or registered, was not prepared as stored now.
-        stale = [blind for blind, (_, at) in stored.items() if blind not in changed or changed[blind].version != at]
+        stale = [blind for blind, (_, at, _) in stored.items() if blind not in changed or changed[blind].version != at]
         if stale:
             rows = {bytes(blind): row for blind, *row in _asked(tx, _STORED, partner.agency, stale)}
             changed = changed | self._changed(rows, last)
@@ -162,12 +163,15 @@ class Students:
             changed[blind] = Changed(version, None if same else sealer.seal(record, table="students", key=identifier))
         return changed
 
-    def _change(self, tx: Tx, found: "list[tuple[str, int, Student, bytes | None]]") -> None:
+    def _change(self, tx: Tx, found: "list[tuple[str, int, int, Student, bytes | None]]") -> None:
         tx.update_many(
-            tables.students, ("school", "state", "updated_us", "version", "sealed"),
+            tables.students, ("school", "state", "updated_us", "version", "left_us", "sealed"),
             [
-                (student.school, int(student.left), tx.now_us, version + 1, sealed, identifier)
-                for identifier, version, student, sealed in found if sealed is not None
+                (
+                    student.school, int(student.left), tx.now_us, version + 1,
+                    (left_us or tx.now_us) if student.left else 0, sealed, identifier,
+                )
+                for identifier, version, left_us, student, sealed in found if sealed is not None
             ],
         )  # fmt: skip
 
@@ -186,7 +190,10 @@ class Students:
         now = tx.now_us
         tx.insert_many(
             tables.students,
-            [(one.id, one.school, "", int(one.left), now, now, 1, one.sealed) for one in fresh.values()],
+            [
+                (one.id, one.school, "", int(one.left), now, now, 1, one.sealed, now if one.left else 0)
+                for one in fresh.values()
+            ],
         )
         tx.insert_many(tables.local_ids, sorted((agency, blind, one.id) for blind, one in fresh.items()))
 

@@ -21,6 +21,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
+from xinqiao.journal.checkpoint import routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.batch import Probe
 from xinqiao.store.engine import Store
@@ -170,6 +171,12 @@ class Pipeline:
             call = Call(caller, method, reading, self.door)
             response = self._functions[method.path](request, call)
             answer = self._close(response, call, None)
+            if not method.crisis and call.leaves and routine_stopped(reading):
+                raise Refusal(
+                    "UNAVAILABLE", "JOURNAL_UNSIGNED",
+                    "the gateway's journal has not been signed for hours: nothing leaves but what a crisis needs; the"
+                    " operator must mend it", retry_after_s=60.0,
+                )  # fmt: skip
         shown: list[tuple[str | None, int]] = list(call.disclosed.items()) or [(None, 0)]
 
         def journal(tx: Tx) -> None:
@@ -184,7 +191,9 @@ class Pipeline:
         ceiling = 0
         for purpose in {call.method.purpose} | call.purposes:
             ceiling |= self.door.policy.ceiling(call.caller.roles, purpose)
-        if redact(response, ceiling):
+        size = response.ByteSize()
+        # A required field that its room took out is named again, though there is nothing left of it to cut.
+        if redact(response, ceiling) and response.ByteSize() != size:
             security.error("the edge cut fields of %s that its room had let pass", call.method.name)
         if isinstance(tx, Tx):
             for student, classes in call.disclosed.items():

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from xinqiao.api.gateway.v1 import retention_service_pb2 as rpc
+from xinqiao.casefile.erasure import Erasure
 from xinqiao.config.loader import FileModel, Strict, load
 from xinqiao.config.problems import ConfigError, Finding
 from xinqiao.config.settings import Names
@@ -22,7 +23,7 @@ from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
-from xinqiao.store.retention import HOLD, KEPT, Since, age, due, erase
+from xinqiao.store.retention import HOLD, KEPT, LEAVERS, Memory, Since, age, due, erase, leavers
 from xinqiao.store.tx import Tx
 
 _DAY_US: Final = 86_400_000_000
@@ -32,9 +33,13 @@ _BATCH: Final = 100
 
 _LEAST_DAYS: Final = {
     "requests": 400, "uploads": 400, "consents": 1095, "deliveries": 1095, "duties": 1095, "recalls": 1095,
-    "overrides": 1095,
+    "overrides": 1095, "access_requests": 1095, "students": 365,
 }  # fmt: skip
-"""What may not be kept for less: the contract's memory of repeats, and records of provision (PIPL art. 56)."""
+"""What may not be kept for less: the contract's memory of repeats, records of provision (PIPL art. 56), and a year in
+which a roster that wrongly says a student left can be mended."""
+
+_PROVISION: Final = ("consents", "deliveries", "duties", "recalls", "overrides", "access_requests")
+"""Records of provision: a student's key is not destroyed while one of them must be kept."""
 
 _log = logging.getLogger("xinqiao.retention")
 
@@ -44,7 +49,7 @@ class Rule(Strict):
 
     contract: str = Field(description="What: " + ", ".join(KEPT) + ".")
     keep_days: int = Field(ge=1, le=36_500, description="Days.")
-    since: Since = Field(description="From when on: created, changed (its last change) or ended.")
+    since: Since = Field(description="From when on: created, changed (its last change), ended, or left (a student).")
     source: Names = Field(description="The rule of law or the reason, for people.")
 
     def before_us(self, now_us: int) -> int:
@@ -106,10 +111,11 @@ def load_retention(path: Path) -> RetentionFile:
 class Retention:
     """The functions behind ``RetentionService``, and the tick that erases."""
 
-    def __init__(self, store: Store, door: Door, rules: RetentionFile) -> None:
+    def __init__(self, store: Store, door: Door, rules: RetentionFile, erasure: Erasure) -> None:
         self._store = store
         self._door = door
         self.rules = rules
+        self._erasure = erasure
         self._done_on: date | None = None
 
     # -- erasing ------------------------------------------------------------------------------------------------------
@@ -124,6 +130,31 @@ class Retention:
         return erased
 
     def _erase(self, rule: Rule) -> int:
+        return self._erase_leavers(rule) if rule.contract == LEAVERS else self._erase_rows(rule)
+
+    def _erase_leavers(self, rule: Rule) -> int:
+        """Destroy the keys of students who left, one after another; each is looked at again in its own transaction."""
+        now_us, total = self._store.clock.now_us(), 0
+        before_us = rule.before_us(now_us)
+        memory: Memory = [
+            (r.contract, r.since, r.before_us(now_us)) for r in self.rules.rules if r.contract in _PROVISION
+        ]
+        while True:
+            with self._store.read() as reading:
+                found = leavers(reading, before_us, memory, _FOUND)
+            erased = sum(
+                self._erasure.shred_leaver(
+                    student, partial(_still, student, before_us, memory), f"LEFT days:{rule.keep_days} rules:{self.rules.version}"
+                )
+                for student in found
+            )  # fmt: skip
+            if erased:
+                self._store.run(partial(self._record, rule, erased))
+            total += erased
+            if len(found) < _FOUND or not erased:
+                return total
+
+    def _erase_rows(self, rule: Rule) -> int:
         before_us, total = rule.before_us(self._store.clock.now_us()), 0
         while True:
             with self._store.read() as reading:
@@ -138,12 +169,15 @@ class Retention:
     def _batch(self, rule: Rule, before_us: int, keys: Sequence[tuple[Any, ...]], tx: Tx) -> int:
         erased = erase(tx, rule.contract, rule.since, before_us, keys)
         if erased:
-            append(
-                tx, kind="retention.erased", decision="permit", actor="gateway", resource=f"retention/{rule.contract}",
-                reason=f"rows:{erased} days:{rule.keep_days} rules:{self.rules.version}",
-                policy_version=self._door.policy.version,
-            )  # fmt: skip
+            self._record(rule, erased, tx)
         return erased
+
+    def _record(self, rule: Rule, erased: int, tx: Tx) -> None:
+        append(
+            tx, kind="retention.erased", decision="permit", actor="gateway", resource=f"retention/{rule.contract}",
+            reason=f"rows:{erased} days:{rule.keep_days} rules:{self.rules.version}",
+            policy_version=self._door.policy.version,
+        )  # fmt: skip
 
     def get_retention(self, request: rpc.GetRetentionRequest, call: Call) -> rpc.GetRetentionResponse:
         """What is held, how long it may be, and the oldest of it."""
@@ -193,3 +227,8 @@ class Retention:
         call.student = str(row["student"])
         call.journal("legal_hold.released", resource=request.name, student=call.student, reason=request.reason)
         return rpc.ReleaseLegalHoldResponse()
+
+
+def _still(student: str, before_us: int, memory: Memory, tx: Tx) -> bool:
+    """Whether nothing has come up meanwhile: a hold, an open item, or a roster that knows the student again."""
+    return leavers(tx, before_us, memory, 1, student) == [student]

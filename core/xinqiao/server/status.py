@@ -14,6 +14,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
 from xinqiao.journal.checkpoint import STOP_AFTER_US, unsigned_since
 from xinqiao.server.keyring import Keyring
+from xinqiao.server.repairs import Repairs
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.errors import KeyGone
@@ -43,7 +44,7 @@ class GatewayRoom:
 
     def __init__(
         self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone],
-        signing_failure: Callable[[], str], keyring: Keyring,
+        signing_failure: Callable[[], str], keyring: Keyring, repairs: Repairs,
     ) -> None:  # fmt: skip
         """``phones`` are the numbers for an emergency that no hospital has confirmed, in order; ``signing_failure``
         says in a word why the journal is not signed, or is empty."""
@@ -51,6 +52,7 @@ class GatewayRoom:
         self.rotate_keys = keyring.rotate_keys
         self.get_keys = keyring.get_keys
         self.destroy_retired_keys = keyring.destroy_retired_keys
+        self.list_repairs = repairs.list_repairs
         self.phones = phones
         self._deployment = deployment
         self._agencies = agencies
@@ -104,7 +106,7 @@ class GatewayRoom:
         d = tables.deliveries.c
         wanted = d.state == int(DeliveryState.DEAD) if request.dead_only else d.state > 0
         rows, following = newest(call, tables.deliveries, request, wanted)
-        return rpc.ListDeliveriesResponse(deliveries=[_delivery(row) for row in rows], next_page_token=following)
+        return rpc.ListDeliveriesResponse(deliveries=[delivery_of(row) for row in rows], next_page_token=following)
 
     def begin_shadow_run(self, request: rpc.BeginShadowRunRequest, call: Call) -> rpc.BeginShadowRunResponse:
         """One journal row for the processing, before anything is read."""
@@ -120,7 +122,7 @@ class GatewayRoom:
         """Put a dead delivery back."""
         row = retry_dead(call.tx, request.name.removeprefix("deliveries/"))
         call.journal("delivery.retried", resource=request.name)
-        return rpc.RetryDeliveryResponse(delivery=_delivery(row))
+        return rpc.RetryDeliveryResponse(delivery=delivery_of(row))
 
     def close_holding(self, request: rpc.CloseHoldingRequest, call: Call) -> rpc.CloseHoldingResponse:
         """Close by hand what no other call can close."""
@@ -152,7 +154,8 @@ def _erased(keys: KeyStore, student: str) -> bool:
     return False
 
 
-def _delivery(row: RowMapping) -> rpc.Delivery:
+def delivery_of(row: RowMapping) -> rpc.Delivery:
+    """A delivery without its content."""
     return rpc.Delivery(
         name=f"deliveries/{row['id']}", recipient=row["recipient"], lane=row["lane"], kind=row["kind"],
         item=row["item"], state=row["state"], attempt=row["attempt"], not_before_us=row["not_before_us"],

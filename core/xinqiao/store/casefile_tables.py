@@ -1,6 +1,6 @@
-"""The tables of case sharing: plans, shares, care teams, letters. As in :mod:`~xinqiao.store.tables`."""
+"""The tables of case sharing: plans, shares, care teams, letters, looks asked for. As in :mod:`~xinqiao.store.tables`."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, text
 
 from xinqiao.store.schema import metadata
 
@@ -127,5 +127,29 @@ letters = Table(
     Index("ix_letters_worker_created_us", "worker", "created_us"),
     info={
         "doc": "Letters. Their student is the mailbox, a subject with a key of its own, so no letter names its writer."
+    },
+)
+access_requests = Table(
+    "access_requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("school", Text, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("asker", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("token_hash", name="uq_access_requests_token_hash"),
+    Index("ix_access_requests_student", "student"),
+    Index("ix_access_requests_created_us", "created_us"),
+    Index("ix_access_requests_state_due_us", "state", "due_us"),
+    info={
+        "doc": "Looks at one record that were asked for: at a dead delivery, or, with none named, at all of a student."
     },
 )

@@ -1,4 +1,5 @@
-"""Reading the journal of any database without writing to it: for offline verification of a copy, a backup, a live store.
+"""Reading the journal of any database without writing to it: for offline verification of a copy, a backup, a live store;
+and counting what else the same snapshot holds.
 
 Nothing is trusted: a missing, empty, foreign or damaged file ends in ``Unreadable``, and text that is not UTF-8 is kept
 as surrogates so that the verifier can name the row. SQLite is read through its own driver, because a verifier must not
@@ -9,16 +10,18 @@ import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Executable, create_engine, inspect
+from sqlalchemy import Connection, Executable, Select, create_engine, inspect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from xinqiao.store import tables
 
 _BATCH = 1000
+_SQLITE: Final = sqlite_dialect.dialect()
 _JOURNAL = ", ".join(f'"{name}"' for name in tables.journal.c.keys())  # noqa: SIM118, a column collection is no dict
 _CHECKPOINTS = '"writer", "size", "note"'
 
@@ -44,6 +47,10 @@ class JournalReader(Protocol):
 
     def witnesses(self) -> list[str]:
         """The notes that partners gave back; none in a database from before they were kept."""
+        ...
+
+    def ask(self, statement: Select[*tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """The rows of any question, such as a count; memory does not grow with what the database reads for it."""
         ...
 
 
@@ -91,6 +98,10 @@ class _SqliteReader:
         for row in self._fetch(f"SELECT {_CHECKPOINTS} FROM checkpoints ORDER BY writer, size", []):
             yield str(row[0]), row[1], str(row[2])
 
+    def ask(self, statement: Select[*tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        compiled = statement.compile(dialect=_SQLITE, compile_kwargs={"render_postcompile": True})
+        yield from self._fetch(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()])
+
     def _fetch(self, statement: str, values: Sequence[str | int]) -> Iterator[tuple[Any, ...]]:
         try:
             cursor = self._connection.execute(statement, values)
@@ -130,6 +141,9 @@ class _ServerReader:
         statement = tables.checkpoints.select().order_by(column.writer, column.size)
         for row in self._fetch(statement.with_only_columns(column.writer, column.size, column.note)):
             yield row[0], row[1], row[2]
+
+    def ask(self, statement: Select[*tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        yield from self._fetch(statement)
 
     def _fetch(self, statement: Executable) -> Iterator[tuple[Any, ...]]:
         try:

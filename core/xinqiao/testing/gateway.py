@@ -20,7 +20,7 @@ from xinqiao.server.pki import Authority, write_private
 from xinqiao.server.runtime import Gateway
 from xinqiao.store.keys import KeyStore
 
-_BESIDE = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents")
+_BESIDE = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents", "reports")
 _METHODS = {method.request: method for method in methods().values()}
 
 

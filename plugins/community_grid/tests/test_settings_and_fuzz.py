@@ -123,7 +123,7 @@ def _judged(visits: Visits, letter: Letter) -> None:
 def test_a_file_is_read_outside_of_any_agency(tmp_path: Path) -> None:
     path = tmp_path / "visits.csv"
     path.write_text(f"record,grid,student,day,met,observed\nv-1,{GRIDS[0]},{CHILD},2026-10-13,是,好\n", "utf-8")
-    assert list(VisitReader().read_file(path, ReadingSettings())) == [Accepted("entry", "visits.csv")]
+    assert list(VisitReader().read_file(path, ReadingSettings())) == [Accepted("entry", "")]
     path.write_text(f"record,grid,student,day,met,observed\nv-1,{GRIDS[0]},{CHILD},2026-10-13,?,好\n", "utf-8")
     assert list(VisitReader().read_file(path, ReadingSettings())) == [
         Refused("DATA/YES_NO", "row 2, column met", "must be 是 or 否 (yes or no)")

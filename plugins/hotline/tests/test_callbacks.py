@@ -200,7 +200,7 @@ def test_a_file_is_read_outside_of_any_agency(tmp_path: Path) -> None:
     row = {"call": "c-1", "line": "12355", "started": "2026-10-14 14:00", "ended": "2026-10-14 14:10", "topic": "自伤"}
     path.write_bytes(sheet([row]))
     assert list(CallReader().read_file(path, ReadingSettings())) == [
-        Accepted("signal", "calls.csv"), Accepted("activities", "calls.csv")
+        Accepted("signal", ""), Accepted("activities", "")
     ]  # fmt: skip
     path.write_bytes(sheet([{**row, "line": "1"}]))
     (item,) = CallReader().read_file(path, ReadingSettings())

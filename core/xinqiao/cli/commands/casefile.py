@@ -1,4 +1,4 @@
-"""One student's case: shown, shared, taken back, explained, accounted for."""
+"""One student's case, the emergency accesses and recalls that consents lead to, and care teams."""
 
 from pathlib import Path
 from typing import Annotated
@@ -116,3 +116,108 @@ def add_case(app: typer.Typer, texts: Texts) -> None:
         return casing.explain(
             texts, config, as_, address, student=student, recipient=recipient, purpose=purpose, against=against, json=json
         )  # fmt: skip
+
+
+def add_consents(app: typer.Typer, texts: Texts) -> None:
+    """`xinqiao overrides ...` and `xinqiao recalls ...`."""
+    shared = Options(texts)
+    config, partner, address, as_json, limit = shared.config, shared.partner, shared.address, shared.json, shared.limit
+    overrides, recalls = below(app, texts, "overrides"), below(app, texts, "recalls")
+
+    @command(overrides, texts, "overrides.list")
+    def list_overrides(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import consenting
+
+        return consenting.list_overrides(texts, config, as_, address, limit=limit, json=json)
+
+    @command(overrides, texts, "overrides.decide")
+    def decide(
+        name: Annotated[str, typer.Argument(help=texts("arg.override"), metavar="NAME")],
+        approve: Annotated[bool, typer.Option("--approve/--reject", help=texts("opt.approve"), show_default=False)],
+        note: Annotated[str, typer.Option(help=texts("opt.note"), metavar="TEXT")],
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import consenting
+
+        return consenting.decide(texts, config, as_, address, name=name, approve=approve, note=note, json=json)
+
+    @command(recalls, texts, "recalls.list")
+    def list_recalls(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import consenting
+
+        return consenting.list_recalls(texts, config, as_, address, limit=limit, json=json)
+
+    @command(recalls, texts, "recalls.show")
+    def show_withdrawal(
+        consent: Annotated[str, typer.Argument(help=texts("arg.withdrawn"), metavar="NAME")],
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import consenting
+
+        return consenting.show_withdrawal(texts, config, as_, address, consent=consent, json=json)
+
+    @command(recalls, texts, "recalls.close")
+    def close_recall(
+        name: Annotated[str, typer.Argument(help=texts("arg.recall"), metavar="NAME")],
+        did: Annotated[str, typer.Option(help=texts("opt.did"), metavar="WORD")],
+        how: Annotated[str, typer.Option(help=texts("opt.how"), metavar="TEXT")],
+        citation: Annotated[str, typer.Option(help=texts("opt.citation"), metavar="TEXT", show_default=False)] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import consenting
+
+        return consenting.close_recall(
+            texts, config, as_, address, name=name, did=did, how=how, citation=citation, json=json
+        )
+
+
+def add_teams(app: typer.Typer, texts: Texts) -> None:
+    """`xinqiao teams ...`."""
+    shared = Options(texts)
+    config, partner, address, as_json, limit = shared.config, shared.partner, shared.address, shared.json, shared.limit
+    teams = below(app, texts, "teams")
+
+    @command(teams, texts, "teams.list")
+    def list_teams(
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import teaming
+
+        return teaming.list_teams(texts, config, as_, address, limit=limit, json=json)
+
+    @command(teams, texts, "teams.show")
+    def show_team(
+        name: Annotated[str, typer.Argument(help=texts("arg.team"), metavar="NAME")],
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import teaming
+
+        return teaming.show(texts, config, as_, address, name=name, json=json)

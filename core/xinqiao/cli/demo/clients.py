@@ -35,7 +35,7 @@ class Clients:
         self.watch = ReferralServiceStub(operator)
 
 
-def everything(method: Callable[..., Any], request: type[Any], field: str) -> list[Any]:
+def everything(method: Callable[..., Any], request: Callable[..., Any], field: str) -> list[Any]:
     """All pages of a list RPC."""
     found: list[Any] = []
     token = ""

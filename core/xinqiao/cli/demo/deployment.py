@@ -20,7 +20,7 @@ SCHOOL, PSYCHOLOGIST, HOSPITAL, OPERATOR = (
     "kunshan-mental-health",
     "bureau-admin",
 )
-_FOLDERS = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents")
+_FOLDERS = ("policy", "instruments", "triage", "legal_bases", "district_overlay", "documents", "reports")
 
 
 @dataclass(slots=True)

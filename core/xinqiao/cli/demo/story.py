@@ -93,6 +93,7 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (_CLOSE, "紧急访问，两人负责", "an emergency access, two persons answer for it", consent.break_glass),
         (_CLOSE, "月末对账", "the month is settled", district.settle),
         (_CLOSE, "撤回同意", "a consent is taken back", consent.withdraw),
+        (_CLOSE, "家庭查询：谁看过什么", "a family asks who saw what", consent.statement),
     ]
     with bar:
         task = bar.add_task(stage.text("十月", "October"), total=len(acts))

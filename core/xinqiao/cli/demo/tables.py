@@ -6,6 +6,8 @@ from rich import box
 from rich.table import Table
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
+from xinqiao.api.casefile.v1.sharing_pb2 import Disclosure
+from xinqiao.api.common.v1.options_pb2 import Purpose
 from xinqiao.api.common.v1.types_pb2 import Holding
 from xinqiao.api.exchange.v1.exchange_pb2 import ExchangeRun, RunState
 from xinqiao.api.referral.v1.referral_service_pb2 import Drill
@@ -13,6 +15,7 @@ from xinqiao.cli.holding import tier as named_tier
 from xinqiao.cli.holding import word
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, from_us
+from xinqiao.contract.fields import class_name
 
 _STATES = {"RECONCILED": "对账一致", "AWAIT_RECEIPT": "等待回执", "INCOMPLETE": "未对上", "DISPUTED": "有争议"}
 
@@ -88,6 +91,31 @@ def drill(found: Drill, texts: Texts) -> Table:
         took = f"{(step.time_us - found.start_time_us) / 1e6:.2f} s" if step.time_us else "-"
         allowed = f"{(step.due_us - found.start_time_us) / 1e6:.0f} s"
         table.add_row(word(texts, f"drill.step.{step.step}", step.step), step.actor, took, allowed)
+    return table
+
+
+def statement(found: Sequence[Disclosure], school: str, texts: Texts) -> Table:
+    """Who saw which fields, when, why: a row a recipient and reason, the first and the last time, how often; of the
+    student's own ``school`` one row in all."""
+    zh = texts.language == "zh"
+    heads = ("谁", "为何", "哪些信息", "何时", "次数") if zh else ("who", "why", "which fields", "when", "n")
+    table = _table("信息披露清单" if zh else "Statement of disclosures", heads)
+    groups: dict[tuple[str, int, str], list[Disclosure]] = {}
+    for each in found:
+        purpose, basis = (int(each.purpose), each.basis) if each.partner != school else (0, "")
+        groups.setdefault((each.partner, purpose, basis), []).append(each)
+    for (partner, purpose, _), rows in sorted(groups.items()):
+        newest = rows[0]
+        word = Purpose.Name(Purpose.ValueType(purpose)).removeprefix("PURPOSE_").lower()
+        law = "" if partner == school else newest.citation_zh if zh else newest.citation_en
+        reason = texts(f"purpose.{word}" if purpose else "purpose.own")
+        classes = sorted({one for each in rows for one in each.classes})
+        days = sorted({from_us(each.time_us).astimezone(BEIJING).strftime("%m-%d") for each in rows})
+        table.add_row(
+            (newest.partner_zh if zh else newest.partner_en) or partner, f"{reason}: {law}" if law else reason,
+            ("、" if zh else ", ").join(texts(f"class.{class_name(one).lower()}") for one in classes),
+            days[0] if len(days) == 1 else f"{days[0]} … {days[-1]}", str(len(rows)),
+        )  # fmt: skip
     return table
 
 

@@ -3,7 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
-from xinqiao.cli.texts import agencies, casefile, cases, columns, documents, instruments, node, policy
+from xinqiao.cli.texts import (  # fmt: skip
+    access,
+    agencies,
+    alerts,
+    audit,
+    casefile,
+    cases,
+    columns,
+    documents,
+    instruments,
+    kit,
+    node,
+    policy,
+    reports,
+)
 
 Language = Literal["en", "zh"]
 
@@ -38,7 +52,19 @@ class Texts:
         return text.format(**values) if values else text
 
 
-TABLE: Final[Mapping[str, tuple[str, str]]] = {
-    **node.TABLE, **agencies.TABLE, **cases.TABLE, **casefile.TABLE, **instruments.TABLE, **documents.TABLE,
-    **columns.TABLE, **policy.TABLE,
-}  # fmt: skip
+FAMILIES: Final[tuple[Mapping[str, tuple[str, str]], ...]] = (
+    node.TABLE,
+    access.TABLE,
+    agencies.TABLE,
+    alerts.TABLE,
+    audit.TABLE,
+    cases.TABLE,
+    casefile.TABLE,
+    instruments.TABLE,
+    kit.TABLE,
+    documents.TABLE,
+    columns.TABLE,
+    policy.TABLE,
+    reports.TABLE,
+)
+TABLE: Final[Mapping[str, tuple[str, str]]] = {key: text for family in FAMILIES for key, text in family.items()}

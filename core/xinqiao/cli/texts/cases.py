@@ -21,6 +21,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "since.created": ("created", "创建之日"),
     "since.changed": ("last change", "最后变更"),
     "since.ended": ("end of term", "期满之日"),
+    "since.left": ("leaving", "离校之日"),
     "holdings.close": (
         "Close by hand an item that no other call closes: a sheet that was mended under another name, a dead delivery "
         "that will not be put back, what was open for an erased student.\n\n"

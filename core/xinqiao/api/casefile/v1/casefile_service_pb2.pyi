@@ -171,8 +171,11 @@ class WithdrawConsentResponse(_message.Message):
     CONSENT_FIELD_NUMBER: _builtins.int
     CANCELLED_DELIVERIES_FIELD_NUMBER: _builtins.int
     RECALLS_FIELD_NUMBER: _builtins.int
+    RETURNED_TASKS_FIELD_NUMBER: _builtins.int
     cancelled_deliveries: _builtins.int
     """Queued deliveries that were cancelled."""
+    returned_tasks: _builtins.int
+    """Open tasks of a care team that the recipient held, back with the school from this moment."""
     @_builtins.property
     def consent(self) -> _casefile_pb2.Consent:
         """As stored."""
@@ -187,10 +190,11 @@ class WithdrawConsentResponse(_message.Message):
         consent: _casefile_pb2.Consent | None = ...,
         cancelled_deliveries: _builtins.int = ...,
         recalls: _abc.Iterable[_builtins.str] | None = ...,
+        returned_tasks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consent", b"consent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_deliveries", b"cancelled_deliveries", "consent", b"consent", "recalls", b"recalls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_deliveries", b"cancelled_deliveries", "consent", b"consent", "recalls", b"recalls", "returned_tasks", b"returned_tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,11 +83,11 @@ class ContractRetention(_message.Message):
     SOURCE_ZH_FIELD_NUMBER: _builtins.int
     SOURCE_EN_FIELD_NUMBER: _builtins.int
     contract: _builtins.str
-    """Which, such as `assessments`."""
+    """Which, such as `assessments`; `students` are those who have left, whose whole record goes."""
     keep_days: _builtins.int
     """How long it may be kept, days."""
     since: _builtins.str
-    """From when on: `created`, `changed` or `ended`."""
+    """From when on: `created`, `changed`, `ended`, or of students `left`."""
     rows: _builtins.int
     """How many are held."""
     oldest_us: _builtins.int

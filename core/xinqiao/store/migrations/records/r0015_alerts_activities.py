@@ -1,4 +1,4 @@
-"""Alerts about somebody only described, and what agencies did, as counts."""
+"""Alerts about somebody only described, what agencies did as counts, and reports as they were published."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add both tables."""
+    """Add the tables."""
     op.create_table(
         "alerts",
         sa.Column("id", sa.Text(), primary_key=True, nullable=False),
@@ -45,9 +45,20 @@ def upgrade() -> None:
     )
     op.create_index("ix_activities_day", "activities", ["day"])
     op.create_index("ix_activities_agency_created_us", "activities", ["agency", "created_us"])
+    op.create_table(
+        "releases",
+        sa.Column("report", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("agency", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("period", sa.Text(), primary_key=True, nullable=False),
+        sa.Column("revision", sa.Integer(), primary_key=True, nullable=False),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+    )
 
 
 def downgrade() -> None:
     """Drop them again."""
+    op.drop_table("releases")
     op.drop_table("activities")
     op.drop_table("alerts")
