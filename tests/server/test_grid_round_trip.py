@@ -31,7 +31,7 @@ cadences:
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[CommunityGridSimulator]:
-    simulator = CommunityGridSimulator(tmp_path / "station", grids=[GRIDS[0]])
+    simulator = CommunityGridSimulator(tmp_path / "station", source="folder", grids=[GRIDS[0]])
     yield simulator
     simulator.stop()
 

@@ -35,10 +35,7 @@ class JsonApi:
         answer = self._send("GET", path, {}, None, timeout_s)
         if answer.status != 200:
             raise PartnerRefused("PARTNER/STATUS", f"answered HTTP {answer.status}; check base_url with the partner")
-        if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-            raise PartnerRefused(
-                "PARTNER/CONTENT_TYPE", f"did not answer {JSON}; check base_url, a login page may be there"
-            )
+        _must_be_json(answer)
         return answer.body
 
     def post(self, path: str, body: Mapping[str, Any], key: str, timeout_s: float) -> dict[str, Any]:
@@ -54,6 +51,7 @@ class JsonApi:
             raise RecordRejected(reason, f"the partner refused this record (HTTP {answer.status})", "body")
         if not 200 <= answer.status < 300:
             raise PartnerRefused("PARTNER/STATUS", f"answered HTTP {answer.status}; ask the partner what it expects")
+        _must_be_json(answer, empty=True)
         try:
             return parse_object(answer.body, "answer") if answer.body else {}
         except FileRefused:
@@ -122,6 +120,14 @@ def receipt_of(answer: Mapping[str, object], otherwise: str) -> str:
     """The partner's own ``id`` in its answer, where it gives one that can be kept; else ``otherwise``."""
     given = answer.get("id")
     return given if isinstance(given, str) and 0 < len(given) <= 200 and given.isascii() else otherwise
+
+
+def _must_be_json(answer: HttpResponse, *, empty: bool = False) -> None:
+    """A login page in place of an answer is no receipt. Raises PartnerRefused."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON and not (empty and not answer.body):
+        message = f"did not answer {JSON}; check base_url, a login page may be there"
+        raise PartnerRefused("PARTNER/CONTENT_TYPE", message)
 
 
 def _page(data: bytes) -> tuple[str, bool, bool]:

@@ -5,13 +5,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.jsonrows import parse_object
 
-Fault = Literal["down", "slow", "drop_after", "unavailable", "throttled", "unauthorized", "html", "cut", "refuse"]
+Fault = Literal[
+    "down", "slow", "drop_after", "unavailable", "throttled", "unauthorized", "html", "cut", "refuse", "forbidden"
+]
+_STATUS: Final[dict[Fault, int]] = {
+    "unavailable": 503, "throttled": 429, "unauthorized": 401, "forbidden": 403, "refuse": 422,
+}  # fmt: skip
+PLAYS: Final = frozenset({"down", "drop_before", "drop_after", "slow", "html", "unprocessable", *_STATUS} - {"refuse"})
+"""What it can play, in the words of ``xinqiao.testing.simulators.FAULTS``."""
+
 Reply = tuple[int, Any]
 Answer = Callable[[str, str, dict[str, str], dict[str, Any]], Reply]
 """Method, path, query and body in; status and JSON out."""
@@ -32,6 +40,7 @@ class JsonPartner:
         self.answer = answer
         self.token = token
         self.faults: Counter[Fault] = Counter()
+        self.slow_s = 1.0
         self.seen: dict[str, tuple[bytes, Reply]] = {}
         self.lock = threading.RLock()
         self._server: _Server | None = None
@@ -56,6 +65,17 @@ class JsonPartner:
         """Let the next ``times`` requests meet this fault."""
         with self.lock:
             self.faults[fault] += times
+
+    def play(self, fault: str, times: int, seconds: float) -> None:
+        """As ``Faulty.play``, for the words of it that are a connection's."""
+        word = {"unprocessable": "refuse", "drop_before": "down"}.get(fault, fault)
+        self.slow_s = seconds or 1.0
+        self.fail(cast("Fault", word), times or 1_000_000_000)
+
+    def calm(self) -> None:
+        """End every fault."""
+        with self.lock:
+            self.faults.clear()
 
     def take(self, fault: Fault) -> bool:
         """Whether this request meets ``fault``."""
@@ -100,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         if partner.take("down"):
             return
         if partner.take("slow"):
-            threading.Event().wait(1.0)
+            threading.Event().wait(partner.slow_s)
         status, value = self._early() or self._answer(body)
         if partner.take("drop_after"):
             return
@@ -110,8 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         partner = self.partner
         if partner.token and self.headers.get("Authorization") != f"Bearer {partner.token}":
             return 401, {}
-        for fault, status in (("unavailable", 503), ("throttled", 429), ("unauthorized", 401), ("refuse", 422)):
-            if partner.take(cast("Fault", fault)):
+        for fault, status in _STATUS.items():
+            if partner.take(fault):
                 return status, {}
         return None
 

@@ -85,11 +85,11 @@ class CommunityGridAdapter:
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Hand over a task or a recall, once; the receipt is the station's id or the file's name."""
-        kind = request.WhichOneof("body")
+        kind, drill = request.WhichOneof("body"), request.drill
         if kind == "task":
-            return self._task(request.request_id, request.task, timeout_s)
+            return self._task(request.request_id, _marked(request.task, drill=drill), timeout_s)
         if kind == "recall":
-            return self._recall(request.request_id, request.recall, timeout_s)
+            return self._recall(request.request_id, request.recall, timeout_s, drill=drill)
         raise RecordRejected("DATA/REQUIRED", "a grid station takes a task or a recall", "DeliverRequest.body")
 
     def report(self, rejected: Sequence[Rejected]) -> None:
@@ -157,11 +157,16 @@ class CommunityGridAdapter:
         self.forms.write(self._settings.grids, self.tasks)
         return DeliverResponse(receipt=receipt)
 
-    def _recall(self, request_id: str, recall: Recall, timeout_s: float) -> DeliverResponse:
+    def _recall(self, request_id: str, recall: Recall, timeout_s: float, *, drill: bool) -> DeliverResponse:
         """Our own forms forget the student at once; the station is told to delete what it has."""
         self.tasks.forget(recall.student)
         if self._api is not None:
-            said = {"recall": recall.name, "student": recall.student, "delete": True}
+            said = {
+                "recall": recall.name,
+                "student": recall.student,
+                "delete": True,
+                **({"drill": True, "note": "演练 DRILL"} if drill else {}),
+            }
             receipt = receipt_of(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
         else:
             rows = [
@@ -176,3 +181,11 @@ class CommunityGridAdapter:
         path = self._settings.outbox / folder / name.replace(":", "_")
         folders.put_once(path, data, self._done)
         return f"{folder}/{path.name}"
+
+
+def _marked(package: TaskPackage, *, drill: bool) -> TaskPackage:
+    """The package, as a drill where the request says so."""
+    found = TaskPackage()
+    found.CopyFrom(package)
+    found.drill = found.drill or drill
+    return found

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from xinqiao.adapters.files.folders import put, table
-from xinqiao.testing.partner import JsonPartner, Reply
+from xinqiao.contract.clock import BEIJING
+from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
 from xinqiao_community_grid.wire import VISITS, WEEKS
 
 GRIDS = ("320583001001001", "320583001001002")
@@ -22,7 +24,7 @@ class CommunityGridSimulator:
     """
 
     def __init__(
-        self, folder: Path, *, source: Literal["folder", "rest"] = "folder", grids: Sequence[str] = GRIDS,
+        self, folder: Path, *, source: Literal["folder", "rest"] = "rest", grids: Sequence[str] = GRIDS,
         token: str | None = None,
     ) -> None:  # fmt: skip
         self.inbox, self.outbox = folder / "inbox", folder / "outbox"
@@ -31,11 +33,12 @@ class CommunityGridSimulator:
         self.partner = JsonPartner(self._answer, token)
         self.tasks: dict[str, dict[str, Any]] = {}
         self.recalls: list[str] = []
+        self._recalled: list[str] = []
         self.doubled = self.backwards = self.small_pages = False
         self._source = source
         self._grids = grids
         self._records: list[tuple[str, dict[str, Any]]] = []
-        self._files = 0
+        self._files = self._news = 0
 
     def start(self) -> dict[str, Any]:
         """The settings that make an adapter talk to it."""
@@ -51,6 +54,54 @@ class CommunityGridSimulator:
     def receipt_public_key_pem(self) -> bytes:
         """A station takes no packages and signs nothing."""
         return b""
+
+    # -- for the conformance suite --------------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """What it can play."""
+        listed = frozenset({"duplicate", "out_of_order", "wrong_code"})
+        return PLAYS | listed if self._source == "rest" else frozenset({"wrong_code"})
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """See ``Faulty``."""
+        if fault == "duplicate":
+            self.doubled = True
+        elif fault == "out_of_order":
+            self.backwards = True
+        elif fault == "wrong_code":
+            self._wrong()
+        else:
+            self.partner.play(fault, times, seconds)
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.doubled = self.backwards = False
+        self.partner.calm()
+
+    def effects(self) -> Sequence[str]:
+        """Tasks and recalls that it holds."""
+        if self._source == "rest":
+            return [
+                *(json.dumps(task, ensure_ascii=False, sort_keys=True) for task in self.tasks.values()),
+                *self._recalled,
+            ]
+        files = (path for folder in ("tasks", "recalls") for path in sorted((self.outbox / folder).glob("*.csv")))
+        return [path.read_text("utf-8-sig") for path in files]
+
+    def bring(self, count: int) -> None:
+        """Visits to the children it has tasks for, or to somebody."""
+        given = [str(task["student"]) for task in self.tasks.values() if "student" in task]
+        for _ in range(count):
+            self._news += 1
+            student = given[self._news % len(given)] if given else "students/" + "a" * 26
+            self.visit(f"news-{self._news}", student, day=datetime.now(BEIJING).date().isoformat())
+
+    def _wrong(self) -> None:
+        self._news += 1
+        self.visit(
+            f"news-{self._news}", "students/" + "a" * 26, day=datetime.now(BEIJING).date().isoformat(), concern="Z99"
+        )
 
     # -- what its people do -----------------------------------------------------------------------------------------
 
@@ -117,6 +168,7 @@ class CommunityGridSimulator:
             return 201, {"id": f"T{len(self.tasks)}"}
         if (method, path) == ("POST", "/recalls"):
             self.recalls.append(str(body["recall"]))
+            self._recalled.append(json.dumps(body, ensure_ascii=False))
             return 201, {}
         return 404, {}
 

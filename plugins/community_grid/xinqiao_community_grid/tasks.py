@@ -86,10 +86,11 @@ def sheet_row(package: TaskPackage, grid: str) -> list[str]:
     student, task = package.student, package.task
     guardian = student.guardians[0] if student.guardians else None
     phone = (guardian.phone if guardian is not None else "") or student.phone
+    state = "待办" if task.state == TASK_STATE_OPEN else "撤销"
     return [
         task.name, grid, student.name, student.family_name + student.given_name,
         guardian.full_name if guardian is not None else "", phone, _what(package), _due(package),
-        "待办" if task.state == TASK_STATE_OPEN else "撤销",
+        f"{state}（演练 DRILL）" if package.drill else state,
     ]  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def digest(value: object) -> str:
 
 
 def _what(package: TaskPackage) -> str:
-    return f"【演练】{package.task.what}" if package.drill and package.task.what else package.task.what
+    return f"【演练 DRILL】{package.task.what}" if package.drill and package.task.what else package.task.what
 
 
 def _due(package: TaskPackage) -> str:

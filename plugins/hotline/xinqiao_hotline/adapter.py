@@ -58,11 +58,13 @@ class HotlineAdapter:
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
         """Hand over a call-back or a recall, once; the receipt is the centre's id or the file's name."""
-        kind = request.WhichOneof("body")
+        kind, drill = request.WhichOneof("body"), request.drill
         if kind == "task":
-            return DeliverResponse(receipt=self._task(request.request_id, request.task, timeout_s))
+            return DeliverResponse(
+                receipt=self._task(request.request_id, _marked(request.task, drill=drill), timeout_s)
+            )
         if kind == "recall":
-            return DeliverResponse(receipt=self._recall(request.request_id, request.recall, timeout_s))
+            return DeliverResponse(receipt=self._recall(request.request_id, request.recall, timeout_s, drill=drill))
         raise RecordRejected("DATA/REQUIRED", "a helpline takes a task or a recall", "DeliverRequest.body")
 
     def report(self, rejected: Sequence[Rejected]) -> None:
@@ -114,11 +116,23 @@ class HotlineAdapter:
             raise PartnerUnavailable(f"the call-back cannot be kept: {error.strerror}") from None
         return receipt
 
-    def _recall(self, request_id: str, recall: Recall, timeout_s: float) -> str:
+    def _recall(self, request_id: str, recall: Recall, timeout_s: float, *, drill: bool) -> str:
         if self._api is not None:
-            said = {"recall": recall.name, "student": recall.student, "delete": True}
+            said = {
+                "recall": recall.name,
+                "student": recall.student,
+                "delete": True,
+                **({"drill": True, "note": "演练 DRILL"} if drill else {}),
+            }
             return receipt_of(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
-        rows = [[recall.name, recall.student, "请删除该学生的回访表，并书面回复 delete all sheets about the student"]]
+        asked = "【演练 DRILL】" if drill else ""
+        rows = [
+            [
+                recall.name,
+                recall.student,
+                f"{asked}请删除该学生的回访表，并书面回复 delete all sheets about the student",
+            ]
+        ]
         return self._file("recalls", f"recall-{request_id}.csv", folders.table(_RECALLS, rows))
 
     def _file(self, folder: str, name: str, data: bytes) -> str:
@@ -126,3 +140,11 @@ class HotlineAdapter:
         path = self._settings.outbox / folder / name.replace(":", "_")
         folders.put_once(path, data, self._done)
         return f"{folder}/{path.name}"
+
+
+def _marked(package: TaskPackage, *, drill: bool) -> TaskPackage:
+    """The package, as a drill where the request says so."""
+    found = TaskPackage()
+    found.CopyFrom(package)
+    found.drill = found.drill or drill
+    return found

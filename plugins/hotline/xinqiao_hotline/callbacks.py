@@ -45,11 +45,12 @@ def sheet_row(package: TaskPackage) -> list[str]:
     student, task = package.student, package.task
     guardian = student.guardians[0] if student.guardians else None
     phone = (guardian.phone if guardian is not None else "") or student.phone
-    what = f"【演练】{task.what}" if package.drill and task.what else task.what
+    what = f"【演练 DRILL】{task.what}" if package.drill and task.what else task.what
+    state = "待办" if task.state == TASK_STATE_OPEN else "撤销"
     return [
         task.name, student.name, student.family_name + student.given_name,
         guardian.full_name if guardian is not None else "", phone, what,
-        local_date(task.due_us).isoformat() if task.due_us else "", "待办" if task.state == TASK_STATE_OPEN else "撤销",
+        local_date(task.due_us).isoformat() if task.due_us else "", f"{state}（演练 DRILL）" if package.drill else state,
     ]  # fmt: skip
 
 

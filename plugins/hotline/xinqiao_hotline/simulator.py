@@ -1,12 +1,14 @@
 """A helpline centre that stands in for the real one: a system over REST, or two folders; and the people at its seats."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from xinqiao.adapters.files.folders import put, table
-from xinqiao.testing.partner import JsonPartner, Reply
+from xinqiao.contract.clock import BEIJING
+from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
 from xinqiao_hotline.wire import CALLS
 
 
@@ -17,17 +19,18 @@ class HotlineSimulator:
     its pages: each record twice, the newest first, one a page. ``wrong_code`` sends topics of another table.
     """
 
-    def __init__(self, folder: Path, *, source: Literal["folder", "rest"] = "folder", token: str | None = None) -> None:
+    def __init__(self, folder: Path, *, source: Literal["folder", "rest"] = "rest", token: str | None = None) -> None:
         self.inbox, self.outbox = folder / "inbox", folder / "outbox"
         for each in (self.inbox, self.outbox):
             each.mkdir(parents=True, exist_ok=True)
         self.partner = JsonPartner(self._answer, token)
         self.callbacks: dict[str, dict[str, Any]] = {}
         self.recalls: list[str] = []
+        self._recalled: list[str] = []
         self.doubled = self.backwards = self.small_pages = self.wrong_code = False
         self._source = source
         self._records: list[dict[str, Any]] = []
-        self._files = 0
+        self._files = self._news = 0
 
     def start(self) -> dict[str, Any]:
         """The settings that make an adapter talk to it."""
@@ -45,6 +48,52 @@ class HotlineSimulator:
     def receipt_public_key_pem(self) -> bytes:
         """A centre takes no packages and signs nothing."""
         return b""
+
+    # -- for the conformance suite --------------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """What it can play."""
+        listed = frozenset({"duplicate", "out_of_order", "wrong_code"})
+        return PLAYS | listed if self._source == "rest" else frozenset({"wrong_code"})
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """See ``Faulty``."""
+        if fault == "duplicate":
+            self.doubled = True
+        elif fault == "out_of_order":
+            self.backwards = True
+        elif fault == "wrong_code":
+            self._wrong()
+        else:
+            self.partner.play(fault, times, seconds)
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.doubled = self.backwards = False
+        self.partner.calm()
+
+    def effects(self) -> Sequence[str]:
+        """Tasks and recalls that it holds."""
+        if self._source == "rest":
+            return [
+                *(json.dumps(task, ensure_ascii=False, sort_keys=True) for task in self.callbacks.values()),
+                *self._recalled,
+            ]
+        files = (path for folder in ("callbacks", "recalls") for path in sorted((self.outbox / folder).glob("*.csv")))
+        return [path.read_text("utf-8-sig") for path in files]
+
+    def bring(self, count: int) -> None:
+        """Calls about somebody whom the caller described."""
+        for _ in range(count):
+            self._news += 1
+            self.call(f"news-{self._news}", _lately(), minutes=1, topic="concern", name="某同学", school="320583")
+
+    def _wrong(self) -> None:
+        self._news += 1
+        self.call(f"news-{self._news}", _lately(), minutes=1, topic="Z99")
+
+    # -- what its people do -----------------------------------------------------------------------------------------
 
     def call(
         self, number: str, at: datetime, *, minutes: int = 10, line: str = "12356", topic: str = "none", **more: str
@@ -75,6 +124,7 @@ class HotlineSimulator:
             return 201, {"id": f"C{len(self.callbacks)}"}
         if (method, path) == ("POST", "/recalls"):
             self.recalls.append(str(body["recall"]))
+            self._recalled.append(json.dumps(body, ensure_ascii=False))
             return 201, {}
         return 404, {}
 
@@ -88,6 +138,10 @@ class HotlineSimulator:
         if self.wrong_code:
             shown = [{**each, "topic": "Z99"} for each in shown]
         return {"records": shown, "next": str(following), "more": following < len(self._records)}
+
+
+def _lately() -> datetime:
+    return datetime.now(BEIJING) - timedelta(hours=2)
 
 
 def sheet(rows: Sequence[dict[str, str]]) -> bytes:
