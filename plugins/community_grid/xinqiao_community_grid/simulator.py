@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from xinqiao.adapters.files.folders import put, table
-from xinqiao.contract.clock import BEIJING
+from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
 from xinqiao_community_grid.wire import VISITS, WEEKS
 
@@ -95,12 +94,15 @@ class CommunityGridSimulator:
         for _ in range(count):
             self._news += 1
             student = given[self._news % len(given)] if given else "students/" + "a" * 26
-            self.visit(f"news-{self._news}", student, day=datetime.now(BEIJING).date().isoformat())
+            self.visit(f"news-{self._news}", student, day=local_date(SystemClock().now_us()).isoformat())
 
     def _wrong(self) -> None:
         self._news += 1
         self.visit(
-            f"news-{self._news}", "students/" + "a" * 26, day=datetime.now(BEIJING).date().isoformat(), concern="Z99"
+            f"news-{self._news}",
+            "students/" + "a" * 26,
+            day=local_date(SystemClock().now_us()).isoformat(),
+            concern="Z99",
         )
 
     # -- what its people do -----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xinqiao.adapters.files.folders import put, table
-from xinqiao.contract.clock import BEIJING
+from xinqiao.contract.clock import BEIJING, SystemClock, from_us
 from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
 from xinqiao_hotline.wire import CALLS
 
@@ -141,7 +141,7 @@ class HotlineSimulator:
 
 
 def _lately() -> datetime:
-    return datetime.now(BEIJING) - timedelta(hours=2)
+    return from_us(SystemClock().now_us()).astimezone(BEIJING) - timedelta(hours=2)
 
 
 def sheet(rows: Sequence[dict[str, str]]) -> bytes:
