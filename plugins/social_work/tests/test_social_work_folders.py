@@ -247,8 +247,12 @@ def test_the_agency_learns_what_was_not_taken_once(desk: Desk) -> None:
         desk.adapter.report(items)
     text = (desk.agency.outbox / "reports" / "成长课堂-2026.csv.csv").read_text("utf-8-sig")
     assert text.count("row 2, column 人数") == 1
-    desk.adapter.report([Rejected(source="../../x", place="=cmd", reason="R", message="m")])
-    assert not (desk.agency.outbox.parent.parent / "x.csv").exists()
+    desk.adapter.report([Rejected(source="../../x@1", place="=cmd", reason="R", message="m")])
+    desk.adapter.report([Rejected(source="=answer/a-1@1", reason="STATE", message="m")])
+    assert sorted(path.name for path in (desk.agency.outbox / "reports").iterdir()) == [
+        "gateway.csv", "成长课堂-2026.csv.csv",
+    ]  # fmt: skip
+    assert '"\'=answer/a-1"' in (desk.agency.outbox / "reports" / "gateway.csv").read_text("utf-8-sig")
 
 
 def test_folders_that_are_not_there_are_named(desk: Desk) -> None:

@@ -161,7 +161,7 @@ def test_the_same_row_twice_is_one_and_two_rows_of_one_id_are_none() -> None:
     [
         ("接受", "", referral.REFERRAL_EVENT_ACCEPT),
         ("婉拒", "名额已满", referral.REFERRAL_EVENT_DECLINE),
-        ("received", "", referral.REFERRAL_EVENT_RECEIVE),
+        ("attended", "", referral.REFERRAL_EVENT_ATTEND),
     ],
 )
 def test_an_answer_to_a_referral_says_what_happened(result: str, words: str, event: int) -> None:
@@ -182,6 +182,13 @@ def test_an_outcome_is_advice_and_a_task_is_reported() -> None:
     assert (second.task_report.name, second.task_report.report, second.task_report.cancelled) == (
         "tasks/t1", "去过了", False,
     )  # fmt: skip
+
+
+def test_a_task_that_cannot_be_done_is_not_ended_by_that() -> None:
+    answer = read("答复.csv", "编号,单号,结果,说明", f"1,tasks/t1,无法完成,{CANARY}").records[0].beside
+    assert answer is not None
+    assert (answer.rejected.reason, answer.rejected.place) == ("TASK/CANNOT", "row 2, tasks/t1")
+    assert CANARY not in str(answer)
 
 
 @pytest.mark.parametrize(

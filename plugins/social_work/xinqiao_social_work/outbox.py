@@ -49,14 +49,17 @@ def deliver(request: DeliverRequest, outbox: Path, state: Path) -> str:
 def report(outbox: Path, names: Mapping[str, str], rejected: Sequence[Rejected]) -> None:
     """Add each to ``reports/<file>.csv``; a repeat leaves no second line. Raises PartnerUnavailable.
 
-    ``names`` gives the file's own name for its label.
+    ``names`` gives the file's own name for its label. What the gateway says of a row that was good by itself is of no
+    file: it stands in ``reports/gateway.csv`` with the id of the row.
     """
-    by_file: dict[str, list[Rejected]] = defaultdict(list)
+    by_file: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for item in rejected:
-        by_file[names.get(item.source, item.source)].append(item)
+        name = names.get(item.source, "")
+        place = item.place if name else f"{item.source.partition('@')[0]} {item.place}".strip()
+        by_file[name or "gateway"].append((place, item.reason, item.message))
     try:
         for name, items in by_file.items():
-            _add(outbox / REPORTS / f"{Path(name).name or 'file'}.csv", items)
+            _add(outbox / REPORTS / f"{name}.csv", items)
     except OSError as error:
         raise PartnerUnavailable(f"the outbox cannot be written: {error.strerror}") from None
 
@@ -80,14 +83,14 @@ def _content(request: DeliverRequest) -> bytes:
     return (json.dumps(body, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _add(path: Path, items: Sequence[Rejected]) -> None:
+def _add(path: Path, items: Sequence[tuple[str, str, str]]) -> None:
     path.parent.mkdir(exist_ok=True)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             known = [tuple(row) for row in csv.reader(stream)][1:]
     except FileNotFoundError:
         known = []
-    lines = dict.fromkeys([*known, *((item.place, item.reason, item.message) for item in items)])
+    lines = dict.fromkeys([*known, *items])
     text = io.StringIO(newline="")
     write_csv(text, HEADER, lines)
     durable.replace(path, text.getvalue().encode("utf-8-sig"))

@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 from xinqiao.adapters.files import Column, Duplicates, FileRefused, Findings, Place, Row, read_table
 from xinqiao.adapters.files.identifiers import check_resident_id, normalise
 from xinqiao.adapters.files.workbook import read_workbook
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
@@ -197,12 +197,15 @@ class _Answers:
 
     @staticmethod
     def _task(row: Row, item: str) -> ReadResponse:
-        result = _code(row, wire.RESULT, wire.TASK_RESULTS)
-        return ReadResponse(
-            task_report=ReportTaskRequest(
-                name=item, report=_words(row, wire.WORDS, 2000, needed=True), cancelled=result == wire.NOT_NEEDED
+        if _code(row, wire.RESULT, wire.TASK_RESULTS) == wire.CANNOT:
+            message = f"the agency cannot do {item}; hand the task to another holder"
+            return ReadResponse(
+                rejected=Rejected(
+                    source=row.place().file, place=f"row {row.number}, {item}", reason="TASK/CANNOT", message=message
+                )
             )
-        )
+        words = _words(row, wire.WORDS, 2000, needed=True)
+        return ReadResponse(task_report=ReportTaskRequest(name=item, report=words))
 
     @staticmethod
     def _referral(row: Row, item: str, source: str) -> ReadResponse:

@@ -98,10 +98,10 @@ ADVICE = Column("给学校的建议", ("school_advice",), required=False)
 CARE = Column("给关爱小组的建议", ("care_advice",), required=False)
 ANSWER_COLUMNS = (ROW, ITEM, RESULT, WORDS, CODE, ADVICE, CARE)
 
-DONE, NOT_NEEDED = "done", "not_needed"
-TASK_RESULTS: Mapping[str, str] = {"已完成": DONE, "done": DONE, "不再需要": NOT_NEEDED, "not_needed": NOT_NEEDED}
+DONE, CANNOT = "done", "cannot"
+TASK_RESULTS: Mapping[str, str] = {"已完成": DONE, "done": DONE, "无法完成": CANNOT, "cannot": CANNOT}
+"""Only the school says that a task is no longer needed: one that cannot be done stays open, in a person's hands."""
 REFERRAL_RESULTS: Mapping[str, referral.ReferralEvent] = {
-    "已收到": referral.REFERRAL_EVENT_RECEIVE, "received": referral.REFERRAL_EVENT_RECEIVE,
     "接受": referral.REFERRAL_EVENT_ACCEPT, "accepted": referral.REFERRAL_EVENT_ACCEPT,
     "候补": referral.REFERRAL_EVENT_WAITLIST, "waitlisted": referral.REFERRAL_EVENT_WAITLIST,
     "婉拒": referral.REFERRAL_EVENT_DECLINE, "declined": referral.REFERRAL_EVENT_DECLINE,
@@ -109,6 +109,7 @@ REFERRAL_RESULTS: Mapping[str, referral.ReferralEvent] = {
     "未到": referral.REFERRAL_EVENT_NO_SHOW, "no_show": referral.REFERRAL_EVENT_NO_SHOW,
     "反馈": referral.REFERRAL_EVENT_REPORT_OUTCOME, "outcome": referral.REFERRAL_EVENT_REPORT_OUTCOME,
 }  # fmt: skip
+"""That it was received is not said here: the file in the outbox is the receipt."""
 NEED_WORDS = frozenset({referral.REFERRAL_EVENT_DECLINE, referral.REFERRAL_EVENT_NO_SHOW})
 """What a referral's sender must be told the reason of."""
 
