@@ -141,11 +141,11 @@ def _changes(sheet: Sheet, label: str, before: FileState, now: FileState) -> Ite
         for record in sheet.records
         if record.activity is not None and before.rows.get(record.source, ("", ""))[0] != now.rows[record.source][0]
     ]
-    refused = {str(finding.place.row) for finding in sheet.findings.rejected}
-    gone = [] if refused else [
+    unsure = bool(sheet.findings.rejected)  # which row a bad one was is not known: none is withdrawn for its sake
+    gone = [] if unsure else [
         withdrawn(row[0]) for source, row in before.rows.items() if source not in now.rows and row[0]
     ]  # fmt: skip
-    if refused:  # which row was meant by one that cannot be read is not known: none is withdrawn for its sake
+    if unsure:
         now.rows = {**before.rows, **now.rows}
     yield from _together([*changed, *gone])
     for record in sheet.records:

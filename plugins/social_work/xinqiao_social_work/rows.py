@@ -139,7 +139,7 @@ class _Log:
             raise row.reject(wire.SCHOOL.name, "DATA/CODE", "is no school of `schools` in the settings")
         return code
 
-    def _audience(self, row: Row) -> pb.Audience:
+    def _audience(self, row: Row) -> pb.Audience.ValueType:
         if not self._has(wire.AUDIENCE):
             return self._log.audience
         return _code(row, wire.AUDIENCE, wire.AUDIENCES)

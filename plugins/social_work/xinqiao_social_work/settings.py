@@ -41,4 +41,7 @@ class SocialWorkSettings(Strict):
 
     def encoding_of(self, file_name: str) -> Encoding:
         """The declared encoding of a CSV file; it is never guessed."""
-        return next((file.encoding for file in self.files if fnmatchcase(file_name, file.match)), self.encoding)
+        for file in self.files:
+            if fnmatchcase(file_name, file.match):
+                return file.encoding
+        return self.encoding

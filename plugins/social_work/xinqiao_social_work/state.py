@@ -61,9 +61,12 @@ class States:
             try:
                 raw = cast("dict[str, Any]", json.loads((self._folder / f"{cursor}.json").read_text("utf-8")))
                 files = {
-                    name: FileState(**{**file, "rows": {key: tuple(row) for key, row in file["rows"].items()}})
+                    name: FileState(
+                        file["sha256"], file["rules"], file["comes"],
+                        {source: (str(row[0]), str(row[1])) for source, row in file["rows"].items()},
+                    )
                     for name, file in raw["files"].items()
-                }
+                }  # fmt: skip
                 return State(raw["folder"], raw["number"], files)
             except (OSError, ValueError, KeyError, TypeError):
                 pass  # read everything again: it replaces itself

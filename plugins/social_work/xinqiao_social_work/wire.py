@@ -42,9 +42,9 @@ class Log:
 
     id: str
     words: tuple[str, ...]
-    kind: pb.ActivityKind
+    kind: pb.ActivityKind.ValueType
     columns: tuple[Column, ...]
-    audience: pb.Audience = pb.AUDIENCE_UNSPECIFIED
+    audience: pb.Audience.ValueType = pb.AUDIENCE_UNSPECIFIED
     series: Column | None = None
     one_person: bool = False
     may_be_planned: bool = False
@@ -79,7 +79,7 @@ LOGS = (
 )  # fmt: skip
 """Every log but the answers."""
 
-AUDIENCES: Mapping[str, pb.Audience] = {
+AUDIENCES: Mapping[str, pb.Audience.ValueType] = {
     "学生": pb.AUDIENCE_STUDENTS, "students": pb.AUDIENCE_STUDENTS,
     "心理委员": pb.AUDIENCE_PEERS, "peers": pb.AUDIENCE_PEERS,
     "教师": pb.AUDIENCE_TEACHERS, "teachers": pb.AUDIENCE_TEACHERS,
@@ -101,7 +101,7 @@ ANSWER_COLUMNS = (ROW, ITEM, RESULT, WORDS, CODE, ADVICE, CARE)
 DONE, CANNOT = "done", "cannot"
 TASK_RESULTS: Mapping[str, str] = {"已完成": DONE, "done": DONE, "无法完成": CANNOT, "cannot": CANNOT}
 """Only the school says that a task is no longer needed: one that cannot be done stays open, in a person's hands."""
-REFERRAL_RESULTS: Mapping[str, referral.ReferralEvent] = {
+REFERRAL_RESULTS: Mapping[str, referral.ReferralEvent.ValueType] = {
     "接受": referral.REFERRAL_EVENT_ACCEPT, "accepted": referral.REFERRAL_EVENT_ACCEPT,
     "候补": referral.REFERRAL_EVENT_WAITLIST, "waitlisted": referral.REFERRAL_EVENT_WAITLIST,
     "婉拒": referral.REFERRAL_EVENT_DECLINE, "declined": referral.REFERRAL_EVENT_DECLINE,

@@ -1,7 +1,7 @@
 """The adapter of one league: posts requests, and lists what it answered and what its groups did."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -78,7 +78,7 @@ class YouthLeagueAdapter:
                 response.cursor = at.text()
                 yield response
 
-    def _pages(self, name: List, after: int) -> Iterator[list[tuple[int, Mapping[str, object]]]]:
+    def _pages(self, name: List, after: int) -> Iterator[Sequence[tuple[int, Mapping[str, object]]]]:
         """What a list has after ``after``, a page at a time, in order; what comes twice is dropped."""
         more = True
         while more:
@@ -119,7 +119,7 @@ class YouthLeagueAdapter:
         return answer
 
 
-def _counts(items: list[tuple[int, Mapping[str, object]]], month: str) -> Iterator[tuple[int, ReadResponse]]:
+def _counts(items: Sequence[tuple[int, Mapping[str, object]]], month: str) -> Iterator[tuple[int, ReadResponse]]:
     """Good counts together, of one id only the last; a bad one by itself, in its place."""
     waiting: dict[str, Counts] = {}
     last = 0

@@ -25,7 +25,7 @@ RESULTS: Final[Mapping[Result, str]] = {
 }
 """What ends a request, in the words of the report; ``cannot`` ends none."""
 
-AUDIENCES: Final[Mapping[str, pb.Audience]] = {
+AUDIENCES: Final[Mapping[str, pb.Audience.ValueType]] = {
     "students": pb.AUDIENCE_STUDENTS, "parents": pb.AUDIENCE_PARENTS, "public": pb.AUDIENCE_PUBLIC,
 }  # fmt: skip
 
