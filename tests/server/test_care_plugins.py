@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.api.casefile.v1 import consent_pb2 as consent
 from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
 from xinqiao.api.casefile.v1 import team_pb2, team_service_pb2
+from xinqiao.api.casefile.v1.casefile_service_pb2 import WithdrawConsentRequest
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
 from xinqiao.contract.clock import local_date
@@ -39,12 +41,16 @@ def league(tmp_path: Path) -> Iterator[YouthLeagueSimulator]:
 
 
 @pytest.fixture
-def town(make_town: Any, agency: SocialWorkSimulator, league: YouthLeagueSimulator) -> Iterator[Any]:
+def town(make_town: Any, agency: SocialWorkSimulator, league: YouthLeagueSimulator, tmp_path: Path) -> Iterator[Any]:
     def adapters(settings: dict[str, Any]) -> None:
         settings["adapters"] = {
             AIDE: {"adapter": "social_work", "settings": agency.start()},
             LEAGUE: {"adapter": "youth_league", "settings": league.start()},
         }
+        for name, partner in ((AIDE, agency), (LEAGUE, league)):
+            key = tmp_path / f"{name}.pub"
+            key.write_bytes(partner.receipt_public_key_pem())
+            settings["partners"][name]["receipt_key"] = str(key)
 
     with make_town(listen=False, change=adapters, host=AdapterHost.load(["social_work", "youth_league"])) as made:
         yield made
@@ -149,3 +155,23 @@ def test_what_the_league_cannot_do_stays_open_and_a_person_learns_of_it(
     assert state(town, made.name) == team_pb2.TASK_STATE_OPEN
     kinds = {row["kind"] for row in town.rows(tables.holdings)}
     assert {"intake", "task"} <= kinds
+
+
+def test_a_consent_taken_back_recalls_what_was_given_and_their_signed_answers_close_it(
+    town: Any, agency: SocialWorkSimulator, league: YouthLeagueSimulator
+) -> None:
+    for name, classes in ((AIDE, CLASSES), (LEAGUE, [2, 3, 4, 13])):
+        local = town.student()
+        given = town.consent(local, recipient=name, purpose=CARE, classes=classes)
+        task(town, local, name, ROLES[name])
+        town.deliver_all()
+        town.call(town.PSYCH, WithdrawConsentRequest(name=given.name))
+        town.deliver_all()
+    (recall,) = (found["recall"] for found in agency.fetch() if "recall" in found)
+    agency.delete(recall["name"])
+    (other,) = league.recalls.values()
+    assert league.requests == {}
+    league.delete(other["recall"])
+    for name in (AIDE, LEAGUE):
+        assert read(town, name).rejected == []
+    assert [row["state"] for row in town.rows(tables.recalls)] == [consent.RECALL_STATE_CONFIRMED] * 2

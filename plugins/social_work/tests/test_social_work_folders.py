@@ -266,6 +266,16 @@ def test_folders_that_are_not_there_are_named(desk: Desk) -> None:
         desk.adapter.deliver(request(), 5)
 
 
+def test_a_receipt_of_a_recall_is_brought_once_and_what_is_none_is_refused(desk: Desk) -> None:
+    desk.agency.delete("recalls/r1")
+    (item,) = desk.read()
+    assert (item.recall_receipt.recall, len(item.recall_receipt.receipt.signature)) == ("recalls/r1", 64)
+    assert desk.read() == []
+    for number, text in enumerate(("", "[]", '{"recall": "x"}', '{"recall": 1, "receipt": "", "signature": ""}')):
+        (desk.agency.inbox / f"{number}.receipt.json").write_text(text, "utf-8")
+    assert [item.rejected.reason for item in desk.read()] == ["DATA/RECEIPT"] * 4
+
+
 def test_the_private_state_holds_counts_and_no_words(desk: Desk) -> None:
     header = ("编号", "日期", "个案编号", "学生代号", "主题", "服务记录")
     line = ("s-1", "2026-09-01", "case-1", "students/" + "b" * 26, CANARY, CANARY)

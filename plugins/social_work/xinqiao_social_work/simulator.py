@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from xinqiao.adapters import durable
-from xinqiao_social_work import wire, year
+from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
+from xinqiao.contract.recall import sign_receipt
+from xinqiao_social_work import receipts, wire, year
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -73,7 +75,7 @@ class SocialWorkSimulator:
         """Nothing runs."""
 
     def receipt_public_key_pem(self) -> bytes:
-        """A key of this agency's own; it takes no packages, so nothing is signed with it."""
+        """The key that checks its answers to recalls."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     # -- towards the gateway ----------------------------------------------------------------------------------------
@@ -124,6 +126,13 @@ class SocialWorkSimulator:
         row = (f"a-{len(self._answers)}", item, result, words, *(more.get(k, "") for k in ("code", "advice", "care")))
         self._answers.append(row)
         self.drop("答复.csv", tuple(column.name for column in wire.ANSWER_COLUMNS), self._answers)
+
+    def delete(self, recall: str) -> Path:
+        """Say, signed, that everything a recall names was deleted."""
+        signed = sign_receipt(RecallReceipt(recall=recall, action=RECALL_ACTION_DELETED), self._key)
+        target = self.inbox / f"{recall.replace('/', '-')}{receipts.SUFFIX}"
+        durable.replace(target, receipts.receipt_json(recall, signed))
+        return target
 
 
 def workbook(rows: Sequence[Sequence[str]]) -> bytes:

@@ -77,7 +77,7 @@ def test_nothing_of_the_student_is_posted_whatever_the_package_holds(league: You
 def test_the_manifest_declares_no_identity_and_no_contact() -> None:
     manifest = load_manifest(Path(__file__).parents[1] / "manifest.yaml")
     assert {word for use in manifest.contracts.written for word in use.classes} == {"CASE_REF", "CARE_TASK"}
-    assert [use.contract for use in manifest.contracts.written] == ["task"]
+    assert [use.contract for use in manifest.contracts.written] == ["task", "recall"]
 
 
 def test_a_drill_is_called_one_and_a_task_taken_back_says_no_more_than_that(league: YouthLeagueSimulator) -> None:
@@ -152,6 +152,28 @@ def test_the_token_goes_with_each_request_and_its_absence_is_named(
 def test_an_address_that_could_not_be_used_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         YouthLeagueSettings.model_validate({"base_url": url})
+
+
+def test_a_recall_names_requests_and_no_student_and_its_signed_answer_comes_back(league: YouthLeagueSimulator) -> None:
+    adapter(league).deliver(request(), 5)
+    recall = DeliverRequest(request_id="recalls.r1.v1", attempt=1)
+    recall.recall.name, recall.recall.student = "recalls/r1", "students/secret"
+    recall.recall.items.extend(["tasks/t1", "referrals/r9"])
+    assert adapter(league).deliver(recall, 5).receipt == "need-2"
+    assert league.recalls["recalls/r1"]["requests"] == ["tasks/t1"]
+    assert b"secret" not in league.bodies[-1]
+    assert league.requests == {}
+    league.delete("recalls/r1")
+    (item,) = everything(adapter(league))
+    assert (item.recall_receipt.recall, len(item.recall_receipt.receipt.signature)) == ("recalls/r1", 64)
+    assert everything(adapter(league), item.cursor) == []
+
+
+@pytest.mark.parametrize("change", [{"recall": CANARY}, {"receipt": "=="}, {"signature": "A" * 100}, {"receipt": 1}])
+def test_a_receipt_that_is_none_is_named_by_its_field(change: dict[str, Any]) -> None:
+    item = {"seq": 1, "recall": "recalls/r1", "receipt": "AAAA", "signature": "AAAA", **change}
+    (field,) = change
+    assert wire.read_receipt(item).rejected.place == f"seq 1, {field}"
 
 
 # -- in -----------------------------------------------------------------------------------------------------------------
@@ -282,7 +304,9 @@ def test_an_item_without_its_number_stops_the_list(seq: object) -> None:
         wire.sequence_of({"seq": seq}, "answers")
 
 
-@pytest.mark.parametrize("text", ["", "x", "answers:1", "answers:1,activities:-1", "answers:١,activities:1"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "answers:1", "answers:1,receipts:1,activities:-1", "answers:١,receipts:1,activities:1"]
+)
 def test_a_cursor_that_is_none_starts_anew(text: str) -> None:
     assert Cursor.parse(text) == Cursor()
 

@@ -15,9 +15,10 @@ from xinqiao_youth_league import wire
 from xinqiao_youth_league.settings import YouthLeagueSettings
 from xinqiao_youth_league.wire import Counts
 
-List = Literal["answers", "activities"]
+List = Literal["answers", "receipts", "activities"]
 
-_CURSOR = re.compile(r"answers:(?P<answers>[0-9]{1,16}),activities:(?P<activities>[0-9]{1,16})", re.ASCII)
+_LISTS: Final = ("answers", "receipts", "activities")
+_CURSOR = re.compile(",".join(f"{name}:(?P<{name}>[0-9]{{1,16}})" for name in _LISTS), re.ASCII)
 _CHECK_S: Final = 5.0
 _MOST_WAIT_S: Final = 3600.0
 
@@ -27,16 +28,17 @@ class Cursor:
     """The number of the last item taken of each list."""
 
     answers: int = 0
+    receipts: int = 0
     activities: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Everything from the beginning for an empty text and for one that is not ours: what is taken twice is one."""
         found = _CURSOR.fullmatch(text)
-        return cls(int(found["answers"]), int(found["activities"])) if found is not None else cls()
+        return cls(*(int(found[name]) for name in _LISTS)) if found is not None else cls()
 
     def text(self) -> str:
-        return f"answers:{self.answers},activities:{self.activities}"
+        return f"answers:{self.answers},receipts:{self.receipts},activities:{self.activities}"
 
 
 class YouthLeagueAdapter:
@@ -57,9 +59,13 @@ class YouthLeagueAdapter:
         """Nothing is held."""
 
     def deliver(self, request: DeliverRequest, timeout_s: float) -> DeliverResponse:
-        """Post what is needed; the key lets the league see that a repeat is the same request."""
+        """Post what is needed, or what must be deleted; the key lets the league see that a repeat is the same request."""
         headers = {"Content-Type": "application/json; charset=utf-8", "Idempotency-Key": request.request_id}
-        answer = self._send("POST", "/requests", headers, wire.request_body(request), timeout_s)
+        if request.WhichOneof("body") == "recall":
+            path, body = "/recalls", wire.recall_body(request)
+        else:
+            path, body = "/requests", wire.request_body(request)
+        answer = self._send("POST", path, headers, body, timeout_s)
         return DeliverResponse(receipt=wire.receipt_of(answer.body))
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
@@ -69,6 +75,12 @@ class YouthLeagueAdapter:
             for seq, item in items:
                 at = replace(at, answers=seq)
                 response = wire.read_answer(item)
+                response.cursor = at.text()
+                yield response
+        for items in self._pages("receipts", at.receipts):
+            for seq, item in items:
+                at = replace(at, receipts=seq)
+                response = wire.read_receipt(item)
                 response.cursor = at.text()
                 yield response
         month = local_date(self._clock.now_us()).isoformat()[:7]

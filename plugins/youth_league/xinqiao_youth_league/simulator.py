@@ -1,5 +1,6 @@
 """A made-up league on a real socket: takes requests, answers them, and lists what its groups did."""
 
+import base64
 import json
 import threading
 import time
@@ -12,6 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
+from xinqiao.contract.recall import sign_receipt
 
 Fault = Literal[
     "slow", "unavailable", "down", "drop_after", "duplicate", "out_of_order", "html", "wrong_code", "endless", "refuse"
@@ -39,9 +43,10 @@ class YouthLeagueSimulator:
 
     def __init__(self, folder: Path) -> None:
         self.requests: dict[str, dict[str, Any]] = {}
+        self.recalls: dict[str, dict[str, Any]] = {}
         self.bodies: list[bytes] = []
         self._keys: dict[str, tuple[bytes, str]] = {}
-        self._lists: dict[str, list[dict[str, Any]]] = {"answers": [], "activities": []}
+        self._lists: dict[str, list[dict[str, Any]]] = {"answers": [], "receipts": [], "activities": []}
         self._faults = _Faults()
         self._lock = threading.Lock()
         self._key = Ed25519PrivateKey.generate()
@@ -62,7 +67,7 @@ class YouthLeagueSimulator:
             self._server = None
 
     def receipt_public_key_pem(self) -> bytes:
-        """A key of this league's own; it takes no packages, so nothing is signed with it."""
+        """The key that checks its answers to recalls."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def inject(self, fault: Fault, times: int = 1) -> None:
@@ -78,6 +83,18 @@ class YouthLeagueSimulator:
         """Say what a group did in a month; the same id again replaces it."""
         item = {"id": identifier, "month": month, "group": "blue-team", "activities": activities}
         self._add("activities", {**item, "attendances": attendances, **more})
+
+    def delete(self, recall: str) -> None:
+        """Say, signed, that everything a recall names was deleted."""
+        signed = sign_receipt(RecallReceipt(recall=recall, action=RECALL_ACTION_DELETED), self._key)
+        self._add(
+            "receipts",
+            {
+                "recall": recall,
+                "receipt": base64.b64encode(signed.receipt).decode(),
+                "signature": base64.b64encode(signed.signature).decode(),
+            },
+        )
 
     def _add(self, name: str, item: dict[str, Any]) -> None:
         with self._lock:
@@ -95,12 +112,12 @@ class YouthLeagueSimulator:
             if self._faults.take("html"):
                 return 200, b"<html>welcome</html>"
             slow, drop = self._faults.take("slow"), method == "POST" and self._faults.take("drop_after")
-            status, answer = self._post(key, body) if method == "POST" else self._list(target)
+            status, answer = self._post(target, key, body) if method == "POST" else self._list(target)
         if slow:
             time.sleep(2.0)
         return None if drop else (status, json.dumps(answer, ensure_ascii=False).encode())
 
-    def _post(self, key: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    def _post(self, target: str, key: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.bodies.append(body)
         if self._faults.take("refuse"):
             return 422, {}
@@ -110,7 +127,12 @@ class YouthLeagueSimulator:
         identifier = f"need-{len(self._keys) + 1}"
         self._keys[key] = (body, identifier)
         found = json.loads(body)
-        self.requests[found["request"]] = found
+        if target == "/recalls":
+            self.recalls[found["recall"]] = found
+            for request in found["requests"]:
+                self.requests.pop(request, None)
+        else:
+            self.requests[found["request"]] = found
         return 201, {"id": identifier}
 
     def _list(self, target: str) -> tuple[int, dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The league's JSON: what a request looks like, and what its answers and monthly counts must be."""
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -9,7 +11,8 @@ from typing import Any, Final, Literal, cast
 from pydantic import Field, ValidationError, field_validator
 
 from xinqiao.adapters.errors import PartnerRefused, RecordRejected
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse, RecallAnswer, Rejected
+from xinqiao.api.casefile.v1.consent_pb2 import SignedRecallReceipt
 from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_CANCELLED
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
@@ -29,6 +32,7 @@ AUDIENCES: Final[Mapping[str, pb.Audience.ValueType]] = {
     "students": pb.AUDIENCE_STUDENTS, "parents": pb.AUDIENCE_PARENTS, "public": pb.AUDIENCE_PUBLIC,
 }  # fmt: skip
 
+_BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _SEQ: Final = 2**53
@@ -87,6 +91,35 @@ class Counts(Strict):
         )  # fmt: skip
 
 
+class Receipt(Strict):
+    """The league's signed answer to a recall."""
+
+    seq: int = Field(ge=1, lt=_SEQ)
+    recall: str = Field(pattern=r"^recalls/[A-Za-z0-9_-]{1,64}$")
+    receipt: str = Field(pattern=_BASE64, max_length=8192)
+    signature: str = Field(pattern=_BASE64, max_length=88)
+
+    def response(self) -> ReadResponse:
+        """The answer as it stands; whether its signature holds is the gateway's to judge."""
+        signed = SignedRecallReceipt(
+            receipt=base64.b64decode(self.receipt), signature=base64.b64decode(self.signature)
+        )  # fmt: skip
+        source = f"receipt/{hashlib.sha256(signed.SerializeToString()).hexdigest()[:24]}"
+        return ReadResponse(recall_receipt=RecallAnswer(recall=self.recall, receipt=signed, source=source))
+
+
+def recall_body(request: DeliverRequest) -> bytes:
+    """Which requests must be deleted, and until when it must be answered; nothing about the student."""
+    recall = request.recall
+    body = {
+        "recall": recall.name,
+        "requests": [item for item in recall.items if item.startswith("tasks/")],
+        "until": _time(recall.due_us) if recall.due_us else "",
+        "drill": request.drill or recall.drill,
+    }
+    return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
+
+
 def request_body(request: DeliverRequest) -> bytes:
     """What is needed and until when: of the student nothing, not even a pseudonym that would join two requests.
 
@@ -142,6 +175,14 @@ def read_answer(item: Mapping[str, object]) -> ReadResponse:
         return _faulty("answers", item, error)
 
 
+def read_receipt(item: Mapping[str, object]) -> ReadResponse:
+    """A receipt as the gateway takes it, or why not."""
+    try:
+        return Receipt.model_validate(item, strict=True).response()
+    except ValidationError as error:
+        return _faulty("receipts", item, error)
+
+
 def read_counts(item: Mapping[str, object], month: str) -> Counts | ReadResponse:
     """Counts, or why not: ``month`` is the newest there can be any of."""
     try:
@@ -156,7 +197,7 @@ def read_counts(item: Mapping[str, object], month: str) -> Counts | ReadResponse
 def _faulty(name: str, item: Mapping[str, object], error: ValidationError) -> ReadResponse:
     """The first fault by field: a key of ours, or none of them; never what stands there."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    known = Answer.model_fields.keys() | Counts.model_fields.keys()
+    known = Answer.model_fields.keys() | Counts.model_fields.keys() | Receipt.model_fields.keys()
     field = str(first["loc"][0]) if first["loc"] and first["loc"][0] in known else "an unknown field"
     reason = {"missing": "DATA/MISSING", "extra_forbidden": "DATA/FIELD"}.get(first["type"], "DATA/VALUE")
     message = f"{field} is not what the wire format says; see the plugin's README, mend it and list it again"
