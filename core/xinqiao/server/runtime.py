@@ -67,8 +67,9 @@ from xinqiao.server.intake import Tally
 from xinqiao.server.keyring import Keyring
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.reading import Reading
+from xinqiao.server.repairs import Repairs
 from xinqiao.server.retention import Retention, load_retention
-from xinqiao.server.rules import Reloading, load_rules, phones_of, plan_of, refusals_of
+from xinqiao.server.rules import Reloading, blocked_of, load_rules, phones_of, plan_of, refusals_of
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
 from xinqiao.store import tables
@@ -125,7 +126,7 @@ class Gateway:
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
-        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read)
+        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read, self._declared)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(
@@ -173,7 +174,12 @@ class Gateway:
             self.store, self.door, load_access_rules(settings.policy / "access.yaml"), Exports(self.door)
         )
         room = GatewayRoom(
-            settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure, self.keyring
+            settings.deployment,
+            self.host.agencies,
+            phones.emergency,
+            lambda: self.checkpointer.failure,
+            self.keyring,
+            Repairs(settings, self.host.agencies, self.registry),
         )
         self.pipeline = Pipeline(
             self.store,
@@ -223,7 +229,7 @@ class Gateway:
         referrals.drills = self.drills
         self._reloading = Reloading(
             self.store, self.door, screening, signals, clocks, self.ladder, self.operator, self.versions, self.reports,
-            self.exchanges, referrals, self.drills, returns, room,
+            self.exchanges, referrals, self.drills, returns, room, self.host,
         )  # fmt: skip
         pace = settings.delivery
         self.delivery = Delivery(
@@ -276,6 +282,7 @@ class Gateway:
         self._check_clock()
         self.erasure.reconcile()
         self._reloading.good()
+        self.host.block(blocked_of(self.bundle.district))
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
@@ -342,6 +349,7 @@ class Gateway:
             except Exception as error:  # one exchange that fails must not hold up the others
                 _log.error("exchange %s of %s met %s", due.exchange, due.period, type(error).__name__)
         self.exchanges.collect()
+        self.exchanges.watch()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
         handle = self.host.agencies.get(agency)
@@ -431,6 +439,7 @@ def _spec(name: str, settings: Settings) -> AgencySpec:
         agency=name, names={"zh": names.zh, "en": names.en}, kind=str(entry.adapter), settings=entry.settings,
         enabled=entry.enabled, deadline_s=float(entry.deadline_s), concurrency=entry.concurrency,
         breaker_failures=entry.breaker.failures, breaker_reset_s=float(entry.breaker.reset_s),
+        isolation=entry.isolation, memory_mb=entry.memory_mb,
     )  # fmt: skip
 
 
