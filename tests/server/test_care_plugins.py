@@ -135,7 +135,7 @@ def test_the_league_learns_what_is_needed_and_not_who_needs_it(town: Any, league
     (body,) = league.bodies
     assert json.loads(body)["need"] == NEED
     assert not [word for word in ("欧阳", "𠮷明", "students/", "1380000", local) if word in body.decode()]
-    league.answer(made.name, "found", group="blue-team", volunteers=3)
+    league.tell(made.name, "found", group="blue-team", volunteers=3)
     league.month("m-1", "2026-09", 3, 120)
     for _ in range(2):
         assert read(town, LEAGUE).rejected == []
@@ -150,7 +150,7 @@ def test_what_the_league_cannot_do_stays_open_and_a_person_learns_of_it(
     town.consent(local, recipient=LEAGUE, purpose=CARE, classes=[2, 3, 4, 13])
     made = task(town, local, LEAGUE, ROLES[LEAGUE])
     town.deliver_all()
-    league.answer(made.name, "cannot", why="TOO_FAR")
+    league.tell(made.name, "cannot", why="TOO_FAR")
     assert [item.reason for item in read(town, LEAGUE).rejected] == ["CANNOT/TOO_FAR"]
     assert state(town, made.name) == team_pb2.TASK_STATE_OPEN
     kinds = {row["kind"] for row in town.rows(tables.holdings)}

@@ -19,6 +19,7 @@ from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_CANCELLED
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
 from xinqiao.config import Secret
 from xinqiao.contract.clock import BEIJING, ManualClock, to_us
+from xinqiao.testing.suite import conformance
 from xinqiao_youth_league import wire
 from xinqiao_youth_league.adapter import Cursor, YouthLeagueAdapter
 from xinqiao_youth_league.settings import YouthLeagueSettings, hosts
@@ -85,7 +86,7 @@ def test_a_drill_is_called_one_and_a_task_taken_back_says_no_more_than_that(leag
     gone.task.task.state = TASK_STATE_CANCELLED
     adapter(league).deliver(gone, 5)
     found = league.requests["tasks/t1"]
-    assert (found["state"], found["need"], found["drill"]) == ("cancelled", "", True)
+    assert (found["state"], found["need"], found["drill"]) == ("cancelled", "【演练 DRILL】", True)
 
 
 def test_a_task_without_its_words_is_not_posted(league: YouthLeagueSimulator) -> None:
@@ -97,7 +98,7 @@ def test_a_task_without_its_words_is_not_posted(league: YouthLeagueSimulator) ->
 
 
 def test_a_repeat_is_one_request_also_when_the_answer_was_lost(league: YouthLeagueSimulator) -> None:
-    league.inject("drop_after")
+    league.play("drop_after")
     with pytest.raises(PartnerUnavailable):
         adapter(league).deliver(request(), 5)
     assert adapter(league).deliver(request(attempt=2, checkpoints=["c"]), 5).receipt == "need-1"
@@ -111,13 +112,13 @@ def test_a_repeat_is_one_request_also_when_the_answer_was_lost(league: YouthLeag
         ("slow", PartnerUnavailable, "no complete answer"),
         ("unavailable", PartnerUnavailable, "503"),
         ("html", PartnerRefused, "not JSON"),
-        ("refuse", RecordRejected, "422"),
+        ("unprocessable", RecordRejected, "422"),
     ],
 )
 def test_what_goes_wrong_at_the_league_is_later_or_never_and_said_so(
     league: YouthLeagueSimulator, fault: Any, error: type[AdapterError], words: str
 ) -> None:
-    league.inject(fault)
+    league.play(fault, seconds={"slow": 2.0, "unavailable": 7.0}.get(fault, 0.0))
     with pytest.raises(error, match=words) as caught:
         adapter(league).deliver(request(), 0.5)
     assert CANARY not in str(caught.value)
@@ -128,13 +129,13 @@ def test_what_goes_wrong_at_the_league_is_later_or_never_and_said_so(
 
 def test_three_days_down_and_then_all_of_it(league: YouthLeagueSimulator) -> None:
     league.month("m-1", "2026-09", 3, 120)
-    league.inject("down", -1)
+    league.play("down", times=0)
     for _ in range(3):
         with pytest.raises(PartnerUnavailable):
             everything(adapter(league))
         with pytest.raises(PartnerUnavailable):
             adapter(league).check()
-    league.inject("down", 0)
+    league.calm()
     assert len(everything(adapter(league))) == 1
     assert adapter(league).check() == "youth league REST 1"
 
@@ -180,7 +181,7 @@ def test_a_receipt_that_is_none_is_named_by_its_field(change: dict[str, Any]) ->
 
 
 def test_a_group_that_was_found_ends_the_task_and_is_a_number(league: YouthLeagueSimulator) -> None:
-    league.answer("tasks/t1", "found", group="blue-team", volunteers=3, words="下周三开始")
+    league.tell("tasks/t1", "found", group="blue-team", volunteers=3, words="下周三开始")
     (item,) = everything(adapter(league))
     assert item.task_report.name == "tasks/t1"
     assert item.task_report.report.endswith("队伍 group: blue-team; 人数 volunteers: 3; 下周三开始")
@@ -188,7 +189,7 @@ def test_a_group_that_was_found_ends_the_task_and_is_a_number(league: YouthLeagu
 
 
 def test_what_the_league_cannot_do_stays_open_in_a_persons_hands(league: YouthLeagueSimulator) -> None:
-    league.answer("tasks/t1", "cannot", why="NO_VOLUNTEERS", words=CANARY)
+    league.tell("tasks/t1", "cannot", why="NO_VOLUNTEERS", words=CANARY)
     (item,) = everything(adapter(league))
     assert (item.rejected.reason, item.rejected.place) == ("CANNOT/NO_VOLUNTEERS", "tasks/t1")
     assert CANARY not in str(item)
@@ -213,7 +214,7 @@ def test_a_month_of_a_group_is_counts_and_the_same_id_again_replaces_it(league: 
 
 def test_stopping_after_any_item_loses_and_repeats_nothing(league: YouthLeagueSimulator) -> None:
     for number in range(5):
-        league.answer(f"tasks/t{number}", "done")
+        league.tell(f"tasks/t{number}", "done")
         league.month(f"m-{number}", "2026-09", 1, number)
     small = adapter(league, page_size=2)
     whole = everything(small)
@@ -229,18 +230,18 @@ def test_stopping_after_any_item_loses_and_repeats_nothing(league: YouthLeagueSi
 @pytest.mark.parametrize("fault", ["duplicate", "out_of_order"])
 def test_a_page_twice_or_backwards_is_the_same_page(league: YouthLeagueSimulator, fault: Any) -> None:
     for number in range(3):
-        league.answer(f"tasks/t{number}", "done")
+        league.tell(f"tasks/t{number}", "done")
     expected = everything(adapter(league))
-    league.inject(fault)
+    league.play(fault)
     assert everything(adapter(league)) == expected
 
 
 def test_a_word_of_no_code_table_is_named_and_a_list_without_end_is_refused(league: YouthLeagueSimulator) -> None:
-    league.answer("tasks/t1", "done")
-    league.inject("wrong_code")
-    (item,) = everything(adapter(league))
-    assert (item.rejected.reason, item.rejected.place) == ("DATA/VALUE", "seq 1, result")
-    league.inject("endless", -1)
+    league.tell("tasks/t1", "done")
+    league.play("wrong_code")
+    _, item = everything(adapter(league))
+    assert (item.rejected.reason, item.rejected.place) == ("DATA/VALUE", "seq 2, result")
+    league.endless = True
     with pytest.raises(PartnerRefused, match="nothing new"):
         everything(adapter(league))
 
@@ -261,8 +262,8 @@ def test_a_word_of_no_code_table_is_named_and_a_list_without_end_is_refused(leag
 def test_a_bad_item_is_named_by_field_and_the_next_is_taken(
     league: YouthLeagueSimulator, change: dict[str, Any], place: str, reason: str
 ) -> None:
-    league.answer(**{"request": "tasks/t1", "result": "done", **change})
-    league.answer("tasks/t2", "done")
+    league.tell(**{"request": "tasks/t1", "result": "done", **change})
+    league.tell("tasks/t2", "done")
     bad, good = everything(adapter(league))
     assert (bad.rejected.place, bad.rejected.reason) == (f"seq 1, {place}", reason)
     assert CANARY not in str(bad)
@@ -348,3 +349,10 @@ def test_an_answer_is_a_report_or_a_rejection(item: dict[str, object]) -> None:
     assert response.WhichOneof("body") in ("task_report", "rejected")
     if response.HasField("task_report"):
         assert 1 <= len(response.task_report.report) <= 2000
+
+
+def test_the_simulator_is_what_the_suite_can_direct() -> None:
+    assert {"slow", "down", "duplicate", "out_of_order", "wrong_code"} <= YouthLeagueSimulator.plays
+
+
+test_conformance = conformance("youth_league")

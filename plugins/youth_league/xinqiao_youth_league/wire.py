@@ -32,6 +32,9 @@ AUDIENCES: Final[Mapping[str, pb.Audience.ValueType]] = {
     "students": pb.AUDIENCE_STUDENTS, "parents": pb.AUDIENCE_PARENTS, "public": pb.AUDIENCE_PUBLIC,
 }  # fmt: skip
 
+DRILL: Final = "【演练 DRILL】"
+"""Stands where a person looks: nobody is in need."""
+
 _BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -111,11 +114,13 @@ class Receipt(Strict):
 def recall_body(request: DeliverRequest) -> bytes:
     """Which requests must be deleted, and until when it must be answered; nothing about the student."""
     recall = request.recall
+    drill = request.drill or recall.drill
     body = {
         "recall": recall.name,
+        "note": DRILL if drill else "",
         "requests": [item for item in recall.items if item.startswith("tasks/")],
         "until": _time(recall.due_us) if recall.due_us else "",
-        "drill": request.drill or recall.drill,
+        "drill": drill,
     }
     return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
 
@@ -129,12 +134,13 @@ def request_body(request: DeliverRequest) -> bytes:
     cancelled = task.state == TASK_STATE_CANCELLED
     if not task.what and not cancelled:
         raise RecordRejected("NOT_RELEASED", "the task came without CARE_TASK; look at the consent", "task.what")
+    drill = request.drill or request.task.drill
     body = {
         "request": task.name,
         "state": "cancelled" if cancelled else "open",
-        "need": "" if cancelled else task.what,
+        "need": (DRILL if drill else "") + ("" if cancelled else task.what),
         "until": _time(task.due_us) if task.due_us else "",
-        "drill": request.drill or request.task.drill,
+        "drill": drill,
     }
     return json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
 
