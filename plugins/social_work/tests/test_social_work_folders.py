@@ -126,6 +126,24 @@ def test_stopping_after_any_item_loses_nothing(tmp_path: Path) -> None:
         assert brought(stop) == (whole, 1)
 
 
+def test_a_crash_within_a_file_repeats_nothing_of_it(desk: Desk) -> None:
+    for number in range(4):
+        desk.agency.answer(f"tasks/t{number}", "已完成", "去过了")
+    names = [item.task_report.name for item in desk.read(2)]
+    desk.adapter = desk.made()
+    names += [item.task_report.name for item in desk.read()]
+    assert names == [f"tasks/t{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "+1", "1-00+1@zz", "٣-0000000000000000", "../../x", "1-0000000000000000+9@0000000000000000"]
+)
+def test_a_cursor_that_names_nothing_reads_everything(desk: Desk, text: str) -> None:
+    desk.lessons(*rows(2))
+    desk.cursor = text
+    assert len(desk.figures()) == 2
+
+
 def test_a_gateway_put_back_to_an_older_cursor_goes_on_from_there(desk: Desk) -> None:
     desk.lessons(*rows(2))
     desk.read()
@@ -285,6 +303,12 @@ def test_the_private_state_holds_counts_and_no_words(desk: Desk) -> None:
     kept = list(_texts(desk.folder / "state"))
     assert kept
     assert not any(CANARY in text or "students/" in text for text in kept)
+
+
+def test_a_drill_says_so_where_a_person_looks_first(desk: Desk) -> None:
+    desk.adapter.deliver(request(drill=True), 5)
+    (text,) = desk.agency.effects()
+    assert "演练 DRILL" in text.splitlines()[1]
 
 
 def _texts(folder: Path) -> Iterator[str]:

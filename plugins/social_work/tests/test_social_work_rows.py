@@ -201,10 +201,12 @@ def test_a_task_that_cannot_be_done_is_not_ended_by_that() -> None:
         (f"1,{CANARY},已完成,x", "DATA/ID"),
     ],
 )
-def test_an_answer_nobody_could_act_on_is_refused(line: str, reason: str) -> None:
-    error = refused("答复.csv", "编号,单号,结果,说明", line)
-    assert error.reason == reason
-    assert CANARY not in error.message
+def test_an_answer_nobody_could_act_on_is_refused_and_holds_up_no_other(line: str, reason: str) -> None:
+    sheet = read("答复.csv", "编号,单号,结果,说明", line, "2,tasks/t2,已完成,x")
+    assert [record.source for record in sheet.records] == ["answer/2"]
+    (found,) = sheet.findings.rejected
+    assert (found.reason, found.place.row) == (reason, 2)
+    assert CANARY not in found.message
 
 
 @pytest.mark.parametrize(

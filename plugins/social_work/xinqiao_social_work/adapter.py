@@ -15,7 +15,7 @@ from xinqiao_social_work import inbox, outbox, receipts
 from xinqiao_social_work.inbox import InboxFile
 from xinqiao_social_work.rows import Record, Sheet, read_sheet
 from xinqiao_social_work.settings import SocialWorkSettings
-from xinqiao_social_work.state import FileState, State, States, kept, withdrawn
+from xinqiao_social_work.state import Cursor, FileState, State, States, kept, withdrawn
 
 _TOGETHER = 200
 _LISTED = 100
@@ -58,30 +58,33 @@ class SocialWorkAdapter:
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
         """Yield how the inbox differs from the state that ``cursor`` names, file by file, oldest first."""
-        state = self._states.load(cursor)
+        at = Cursor.parse(cursor)
+        base, state = at.state, self._states.load(at.state)
         unreadable: list[str] = []
         for file in inbox.scan(self._settings.inbox):
             try:
-                items = self._file(file, state, cursor)
+                items, key = self._file(file, state, base)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 unreadable.append(f"{inbox.safe_label(file.name)} ({error.strerror})")
                 continue
-            if not items:
-                continue
-            for item in items[:-1]:
-                item.cursor = cursor
-                yield item
-            cursor = items[-1].cursor = self._states.store(state, cursor)
-            yield items[-1]
+            taken = at.taken if at.file == key else 0
+            for number, item in enumerate(items[:-1], start=1):
+                item.cursor = Cursor(base, number, key).text()
+                if number > taken:
+                    yield item
+            if items:
+                base = items[-1].cursor = self._states.store(state, base)
+                yield items[-1]
         if unreadable:
             raise PartnerUnavailable(f"{len(unreadable)} inbox file(s) cannot be read, the first: {unreadable[0]}")
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
-    def _file(self, file: InboxFile, state: State, cursor: str) -> list[ReadResponse]:
-        """What is new in the file, empty for nothing; ``state`` is afterwards as if it had been taken."""
+    def _file(self, file: InboxFile, state: State, base: str) -> tuple[list[ReadResponse], str]:
+        """What the file adds to ``state`` (named ``base``), empty for nothing, and a digest of all that this comes from;
+        ``state`` is afterwards as if it had been taken."""
         label, today = inbox.safe_label(file.name), local_date(self._clock.now_us())
         before = state.files.get(file.name, FileState())
         manifest = file.manifest()
@@ -96,26 +99,27 @@ class SocialWorkAdapter:
             refusal = None
         due = before.comes and today >= date.fromisoformat(before.comes)
         # A file that brings nothing moves no cursor: without this note it would be judged anew at each look.
-        looked = (cursor, sha256, rules, today)
+        looked = (base, sha256, rules, today)
         if self._idle.get(file.name) == looked or ((before.sha256, before.rules) == (sha256, rules) and not due):
-            return []
+            return [], ""
+        key = hashlib.sha256(repr((file.name, *looked)).encode()).hexdigest()[:16]
         now = FileState(sha256, rules, rows=dict(before.rows))
         state.files[file.name] = now
         try:
             if refusal is not None:
                 raise refusal
             if file.name.endswith(receipts.SUFFIX):
-                return [receipts.read_receipt(data, sha256, label)]
+                return [receipts.read_receipt(data, sha256, label)], key
             told = inbox.rows_told(manifest, sha256, label)
             sheet = read_sheet(io.BytesIO(data), file.name, label, self._settings, today, told)
             self._judge(sheet, file, label, state, before, proven=told is not None)
         except RecordRejected as error:
             place = error.place if isinstance(error.place, Place) else Place(label)
-            return [_rejected(label, Finding(place, error.reason, f"whole file refused: {error.message}"))]
+            return [_rejected(label, Finding(place, error.reason, f"whole file refused: {error.message}"))], key
         items = list(_changes(sheet, label, before, now))
         if not items:
             self._idle[file.name] = looked
-        return items
+        return items, key
 
     def _judge(
         self, sheet: Sheet, file: InboxFile, label: str, state: State, before: FileState, *, proven: bool

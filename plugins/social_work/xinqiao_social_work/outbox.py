@@ -80,6 +80,8 @@ def _content(request: DeliverRequest) -> bytes:
     once.ClearField("attempt")
     once.ClearField("checkpoints")  # they go on while it is tried
     body = json_format.MessageToDict(once)
+    if once.drill:
+        body = {"!": "演练 DRILL: 无人处于危险之中 nobody is in danger", **body}  # sorts first, where it is seen
     return (json.dumps(body, ensure_ascii=False, indent=2, sort_keys=True) + "\n").encode()
 
 

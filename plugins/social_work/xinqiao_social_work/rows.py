@@ -66,7 +66,8 @@ def read_sheet(
     if log is None and not wire.is_answers(file_name):
         message = f"is no log by its name; begin it with one of {wire.known_words()}"
         raise FileRefused("DATA/FILE_TYPE", message, Place(label))
-    findings = Findings(accept_valid_rows=settings.accept_valid_rows)
+    # Rows of a log stand for one another's completeness; an answer stands for itself and must not wait for its neighbour.
+    findings = Findings(accept_valid_rows=settings.accept_valid_rows or log is None)
     parser = _Answers() if log is None else _Log(log, settings, today)
     rows = _rows(stream, file_name, label, settings, parser.columns, findings, expected)
     records = list[Record]()

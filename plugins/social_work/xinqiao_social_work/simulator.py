@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from xinqiao.adapters import durable
 from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
 from xinqiao.contract.recall import sign_receipt
+from xinqiao.testing.simulators import Faults as Played
 from xinqiao_social_work import receipts, wire, year
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -53,7 +54,11 @@ class Faults:
 class SocialWorkSimulator:
     """The agency, in ``folder``."""
 
+    plays = frozenset({"down", "duplicate", "out_of_order", "wrong_code"})
+
     def __init__(self, folder: Path) -> None:
+        self._played = Played()
+        self._news: list[tuple[str, ...]] = []
         self.inbox = folder / "inbox"
         self.outbox = folder / "outbox"
         self.faults = Faults()
@@ -77,6 +82,43 @@ class SocialWorkSimulator:
     def receipt_public_key_pem(self) -> bytes:
         """The key that checks its answers to recalls."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    # -- for the conformance suite ----------------------------------------------------------------------------------
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a fault; ``down`` takes the folders away until ``calm``."""
+        self._played.play(fault, times=times, seconds=seconds)
+        if fault == "down":
+            for path in (self.inbox, self.outbox):
+                path.rename(path.with_suffix(".away"))
+
+    def calm(self) -> None:
+        """End every fault."""
+        self._played.calm()
+        for path in (self.inbox, self.outbox):
+            if path.with_suffix(".away").exists():
+                path.with_suffix(".away").rename(path)
+
+    def effects(self) -> list[str]:
+        """What lies in the outbox."""
+        return [path.read_text("utf-8") for path in sorted(self.outbox.glob("*.json"))]
+
+    def bring(self, count: int) -> None:
+        """Answers to the tasks it has, or to one it made up, as lines of a log that is sent again whole."""
+        found = [json.loads(text).get("task", {}).get("task", {}).get("name", "") for text in self.effects()]
+        known = [name for name in found if name] or ["tasks/any"]
+        fresh = len(self._news)
+        self._news += [
+            (f"n-{fresh + number}", known[number % len(known)], "已完成", "去过了") for number in range(count)
+        ]  # fmt: skip
+        if self._played.take("wrong_code") is not None:
+            self._news.append((f"n-{len(self._news)}", known[0], "另表代码", "x"))
+        rows = list(self._news)
+        if self._played.take("duplicate") is not None:
+            rows = [row for row in rows for _ in range(2)]
+        if self._played.take("out_of_order") is not None:
+            rows.reverse()
+        self.drop("答复-news.csv", tuple(column.name for column in wire.ANSWER_COLUMNS[:4]), rows)
 
     # -- towards the gateway ----------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What the gateway has of each file, in the adapter's private folder; the read cursor names which state counts.
 
-A state is written before the last item of a file is given, and counts when its name comes back as the cursor. So a
-crash in between reads that file again, and a gateway restored from a backup goes on from the older state it names:
-what is brought twice replaces itself.
+A state is written before the last item of a file is given, and counts when its name comes back as the cursor. Within a
+file the cursor also says how many of its items were taken. A gateway restored from a backup goes on from the older state
+that it names: what is brought twice replaces itself.
 """
 
 import base64
@@ -17,8 +17,27 @@ from typing import Any, cast
 from xinqiao.adapters import durable
 from xinqiao.api.exchange.v1.activity_service_pb2 import Activity
 
-_NAME = re.compile(r"(?P<number>[0-9]{1,9})-[0-9a-f]{16}")
+_NAME = re.compile(r"[0-9]{1,9}-[0-9a-f]{16}", re.ASCII)
+_CURSOR = re.compile(r"(?P<state>[0-9a-f-]*)(\+(?P<taken>[0-9]{1,9})@(?P<file>[0-9a-f]{16}))?", re.ASCII)
 _KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """After ``taken`` items of what ``file`` (a digest of the file and all it was judged by) adds to ``state``."""
+
+    state: str
+    taken: int = 0
+    file: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Cursor":
+        """The beginning for a text that is no cursor of ours: what is taken twice replaces itself."""
+        found = _CURSOR.fullmatch(text)
+        return cls(found["state"], int(found["taken"] or 0), found["file"] or "") if found is not None else cls("")
+
+    def text(self) -> str:
+        return f"{self.state}+{self.taken}@{self.file}" if self.file else self.state
 
 
 @dataclass(slots=True)
@@ -55,11 +74,11 @@ class States:
         self._folder = folder / "states"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def load(self, cursor: str) -> State:
-        """The state that ``cursor`` names; an empty one where there is none."""
-        if _NAME.fullmatch(cursor):
+    def load(self, name: str) -> State:
+        """The state of this name; an empty one where there is none."""
+        if _NAME.fullmatch(name):
             try:
-                raw = cast("dict[str, Any]", json.loads((self._folder / f"{cursor}.json").read_text("utf-8")))
+                raw = cast("dict[str, Any]", json.loads((self._folder / f"{name}.json").read_text("utf-8")))
                 files = {
                     name: FileState(
                         file["sha256"], file["rules"], file["comes"],
@@ -72,15 +91,15 @@ class States:
                 pass  # read everything again: it replaces itself
         return State(secrets.token_hex(8))
 
-    def store(self, state: State, cursor: str) -> str:
-        """Keep the state that follows the one ``cursor`` names; returns the cursor that names it. Raises OSError."""
+    def store(self, state: State, before: str) -> str:
+        """Keep the state that follows the one named ``before``; returns its name. Raises OSError."""
         state.number += 1
         text = json.dumps(asdict(state), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         name = f"{state.number}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         durable.replace(self._folder / f"{name}.json", text.encode())
         found = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         for old in found[:-_KEPT]:
-            if old.stem != cursor:
+            if old.stem != before:
                 old.unlink(missing_ok=True)
         return name
 
