@@ -66,9 +66,13 @@ class PlatformClient:
 
     def status(self, timeout_s: float) -> str:
         """What the platform calls itself. Raises PartnerRefused ``PARTNER/CLOCK`` before the clocks differ too much."""
-        fields = Fields(self._call("GET", "/status", b"", timeout_s), "data")
-        name = fields.text("version", r"[A-Za-z0-9 ._/-]{1,40}")
-        theirs = fields.integer("time", 0, 10**11)
+        data = self._call("GET", "/status", b"", timeout_s)
+        try:
+            fields = Fields(data, "data")
+            name = fields.text("version", r"[A-Za-z0-9 ._/-]{1,40}")
+            theirs = fields.integer("time", 0, 10**11)
+        except WireRefused as e:
+            raise PartnerRefused(e.reason, f"the platform's answer at {e.place}: {e.message}") from None
         if abs(theirs - self._clock.now_us() // 1_000_000) > _MAX_SKEW_S:
             raise PartnerRefused("PARTNER/CLOCK", f"the clocks differ by more than {_MAX_SKEW_S} s; set this machine's")
         return name
@@ -77,7 +81,7 @@ class PlatformClient:
         """Hand a request in; the platform's ticket (受理编号), the one it has where it knows the request already."""
         body = request.body(self._settings.agency_code)
         data = self._call("POST", "/requests", body, timeout_s, duplicate_is_fine=True)
-        return _trusted(lambda: _ticket_of(data))
+        return _ticket_of(data)
 
     def ticket(self, ticket: str, timeout_s: float) -> Json:
         """Where a ticket stands, still to be judged."""
@@ -108,9 +112,12 @@ class PlatformClient:
 
 
 def _ticket_of(data: Json) -> str:
-    fields = Fields(data, "data")
-    ticket = fields.text("ticket", _TICKET)
-    fields.end()
+    try:
+        fields = Fields(data, "data")
+        ticket = fields.text("ticket", _TICKET)
+        fields.end()
+    except WireRefused as e:
+        raise PartnerRefused(e.reason, f"the platform's answer at {e.place}: {e.message}") from None
     return ticket
 
 
@@ -127,13 +134,6 @@ def _envelope(answer: HttpResponse) -> tuple[int, Any]:
         fields = Fields({"code": found["code"], "message": found["message"]}, "$")
         fields.words("message", 2000)
         return fields.integer("code", 0, 99_999), found["data"]
-    except WireRefused as e:
-        raise PartnerRefused(e.reason, f"the platform's answer at {e.place}: {e.message}") from None
-
-
-def _trusted(read: Any) -> Any:
-    try:
-        return read()
     except WireRefused as e:
         raise PartnerRefused(e.reason, f"the platform's answer at {e.place}: {e.message}") from None
 

@@ -33,6 +33,7 @@ class TicketFeed:
         self._register = register
         self._clock = clock
         self._asked: dict[str, float] = {}
+        self._again: set[str] = set()
         self._gaps: dict[str, float] = {}
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
@@ -43,16 +44,24 @@ class TicketFeed:
             if not self._is_time(ticket):
                 continue
             self._asked[ticket.ticket] = self._clock.monotonic()
+            self._again.add(ticket.ticket)
             for item, response in self._news(ticket):
                 if self._register.has(ticket.ticket, item):
                     continue
                 response.cursor = str(self._register.bring(ticket.ticket, item))
                 yield response
+            self._again.discard(ticket.ticket)
             yield ReadResponse()
 
     def _is_time(self, ticket: Ticket) -> bool:
         asked = self._asked.get(ticket.ticket)
-        return asked is None or ticket.urgent or self._clock.monotonic() - asked >= self._settings.poll_seconds
+        # What was not asked to its end does not wait: the platform failed, or the gateway could not store an item.
+        return (
+            asked is None
+            or ticket.urgent
+            or ticket.ticket in self._again
+            or self._clock.monotonic() - asked >= self._settings.poll_seconds
+        )
 
     def _news(self, ticket: Ticket) -> News:
         try:
