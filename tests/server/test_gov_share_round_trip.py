@@ -17,7 +17,14 @@ from xinqiao_gov_share.faults import FaultScript
 from xinqiao_gov_share.simulator import GovShareSimulator
 
 WOMEN, CARE = "womens-federation", 4
-yaml.SafeDumper.add_representer(Secret, lambda dumper, secret: dumper.represent_scalar(*repr(secret).split(" ", 1)))
+
+
+def _tagged(dumper: yaml.SafeDumper, secret: Secret) -> yaml.ScalarNode:
+    tag, name = repr(secret).split(" ", 1)
+    return yaml.ScalarNode(tag, name)
+
+
+yaml.SafeDumper.add_representer(Secret, _tagged)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_the_receipt_comes_when_the_agency_has_signed_it(desk: Desk) -> None:
     assert Receipt.FromString(signed.receipt).manifest_sha256 == hashlib.sha256(sent.manifest).digest()
     (ticket,) = desk.platform.tickets
     assert ticket["sealed"]
-    assert sent.items not in desk.platform._path.read_bytes()
+    assert sent.items not in desk.platform.path.read_bytes()
 
 
 def test_a_package_whose_answer_was_lost_is_one_package_with_the_same_bytes(desk: Desk) -> None:

@@ -180,7 +180,9 @@ def test_a_task_report_and_a_recall_receipt_come_back(desk: Desk) -> None:
 
 
 def test_an_answer_about_another_item_is_not_taken(desk: Desk, ticket: str) -> None:
-    desk.platform.answer(ticket, "referral", ReferralUpdate(referral="referrals/of-another", event=3))
+    desk.platform.answer(
+        ticket, "referral", ReferralUpdate(referral="referrals/of-another", event=ref.REFERRAL_EVENT_ACCEPT)
+    )
     desk.platform.answer(ticket, "task_report", ReportTaskRequest(name="tasks/t1", report="x"))
     reasons = [told.reason for told in desk.rejected()]
     assert reasons == ["DATA/SUBJECT_MISMATCH", "DATA/KIND"]
@@ -189,8 +191,8 @@ def test_an_answer_about_another_item_is_not_taken(desk: Desk, ticket: str) -> N
 def test_one_bad_ticket_does_not_hold_up_the_others(desk: Desk, referral: DeliverRequest, ticket: str) -> None:
     referral.request_id, referral.referral.referral.name = "delivery-0002", "referrals/r2"
     second = desk.adapter.deliver(referral, 5).receipt
-    desk.platform.answer(second, "referral", ReferralUpdate(referral="referrals/r2", event=3))
-    desk.platform._change(ticket, state="秘密")
+    desk.platform.answer(second, "referral", ReferralUpdate(referral="referrals/r2", event=ref.REFERRAL_EVENT_ACCEPT))
+    desk.platform.change(ticket, state="秘密")
     kinds = [(item.WhichOneof("body"), item.rejected.reason) for item in desk.read()]
     assert sorted(kinds) == [("referral", ""), ("rejected", "DATA/PROFILE")]
 
@@ -200,7 +202,7 @@ def test_a_ticket_that_always_fails_does_not_hold_up_the_others(
 ) -> None:
     referral.request_id, referral.referral.referral.name = "delivery-0002", "referrals/r2"
     second = desk.adapter.deliver(referral, 5).receipt
-    desk.platform.answer(second, "referral", ReferralUpdate(referral="referrals/r2", event=3))
+    desk.platform.answer(second, "referral", ReferralUpdate(referral="referrals/r2", event=ref.REFERRAL_EVENT_ACCEPT))
     desk.simulator.inject(FaultScript("unavailable"))
     with pytest.raises(PartnerUnavailable):
         desk.read()

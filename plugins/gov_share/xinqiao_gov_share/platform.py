@@ -49,9 +49,9 @@ class Platform:
         """Catalogue ids the application has no right to any more."""
         self._agency_code = agency_code
         self._clock = clock
-        self._path = folder / "requests.json"
+        self.path = folder / "requests.json"
         self._lock = threading.RLock()
-        self._tickets: dict[str, Json] = json.loads(self._path.read_bytes()) if self._path.exists() else {}
+        self._tickets: dict[str, Json] = json.loads(self.path.read_bytes()) if self.path.exists() else {}
         self.receipt_key = _ed25519(folder / "receipt.key")
         self.opening_key = _x25519(folder / "opening.key")
 
@@ -122,19 +122,19 @@ class Platform:
     def process(self, ticket: str, due: date | None = None) -> None:
         """Accept a request for processing (受理); the agency then has five working days unless ``due`` says else."""
         day = due or after_workdays(self._clock.now_us(), 5)
-        self._change(ticket, state="PROCESSING", dueOn=day.isoformat(), supplement=None)
+        self.change(ticket, state="PROCESSING", dueOn=day.isoformat(), supplement=None)
 
     def ask_supplement(self, ticket: str, items: list[str], until: date | None = None) -> None:
         """Ask for more (补正)."""
         asked = {"items": items, "until": until.isoformat() if until else None}
-        self._change(ticket, state="SUPPLEMENT", supplement=asked)
+        self.change(ticket, state="SUPPLEMENT", supplement=asked)
 
     def refuse(
         self, ticket: str, code: str, *, by: str = "AGENCY", law: str = "SC-809", article: int = 22, text: str = ""
     ) -> None:
         """Refuse (不予共享) with a reason and the article it rests on."""
         refusal = {"by": by, "code": code, "law": law, "article": article, "text": text}
-        self._change(ticket, state="REFUSED", final=True, refusal=refusal)
+        self.change(ticket, state="REFUSED", final=True, refusal=refusal)
 
     def answer(self, ticket: str, kind: str, message: Message, *, final: bool = False) -> None:
         """Answer with a message of the contract."""
@@ -144,7 +144,7 @@ class Platform:
             "number": len(answers) + 1, "kind": kind, "content": base64.b64encode(content).decode(),
             "sha256": hashlib.sha256(content).hexdigest(),
         }  # fmt: skip
-        self._change(ticket, state="ANSWERED", final=final, answers=[*answers, made])
+        self.change(ticket, state="ANSWERED", final=final, answers=[*answers, made])
 
     def sign_receipts(self) -> int:
         """Check every package that has no receipt yet and sign one, or refuse it; how many were dealt with."""
@@ -170,13 +170,14 @@ class Platform:
         """A day that has passed."""
         return local_date(self._clock.now_us() - 2 * 86_400_000_000)
 
-    def _change(self, ticket: str, **words: Any) -> None:
+    def change(self, ticket: str, **words: Any) -> None:
+        """Write anything into a ticket, also what no platform should."""
         with self._lock:
             self._tickets[ticket].update(words)
             self._save()
 
     def _save(self) -> None:
-        durable.replace(self._path, dump(self._tickets))
+        durable.replace(self.path, dump(self._tickets))
 
 
 def _ed25519(path: Path) -> Ed25519PrivateKey:
