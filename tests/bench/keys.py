@@ -75,10 +75,10 @@ def rotation(students: int, rounds: int) -> tuple[float, float, float]:
 
             def cost() -> float:
                 client = Client(folder, port, deployment.SUBMIT, _CALLERS)  # an idle connection is closed in between
-                before = _processor_s(process.pid)
+                before = processor_s(process.pid)
                 taken = client.run(requests, _TURN_S)
                 client.close()
-                return (_processor_s(process.pid) - before) / taken.calls * 1e6
+                return (processor_s(process.pid) - before) / taken.calls * 1e6
 
             cost()
             alone, beside, speeds = list[float](), list[float](), list[float]()
@@ -95,7 +95,8 @@ def rotation(students: int, rounds: int) -> tuple[float, float, float]:
     return statistics.median(alone), statistics.median(beside), statistics.median(speeds)
 
 
-def _processor_s(pid: int) -> float:
+def processor_s(pid: int) -> float:
+    """Processor seconds that a process has taken."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -15,11 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import agencies
 import bulk
 import day
 import deployment
 import door
+import exchange
 import hospital
+import isolation
 import journal
 import keys
 import redlane
@@ -33,7 +36,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day")
+_APART = ("exchange", "fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation", "agencies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +170,15 @@ def show(results: list[Result]) -> None:
 def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
+        "exchange": lambda: exchange.lines(exchange.FULL if full else 10_000),
         "fhir": lambda: hospital.lines(rounds),
         "door": lambda: door.lines(rounds),
         "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),
         "roster": lambda: roster.lines(roster.FULL if full else 50_000),
         "xlsx": lambda: xlsx.lines(20_000 if full else 5_000, rounds),
         "day": lambda: day.lines(day.FULL),
+        "isolation": lambda: isolation.lines(rounds),
+        "agencies": lambda: agencies.lines(min(rounds, 3)),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]

@@ -7,6 +7,7 @@ import pytest
 
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway_rpc
 from xinqiao.api.referral.v1 import referral_pb2 as ref
+from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.store import tables
 
 
@@ -54,6 +55,19 @@ def test_the_routine_lane_stops_after_four_hours_and_the_crisis_lane_does_not(un
     assert arrived == [routine, urgent]
     (waiting,) = town.rows(tables.deliveries, item=later)
     assert (waiting["state"], waiting["attempt"]) == (1, 0), "it waits, it is not lost and not counted as tried"
+
+
+def test_an_agency_reads_nothing_either_and_the_school_and_the_operator_go_on(unsigned: Any) -> None:
+    town = unsigned
+    name = refer(town)
+    assert deliver(town, 1)
+    mine = rpc.GetReferralRequest(name=name)
+    assert town.call(town.HOSPITAL, mine).referral.name == name
+    town.clock.advance(timedelta(hours=5))
+    assert town.refusal(town.HOSPITAL, mine) == "UNAVAILABLE/JOURNAL_UNSIGNED"
+    assert town.call(town.PSYCH, mine).referral.name == name
+    assert town.call(town.OPERATOR, rpc.ListHoldingsRequest()).holdings
+    town.call(town.HOSPITAL, rpc.AdvanceReferralRequest(name=name, event=ref.REFERRAL_EVENT_ACCEPT))
 
 
 def test_it_goes_on_with_the_next_signature(unsigned: Any, monkeypatch: pytest.MonkeyPatch) -> None:

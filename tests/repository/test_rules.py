@@ -156,9 +156,21 @@ def test_every_plugin_has_the_same_files(folder: Path):
     assert [name for name in wanted if not (folder / name).exists()] == []
 
 
-def test_the_workspace_names_every_plugin():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert sorted(project["tool"]["uv"]["workspace"]["members"]) == [f"plugins/{folder.name}" for folder in PLUGINS]
+def test_every_list_of_plugins_in_the_project_names_each():
+    """Where a tool cannot find them by itself, a plugin that is left out would not be checked, and nobody would notice."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    modules = {f"xinqiao_{folder.name}" for folder in PLUGINS}
+    assert tool["uv"]["workspace"]["members"] == ["plugins/*"]
+    assert {name for name in tool["uv"]["sources"] if name != "xinqiao"} == {f"xinqiao-{f.name}" for f in PLUGINS}
+    linter = tool["importlinter"]
+    independent = next(each for each in linter["contracts"] if each["type"] == "independence")
+    for names in (
+        tool["coverage"]["run"]["source_pkgs"],
+        tool["mypy"]["packages"],
+        linter["root_packages"],
+        independent["modules"],
+    ):
+        assert {name for name in names if name != "xinqiao"} == modules
 
 
 def _loader(path: Path) -> Callable[[Path], object]:

@@ -173,3 +173,24 @@ def test_rules_whose_row_was_not_committed_are_not_in_force(
     assert (version(town), town.journal(kind="config.reloaded")) == (before, [])
     assert gateway.reload()
     assert version(town) != before
+
+
+def test_a_plugin_version_is_switched_off_and_on_again_while_running(town: Any, files: Path) -> None:
+    def hospital() -> tuple[int, str]:
+        [found] = [
+            each
+            for each in town.call(town.OPERATOR, rpc.GetStatusRequest()).agencies
+            if each.adapter == "recorder_hospital"
+        ]
+        return found.state, found.message
+
+    overlay = files / "districts" / "320583.yaml"
+    assert hospital()[0] == rpc.AGENCY_STATE_READY
+    switch = "plugins: {blocked: [{name: recorder_hospital, reason: sends to the wrong ward}]}\n"
+    change(overlay, "notify_duty: PT24H\n", f"notify_duty: PT24H\n{switch}")
+    assert town.gate.gateway.reload()
+    state, message = hospital()
+    assert state == rpc.AGENCY_STATE_DISABLED and message.endswith("is blocked: sends to the wrong ward")
+    change(overlay, switch, "")
+    assert town.gate.gateway.reload()
+    assert hospital() == (rpc.AGENCY_STATE_READY, "")

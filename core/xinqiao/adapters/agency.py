@@ -32,6 +32,7 @@ from xinqiao.adapters.protocols import (
     Reporter,
     Source,
     SpoolOnly,
+    Supervised,
 )
 from xinqiao.adapters.workers import Busy, Job, Stream, Workers
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
@@ -66,17 +67,19 @@ _NO_TICKET: Final = -1
 """Says nothing to the breaker: what is read was pushed, the partner is not asked."""
 
 _STOP_WAIT_S: Final = 1.0
+_BLOCK_S: Final = 5.0
 _BUSY_RETRY_S: Final = 1.0
 _AGENCY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _REASON = re.compile(r"[A-Z][A-Z0-9_]*(/[A-Z0-9_]+)?", re.ASCII)
 
 T = TypeVar("T")
+Isolation = Literal["in-process", "process"]
 Action = Literal["check", "deliver", "read", "exchange", "report"]
 
 
 @dataclass(frozen=True, slots=True)
 class AgencySpec:
-    """One agency as configured. ``kind`` is the plugin's name; times are seconds.
+    """One agency as configured. ``kind`` is the plugin's name; times are seconds, ``memory_mb`` is for its own process.
 
     ``settings`` is what stands in the configuration, or already the plugin's own settings model.
     Raises AdapterConfigError for numbers or names that make no sense.
@@ -91,12 +94,16 @@ class AgencySpec:
     concurrency: int = 2
     breaker_failures: int = 5
     breaker_reset_s: float = 60.0
+    isolation: Isolation = "in-process"
+    memory_mb: int = 1024
 
     def __post_init__(self) -> None:
         if _AGENCY.fullmatch(self.agency) is None:
             raise AdapterConfigError("an agency's id must be 1 to 64 of a-z 0-9 _ - and start with a letter or digit")
         if not 0 < self.deadline_s <= 3600 or not 0 < self.breaker_reset_s <= 86400:
             raise AdapterConfigError(f"agency {self.agency}: deadline_s is above 0 to 3600, breaker_reset_s to 86400")
+        if not 256 <= self.memory_mb <= 65536:
+            raise AdapterConfigError(f"agency {self.agency}: memory_mb is 256 to 65536")
         if not 1 <= self.concurrency <= 64 or not 1 <= self.breaker_failures <= 1000:
             raise AdapterConfigError(f"agency {self.agency}: concurrency is 1 to 64, breaker_failures 1 to 1000")
 
@@ -122,30 +129,39 @@ class AgencyHandle:
         self._paused = False
         self._closed = False
         self._deaf = ""
+        self._blocked = ""
 
     # -- state ------------------------------------------------------------------------------------------------------
 
     @property
     def state(self) -> AgencyState.ValueType:
         """How the agency is now, as ``xinqiao.api.gateway.v1.AgencyState``."""
-        if not self._enabled:
+        if not self._enabled or self._blocked:
             return AGENCY_STATE_DISABLED
         if self._adapter is None or self.workers.stuck:
             return AGENCY_STATE_FAILED
         if self._paused:
             return AGENCY_STATE_MAINTENANCE
-        return AGENCY_STATE_RETRYING if self._breaker.in_a_row or self._deaf else AGENCY_STATE_READY
+        ailing = self._breaker.in_a_row or self._deaf or self._ailment
+        return AGENCY_STATE_RETRYING if ailing else AGENCY_STATE_READY
+
+    @property
+    def _ailment(self) -> str:
+        adapter: object = self._adapter
+        return adapter.ailment if isinstance(adapter, Supervised) else ""
 
     @property
     def message(self) -> str:
         """Why it is so, for an operator; made of the gateway's own words only."""
         match self.state:
             case state if state == AGENCY_STATE_DISABLED:
-                return "switched off in the configuration"
+                return self._blocked or "switched off in the configuration"
             case state if state == AGENCY_STATE_FAILED:
                 return self._failure if self._adapter is None else f"{self.workers.hung} calls hang in the adapter"
             case state if state == AGENCY_STATE_MAINTENANCE:
                 return "paused by an administrator"
+            case state if state == AGENCY_STATE_RETRYING and (ailment := self._ailment):
+                return f"{ailment}; it is started again"
             case state if state == AGENCY_STATE_RETRYING and not self._breaker.in_a_row:
                 return f"does not listen, tried again at the next look: {self._deaf}"
             case state if state == AGENCY_STATE_RETRYING:
@@ -157,6 +173,22 @@ class AgencyHandle:
     def declared_classes(self, contract: str) -> frozenset[int]:
         """``FieldClass`` numbers the plugin declared it can be given of ``contract``; release no others to it."""
         return self.manifest.written_classes(contract) if self.manifest is not None else frozenset()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether its plugin's version is blocked in the configuration."""
+        return bool(self._blocked)
+
+    def block(self, why: str) -> None:
+        """DISABLED with that reason: its adapter is closed, and nothing is asked of it until it is made again."""
+        self._blocked = why
+        adapter, self._adapter = self._adapter, None
+        if adapter is not None:
+            self._close_within(adapter, _BLOCK_S)
+
+    def unblock(self) -> None:
+        """The version may be used again; ``started`` or ``failed`` follows."""
+        self._blocked, self._failure = "", "not started"
 
     def pause(self) -> None:
         """Maintenance: calls answer PartnerUnavailable until ``resume``."""
@@ -277,13 +309,13 @@ class AgencyHandle:
 
     # -- life -------------------------------------------------------------------------------------------------------
 
-    def run_with_deadline(self, work: Callable[[], T]) -> T:
+    def run_with_deadline(self, work: Callable[[], T], *, at_least_s: float = 0.0) -> T:
         """Run ``work`` in one of the agency's threads. Raises what it raises, or PartnerUnavailable when too slow."""
         try:
             job = self.workers.submit(work, crisis=True)
         except Busy:
             raise self._busy() from None
-        return self._outcome(job)
+        return self._outcome(job, max(self._deadline_s, at_least_s))
 
     def started(self, adapter: Adapter) -> None:
         """The adapter was made: the agency works."""
@@ -315,13 +347,15 @@ class AgencyHandle:
         if self._closed:
             return
         self._closed = True
-        adapter = self._adapter
-        if adapter is not None:
-            # Its own thread: the slots may all hang.
-            thread = threading.Thread(target=lambda: self._close(adapter), name=f"close-{self.agency}", daemon=True)
-            thread.start()
-            thread.join(timeout_s)
+        if self._adapter is not None:
+            self._close_within(self._adapter, timeout_s)
         self.workers.close()
+
+    def _close_within(self, adapter: Adapter, timeout_s: float) -> None:
+        # Its own thread: the slots may all hang.
+        thread = threading.Thread(target=lambda: self._close(adapter), name=f"close-{self.agency}", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
 
     def _close(self, adapter: Adapter) -> None:
         try:
@@ -334,6 +368,8 @@ class AgencyHandle:
     def _gate(self, action: Action, *, crisis: bool) -> Adapter:
         if self._closed:
             raise PartnerUnavailable(f"{self.agency}: the gateway is stopping")
+        if self._blocked:
+            raise _refused(self.agency, "BLOCKED", self._blocked)
         if not self._enabled:
             raise _refused(self.agency, "DISABLED", "switched off in the configuration")
         if self._adapter is None:
@@ -381,9 +417,10 @@ class AgencyHandle:
         # Outside of the handler, so that the plugin's exception does not become the context of this one.
         raise failure
 
-    def _outcome(self, job: Job[T]) -> T:
-        if not job.wait(self._deadline_s) and self.workers.abandon(job):
-            raise PartnerUnavailable(f"{self.agency}: deadline of {self._deadline_s:g} s passed")
+    def _outcome(self, job: Job[T], wait_s: float | None = None) -> T:
+        wait_s = self._deadline_s if wait_s is None else wait_s
+        if not job.wait(wait_s) and self.workers.abandon(job):
+            raise PartnerUnavailable(f"{self.agency}: deadline of {wait_s:g} s passed")
         return job.result()
 
     def _checked(self, action: Action, value: T, wanted: type[T] | tuple[type, ...]) -> T:

@@ -3,6 +3,8 @@
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Final, cast
@@ -13,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from xinqiao.adapters import hookspecs
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
+from xinqiao.adapters.isolation import process as isolated
+from xinqiao.adapters.isolation.process import Launch
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.manifest import Manifest, manifest_of
 from xinqiao.adapters.protocols import (
@@ -28,7 +32,6 @@ from xinqiao.adapters.protocols import (
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.spool import Seal
 from xinqiao.adapters.transport import HttpTransport
-from xinqiao.api.gateway.v1.gateway_service_pb2 import AGENCY_STATE_DISABLED
 from xinqiao.config.problems import ConfigError, render_key
 from xinqiao.contract.clock import Clock, SystemClock
 
@@ -55,6 +58,15 @@ def installed_entry_points() -> Iterable[metadata.EntryPoint]:
     return metadata.entry_points(group=GROUP)
 
 
+@dataclass(frozen=True, slots=True)
+class BlockedPlugin:
+    """Versions of a plugin that must not run, and why; without versions none of it may."""
+
+    name: str
+    versions: Sequence[str]
+    reason: str
+
+
 class _LoadError(Exception):
     """Why one plugin is not used."""
 
@@ -67,7 +79,12 @@ class AdapterHost:
         kinds: Mapping[str, AdapterKind],
         manifests: Mapping[str, Manifest],
         failures: Mapping[str, str],
+        versions: Mapping[str, str] | None = None,
     ) -> None:
+        """``versions`` are those of the plugins' distributions; a plugin without one is blocked by name only."""
+        self.versions: Final = versions or {}
+        self._blocked: Sequence[BlockedPlugin] = ()
+        self._starts: dict[str, Callable[[], None]] = {}
         self.kinds: Final = kinds
         self.manifests: Final = manifests
         self.failures: Final = failures
@@ -89,6 +106,7 @@ class AdapterHost:
         manifests: dict[str, Manifest] = {}
         failures: dict[str, str] = {}
         unlisted: list[str] = []
+        versions: dict[str, str] = {}
         manager = pluggy.PluginManager(GROUP)
         manager.add_hookspecs(hookspecs)
         for point in sorted(entry_points(), key=lambda point: (point.name, point.value)):
@@ -106,9 +124,10 @@ class AdapterHost:
             else:
                 failures.pop(point.name, None)
                 kinds[point.name], manifests[point.name] = kind, manifest
+                versions[point.name] = point.dist.version if point.dist is not None else ""
         if unlisted:
             _LOG.warning("plugins installed but not listed in the configuration, not loaded: %s", ", ".join(unlisted))
-        return cls(kinds, manifests, failures)
+        return cls(kinds, manifests, failures, versions)
 
     @property
     def agencies(self) -> Mapping[str, AgencyHandle]:
@@ -140,24 +159,68 @@ class AdapterHost:
         for key, spec in agencies.items():
             if key != spec.agency:
                 raise AdapterConfigError(f"agency {spec.agency} is listed under another id")
-            handle = AgencyHandle(spec, self.manifests.get(spec.kind), clock or SystemClock())
+            handle = AgencyHandle(spec, self._declared(spec), clock or SystemClock())
             self._agencies[key] = handle
-            if handle.state != AGENCY_STATE_DISABLED:
-                self._start_one(handle, spec, deployment, folder / key, seal and seal(key))
-                if listen:
-                    handle.listen()
+            if spec.enabled:
+                sealer = seal and seal(key)
+                self._starts[key] = partial(self._begin, handle, spec, deployment, folder / key, sealer, listen)
+                if why := self._why_blocked(spec.kind):
+                    handle.block(why)
+                else:
+                    self._starts[key]()
         return self._agencies
+
+    def block(self, blocked: Sequence[BlockedPlugin]) -> None:
+        """The kill switch: agencies of these plugin versions are DISABLED from now on, others start again."""
+        self._blocked = blocked
+        for key, begin in self._starts.items():
+            handle = self._agencies[key]
+            why = self._why_blocked(handle.kind)
+            if why:
+                if not handle.blocked:
+                    _LOG.error("agency %s: %s", key, why)
+                handle.block(why)
+            elif handle.blocked:
+                handle.unblock()
+                begin()
+
+    def _why_blocked(self, kind: str) -> str:
+        version = self.versions.get(kind, "")
+        for each in self._blocked:
+            if each.name == kind and (not each.versions or version in each.versions):
+                return f"plugin {kind} {version} is blocked: {each.reason}".replace("  ", " ")
+        return ""
+
+    def _begin(
+        self, handle: AgencyHandle, spec: AgencySpec, deployment: str, folder: Path, seal: Seal | None, listen: bool
+    ) -> None:
+        self._start_one(handle, spec, deployment, folder, seal)
+        if listen:
+            handle.listen()
 
     def close(self) -> None:
         """Close every adapter, each within a few seconds; hanging ones are left behind with their daemon threads."""
         for handle in self._agencies.values():
             handle.close(_CLOSE_S)
 
+    def _declared(self, spec: AgencySpec) -> Manifest | None:
+        """What the agency declares: its kind's manifest, or its own within that."""
+        kind, whole = self.kinds.get(spec.kind), self.manifests.get(spec.kind)
+        if kind is None or whole is None or kind.manifest is None or not spec.enabled:
+            return whole
+        try:
+            own = kind.manifest(_settings(kind, spec.settings))
+        except (Exception, SystemExit):
+            return whole  # starting it fails by the same, and is told there
+        return own if not own.beyond(whole) else None
+
     def _start_one(
         self, handle: AgencyHandle, spec: AgencySpec, deployment: str, folder: Path, seal: Seal | None
     ) -> None:
         try:
-            handle.started(handle.run_with_deadline(lambda: self._create(spec, deployment, folder, seal)))
+            allowed_s = isolated.START_S if spec.isolation == "process" else 0.0
+            work = partial(self._create, spec, deployment, folder, seal)
+            handle.started(handle.run_with_deadline(work, at_least_s=allowed_s))
         except AdapterError as e:
             handle.failed(e.message)
         except (Exception, SystemExit) as e:
@@ -172,17 +235,28 @@ class AdapterHost:
             why = self.failures.get(spec.kind, "no such plugin is installed and listed")
             raise AdapterConfigError(f"plugin {spec.kind}: {why}")
         settings = _settings(kind, spec.settings)
+        own = kind.manifest(settings) if kind.manifest is not None else self.manifests[spec.kind]
+        if beyond := own.beyond(self.manifests[spec.kind]):
+            raise AdapterConfigError(f"its manifest declares more than plugin {spec.kind} can: {', '.join(beyond)}")
         hosts = kind.hosts(settings)
         transport, listening, sockets = HttpTransport(hosts), Listening(kind.listens(settings)), SocketTransport(hosts)
         if listening.allowed and "listen" not in self.manifests[spec.kind].capabilities:
             raise AdapterConfigError(f"plugin {spec.kind} would listen, its manifest does not declare it")
         _make_folder(folder)
         names = dict(spec.names)
+        if spec.isolation == "process":
+            launch = Launch(
+                spec.agency, names, spec.kind, settings, deployment, folder, sorted(hosts),
+                list(kind.listens(settings)), [folder.parent.parent], spec.memory_mb, spec.deadline_s, seal,
+            )  # fmt: skip
+            return self._fitting(isolated.start(launch), spec.kind)
         context = AgencyContext(spec.agency, names, deployment, transport, folder, listening, sockets, seal)
-        adapter = kind.create(settings, context)
+        return self._fitting(kind.create(settings, context), spec.kind)
+
+    def _fitting(self, adapter: Adapter, kind: str) -> Adapter:
         for action, role in _ROLES:
-            if action in self.manifests[spec.kind].capabilities and not isinstance(adapter, role):
-                raise AdapterConfigError(f"plugin {spec.kind} declares {action}, its adapter has no such method")
+            if action in self.manifests[kind].capabilities and not isinstance(adapter, role):
+                raise AdapterConfigError(f"plugin {kind} declares {action}, its adapter has no such method")
         return adapter
 
 

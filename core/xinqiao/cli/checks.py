@@ -140,7 +140,7 @@ def _spec(name: str, settings: Gateway) -> AgencySpec:
     entry, names = settings.adapters[name], settings.partners[name].names
     return AgencySpec(
         agency=name, names={"zh": names.zh, "en": names.en}, kind=entry.adapter, settings=entry.settings,
-        enabled=entry.enabled, deadline_s=float(entry.deadline_s),
+        enabled=entry.enabled, deadline_s=float(entry.deadline_s), isolation=entry.isolation, memory_mb=entry.memory_mb,
     )  # fmt: skip
 
 

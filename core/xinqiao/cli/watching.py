@@ -5,6 +5,7 @@ from pathlib import Path
 from xinqiao.api.common.v1.options_pb2 import Lane
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from xinqiao.cli.exits import TRY_AGAIN
 from xinqiao.cli.output import as_json, plain, say, warn, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import table
@@ -33,6 +34,28 @@ def list_adapters(texts: Texts, config: Path, partner: str, address: str, *, jso
     rows = [(each.agency, each.adapter, _agency_state(each), each.message) for each in status.agencies]
     table(headings, rows)
     return 0
+
+
+def list_repairs(texts: Texts, config: Path, partner: str, address: str, *, json: bool) -> int:
+    """Print what is to be mended, the most urgent first; 75 when something does not work now, for cron."""
+    with connect(texts, config, partner, address) as remote:
+        found = list(remote.call(GatewayServiceStub(remote.channel).ListRepairs, rpc.ListRepairsRequest()).repairs)
+    if json:
+        as_json([plain(each) for each in found])
+    elif not found:
+        say(texts("repairs.none"))
+    else:
+        zh = texts.language == "zh"
+        names = ("severity", "subject", "since", "message", "mend")
+        rows = [
+            (
+                texts(f"severity.{each.severity}"), each.subject, when(each.since_us) if each.since_us else "",
+                each.text_zh if zh else each.text_en, each.mend,
+            )
+            for each in found
+        ]  # fmt: skip
+        table([texts(f"repairs.{name}") for name in names], rows)
+    return TRY_AGAIN if any(each.severity == rpc.REPAIR_SEVERITY_ERROR for each in found) else 0
 
 
 def list_deliveries(

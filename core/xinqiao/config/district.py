@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -121,6 +121,22 @@ class ConsentTerms(Strict):
     )
 
 
+class BlockedPlugin(Strict):
+    """Versions of a plugin that must not run."""
+
+    name: Slug = Field(description="The plugin, as in `adapter`.")
+    versions: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        default=(), description="The versions, as `pip list` shows them; left out, all of them."
+    )
+    reason: str = Field(min_length=1, max_length=200, description="Why, as the status shows it.")
+
+
+class Plugins(Strict):
+    """Which plugins may run."""
+
+    blocked: tuple[BlockedPlugin, ...] = Field(default=(), description="What may not; also while the gateway runs.")
+
+
 class District(FileModel):
     """config/districts/<code>.yaml. Without an overlay the defaults hold."""
 
@@ -162,6 +178,7 @@ class District(FileModel):
     agreement_notice: Duration = Field(
         default=timedelta(days=30), description="How long before its end an agreement's renewal is put to the operator."
     )
+    plugins: Plugins = Field(default=Plugins(), description="The kill switch for versions of plugins [插件停用].")
 
     @classmethod
     def findings(cls, raw: Mapping[str, Any]) -> Iterable[Finding]:

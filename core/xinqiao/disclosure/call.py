@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from xinqiao.api.common.v1.options_pb2 import PURPOSE_OPERATION
 from xinqiao.api.common.v1.types_pb2 import Withheld
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.door import Door, deciding
@@ -13,6 +14,9 @@ from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
 from xinqiao.store.tx import ReadTx, Tx
+
+_WATCH = int(PURPOSE_OPERATION)
+"""An operator must see what is stuck all the more."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,6 +92,13 @@ class Call:
         if not isinstance(self.reading, Tx):
             raise TypeError(f"{self.method.name} is a read: it must not write")
         return self.reading
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the answer shows an agency something of a student of others: a disclosure, and no look at one's own."""
+        return any(
+            classes and relation != "OWN" for _, relation, purpose, _, classes in self.views if purpose != _WATCH
+        )
 
     def view(
         self,

@@ -21,6 +21,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, deciding
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
+from xinqiao.journal.checkpoint import routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.batch import Probe
 from xinqiao.store.engine import Store
@@ -170,6 +171,12 @@ class Pipeline:
             call = Call(caller, method, reading, self.door)
             response = self._functions[method.path](request, call)
             answer = self._close(response, call, None)
+            if not method.crisis and call.leaves and routine_stopped(reading):
+                raise Refusal(
+                    "UNAVAILABLE", "JOURNAL_UNSIGNED",
+                    "the gateway's journal has not been signed for hours: nothing leaves but what a crisis needs; the"
+                    " operator must mend it", retry_after_s=60.0,
+                )  # fmt: skip
         shown: list[tuple[str | None, int]] = list(call.disclosed.items()) or [(None, 0)]
 
         def journal(tx: Tx) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from xinqiao.adapters.host import AdapterHost, BlockedPlugin
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.config.bundle import Bundle, cadences_of, calendar_of, district_of
@@ -119,6 +120,11 @@ def refusals_of(district: District) -> Refusals:
     )
 
 
+def blocked_of(district: District) -> tuple[BlockedPlugin, ...]:
+    """The versions of plugins that must not run."""
+    return tuple(BlockedPlugin(each.name, each.versions, each.reason) for each in district.plugins.blocked)
+
+
 def phones_of(district: District) -> PhoneBook:
     """Whom to telephone."""
 
@@ -151,6 +157,7 @@ class Reloading:
     drills: Drills
     returns: Returns
     room: GatewayRoom
+    host: AdapterHost
 
     def reload(self, settings: Settings) -> bool:
         """Read the rules again. False when a file is broken: the old rules stay, and a person is told."""
@@ -187,6 +194,8 @@ class Reloading:
             tx.after_commit(use)
 
         self.store.run(put)
+        # After the rules, outside of the writer: adapters end and start here, each within its deadline.
+        self.host.block(blocked_of(district))
         return True
 
     def good(self) -> None:

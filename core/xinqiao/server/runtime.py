@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import uvloop
 
-from xinqiao.adapters.agency import AgencyHandle, AgencySpec
+from xinqiao.adapters.agency import AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
@@ -63,11 +63,13 @@ from xinqiao.server.access import Access
 from xinqiao.server.access_rules import load_access_rules
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Tally
 from xinqiao.server.keyring import Keyring
 from xinqiao.server.pipeline import Pipeline
+from xinqiao.server.reading import Reading
+from xinqiao.server.repairs import Repairs
 from xinqiao.server.retention import Retention, load_retention
-from xinqiao.server.rules import Reloading, load_rules, phones_of, plan_of, refusals_of
+from xinqiao.server.rules import Reloading, blocked_of, load_rules, phones_of, plan_of, refusals_of
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
 from xinqiao.store import tables
@@ -109,7 +111,6 @@ class Gateway:
         except BaseException:
             self.store.close()
             raise
-        self._reading = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._server: grpc.aio.Server | None = None
@@ -125,7 +126,7 @@ class Gateway:
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
-        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read)
+        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read, self._declared)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(
@@ -173,7 +174,12 @@ class Gateway:
             self.store, self.door, load_access_rules(settings.policy / "access.yaml"), Exports(self.door)
         )
         room = GatewayRoom(
-            settings.deployment, self.host.agencies, phones.emergency, lambda: self.checkpointer.failure, self.keyring
+            settings.deployment,
+            self.host.agencies,
+            phones.emergency,
+            lambda: self.checkpointer.failure,
+            self.keyring,
+            Repairs(settings, self.host.agencies, self.registry),
         )
         self.pipeline = Pipeline(
             self.store,
@@ -223,7 +229,7 @@ class Gateway:
         referrals.drills = self.drills
         self._reloading = Reloading(
             self.store, self.door, screening, signals, clocks, self.ladder, self.operator, self.versions, self.reports,
-            self.exchanges, referrals, self.drills, returns, room,
+            self.exchanges, referrals, self.drills, returns, room, self.host,
         )  # fmt: skip
         pace = settings.delivery
         self.delivery = Delivery(
@@ -249,13 +255,14 @@ class Gateway:
                 float(limits.stream_idle_s),
             ),
         )  # fmt: skip
+        self.reading = Reading(self.pipeline, self.host.agencies, self.registry)
         self.ticks = Ticks(
             {
                 "checkpoint": (_CHECKPOINT_LOOK_S, self.checkpointer.tick),
                 # Red waits seconds, not minutes, for its next channel; an idle look is one indexed read.
                 "ladder": (1.0, self.climb),
                 "drills": (1.0, self.drills.end_due),
-                "intake": (2.0, self.read_all),
+                "intake": (2.0, self.reading.tick),
                 "shares": (30.0, lambda: self.shares.end_due(self.store)),
                 "exchanges": (30.0, self.run_due),
                 "keys": (1.0, self.keyring.tick),
@@ -275,6 +282,7 @@ class Gateway:
         self._check_clock()
         self.erasure.reconcile()
         self._reloading.good()
+        self.host.block(blocked_of(self.bundle.district))
         self.host.start(
             {name: _spec(name, settings) for name in settings.adapters},
             deployment=settings.deployment, folder=Path(settings.store.keyring).parent / "adapters", clock=self.clock,
@@ -300,6 +308,7 @@ class Gateway:
         """Stop listening, finish what is in hand, sign the last checkpoint, close the store."""
         if self._ticking:
             self.ticks.stop()
+        self.reading.stop()
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._stop_server(), self._loop).result(30)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -329,14 +338,8 @@ class Gateway:
         self.ladder.climb()
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
-        """Look once at every agency that brings something."""
-        tallies: dict[str, Tally] = {}
-        with self._reading:  # two readers of one feed would bring its events out of order
-            for agency, handle in self.host.agencies.items():
-                partner = self.registry.find(agency)
-                if partner is not None and _brings(handle):
-                    tallies[agency] = Intake(self.pipeline, handle, partner).run_once(progress)
-        return tallies
+        """Look once at every agency that brings something, and wait for it."""
+        return self.reading.read_all(progress)
 
     def run_due(self) -> None:
         """Run every exchange whose time has come and that is not settled, oldest first; then ask for receipts that are owed."""
@@ -346,6 +349,7 @@ class Gateway:
             except Exception as error:  # one exchange that fails must not hold up the others
                 _log.error("exchange %s of %s met %s", due.exchange, due.period, type(error).__name__)
         self.exchanges.collect()
+        self.exchanges.watch()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
         handle = self.host.agencies.get(agency)
@@ -428,10 +432,6 @@ def _terms(settings: Settings, policy: Policy, valid: timedelta, clocks: Clocks)
     )  # fmt: skip
 
 
-def _brings(handle: AgencyHandle) -> bool:
-    return handle.manifest is not None and "read" in handle.manifest.capabilities
-
-
 def _spec(name: str, settings: Settings) -> AgencySpec:
     entry = settings.adapters[name]
     names = settings.partners[name].names
@@ -439,6 +439,7 @@ def _spec(name: str, settings: Settings) -> AgencySpec:
         agency=name, names={"zh": names.zh, "en": names.en}, kind=str(entry.adapter), settings=entry.settings,
         enabled=entry.enabled, deadline_s=float(entry.deadline_s), concurrency=entry.concurrency,
         breaker_failures=entry.breaker.failures, breaker_reset_s=float(entry.breaker.reset_s),
+        isolation=entry.isolation, memory_mb=entry.memory_mb,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ class Desk:
         self.folder.mkdir(exist_ok=True)
         self.clock = clock
         self.simulator = GovShareSimulator(folder / "platform", clock=clock, algorithm=algorithm, sealed=sealed)
+        self.simulator.signs = False
         self.platform = self.simulator.platform
         self.settings = GovShareSettings.model_validate({**self.simulator.start(), **more})
         self.cursor = ""

@@ -106,7 +106,12 @@ def test_too_slow_is_tried_again(desk: Desk, referral: DeliverRequest) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("clock", "PARTNER/CLOCK"), ("html", "PARTNER/CONTENT_TYPE"), ("wrong_code", "PARTNER/CODE")],
+    [
+        ("clock", "PARTNER/CLOCK"),
+        ("html", "PARTNER/CONTENT_TYPE"),
+        ("unknown_code", "PARTNER/CODE"),
+        ("unauthorized", "PARTNER/UNAUTHORIZED"),
+    ],
 )
 def test_what_a_repeat_cannot_mend_stops_and_says_so(
     desk: Desk, referral: DeliverRequest, kind: Kind, reason: str

@@ -93,7 +93,7 @@ def test_a_lost_folder_does_not_bring_old_cursors_again(desk: Desk, referral: De
 
 def test_an_answer_that_overtook_another_waits_for_it(desk: Desk, ticket: str) -> None:
     answered(desk, ticket, ref.REFERRAL_EVENT_ACCEPT, ref.REFERRAL_EVENT_ATTEND, final=True)
-    desk.simulator.inject(FaultScript("out_of_order", times=2))
+    desk.simulator.inject(FaultScript("gap", times=2))
     assert desk.read() == []
     desk.later(hours=25)
     (told,) = desk.rejected()

@@ -21,6 +21,7 @@ _TICKET = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
 _MAX_WAIT_S = 86_400.0
 _MAX_BYTES = 8 * 2**20
 _MAX_SKEW_S = 60
+_DRILL = "【演练 DRILL】"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Request:
                 "catalogue": self.entry.id,
                 "agency": agency_code,
                 "basis": self.entry.basis,
-                "scene": self.entry.scene,
+                # Where the platform's people look, too.
+                "scene": f"{_DRILL}{self.entry.scene}" if self.drill else self.entry.scene,
                 "urgent": self.urgent,
                 "drill": self.drill,
                 "contract": self.contract,
@@ -97,6 +99,10 @@ class PlatformClient:
         )
         if answer.status == 429 or answer.status >= 500:
             raise PartnerUnavailable(f"the platform answered HTTP {answer.status}; tried again later", _wait(answer))
+        if answer.status in (401, 403):
+            raise PartnerRefused(
+                "PARTNER/UNAUTHORIZED", f"HTTP {answer.status}: the platform does not let this gateway in"
+            )
         code, data = _envelope(answer)
         if code == codes.OK or (duplicate_is_fine and code == codes.DUPLICATE):
             if not is_object(data):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 Kind = Literal[
-    "slow", "unavailable", "throttled", "busy", "drop_before", "drop_after", "duplicate", "clock", "html", "wrong_code",
-    "out_of_order", "overdue", "supplement", "down",
+    "slow", "unavailable", "throttled", "unauthorized", "forbidden", "unprocessable", "busy", "drop_before",
+    "drop_after", "duplicate", "clock", "html", "unknown_code", "wrong_code", "out_of_order", "gap", "overdue",
+    "supplement", "down",
 ]  # fmt: skip
 
 
@@ -18,10 +19,12 @@ class FaultScript:
     """One fault.
 
     ``slow`` waits ``seconds`` first; ``unavailable`` and ``throttled`` answer 503 and 429 (``seconds`` as Retry-After),
-    ``busy`` code 3001; ``drop_before`` and ``drop_after`` break the connection before and after the effect;
-    ``duplicate`` says of a new request that it is known, with the ticket it just got; ``clock`` refuses the time;
-    ``html`` answers a web page; ``wrong_code`` a code nobody agreed; ``out_of_order`` shows a ticket without its first
-    answer; ``overdue`` gives a new ticket a due day that has passed; ``supplement`` asks more of a new request;
+    ``unauthorized`` and ``forbidden`` 401 and 403, ``unprocessable`` code 2101, ``busy`` code 3001; ``drop_before`` and
+    ``drop_after`` break the connection before and after the effect; ``duplicate`` says of a new request that it is known,
+    with the ticket it just got, and lists answers twice; ``clock`` refuses the time; ``html`` answers a web page;
+    ``unknown_code`` a code nobody agreed; ``wrong_code`` has one more answer, with an event of another table, at the next
+    ``bring``; ``out_of_order`` lists answers backwards, ``gap`` without the first;
+    ``overdue`` gives a new ticket a due day that has passed; ``supplement`` asks more of a new request;
     ``down`` breaks every connection. ``times`` requests are hit, 0 means until ``clear``.
     """
 

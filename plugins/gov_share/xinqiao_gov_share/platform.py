@@ -22,12 +22,19 @@ from cryptography.hazmat.primitives.serialization import (
 from google.protobuf.message import Message
 
 from xinqiao.adapters import durable
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReferralUpdate
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, Receipt, SignedReceipt
+from xinqiao.api.referral.v1.referral_pb2 import (
+    REFERRAL_EVENT_ACCEPT,
+    REFERRAL_EVENT_ATTEND,
+    REFERRAL_EVENT_SCHEDULE,
+)
 from xinqiao.contract.clock import Clock, local_date
 from xinqiao_gov_share.clocks import after_workdays
 from xinqiao_gov_share.content import to_json, unseal
 from xinqiao_gov_share.wire import Fields, Json, dump, parse
 
+_STEPS = (REFERRAL_EVENT_ACCEPT, REFERRAL_EVENT_SCHEDULE, REFERRAL_EVENT_ATTEND)
 _CONTRACTS = ("referral", "referral_update", "task", "police_report", "recall", "package")
 
 
@@ -138,7 +145,10 @@ class Platform:
 
     def answer(self, ticket: str, kind: str, message: Message, *, final: bool = False) -> None:
         """Answer with a message of the contract."""
-        content = to_json(message)
+        self.answer_raw(ticket, kind, to_json(message), final=final)
+
+    def answer_raw(self, ticket: str, kind: str, content: bytes, *, final: bool = False) -> None:
+        """Answer with anything, also what is no message of the contract."""
         answers = self._tickets[ticket]["answers"]
         made = {
             "number": len(answers) + 1, "kind": kind, "content": base64.b64encode(content).decode(),
@@ -165,6 +175,29 @@ class Platform:
             signed = SignedReceipt(receipt=receipt, signature=self.receipt_key.sign(receipt))
             self.answer(each["ticket"], "package_receipt", signed, final=True)
         return len(waiting)
+
+    def bring(self, count: int, *, wrong: bool = False) -> None:
+        """Take the referrals further until there are ``count`` more answers, and one with an unknown event."""
+        given = [each["ticket"] for each in self.tickets if each["contract"] == "referral" and not each["final"]]
+        names = {ticket: json.loads(self.opened(ticket))["referral"].get("name", "") for ticket in given}
+        if wrong and given:
+            content = dump({"referral": names[given[0]], "event": "REFERRAL_EVENT_OF_ANOTHER_TABLE"})
+            self.answer_raw(given[0], "referral", content)
+        for number in range(count if given else 0):
+            ticket = given[number % len(given)]
+            event = _STEPS[number // len(given) % len(_STEPS)]
+            update = ReferralUpdate(referral=names[ticket], event=event)
+            if event == REFERRAL_EVENT_SCHEDULE:
+                update.appointment_us = self._clock.now_us() + 86_400_000_000
+            self.answer(ticket, "referral", update)
+
+    def effects(self) -> list[str]:
+        """Every request as its people see it, opened."""
+        shown = ("ticket", "requestNo", "contract", "catalogue", "scene", "urgent", "drill")
+        return [
+            " ".join(str(each[name]) for name in shown) + " " + self.opened(each["ticket"]).decode("utf-8", "replace")
+            for each in self.tickets
+        ]
 
     def late_day(self) -> date:
         """A day that has passed."""

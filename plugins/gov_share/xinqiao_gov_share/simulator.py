@@ -8,18 +8,22 @@ import secrets
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from xinqiao.config import Secret
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao.testing.simulators import FAULTS
 from xinqiao_gov_share.faults import Faults, FaultScript, Kind
 from xinqiao_gov_share.platform import Platform, Refused
 from xinqiao_gov_share.signing import ALGORITHM, APP, NONCE, SIGNATURE, TIME, TOLERANCE_S, is_genuine, signature
 from xinqiao_gov_share.wire import WireRefused, dump
 
 _BASE = "/api/v1"
+_STATUSES: tuple[tuple[Kind, int], ...] = (
+    ("unavailable", 503), ("throttled", 429), ("unauthorized", 401), ("forbidden", 403),
+)  # fmt: skip
 _MAX_BODY = 64 * 2**20
 _APP = "xinqiao"
 _AGENCY = "113205830000000001"
@@ -52,6 +56,8 @@ class GovShareSimulator:
         self.secret = _secret(folder / "app.secret")
         self.stopping = threading.Event()
         self._sealed = sealed
+        self.signs = True
+        """Whether the agency signs the receipt of a package as soon as it comes."""
         self._nonces: set[str] = set()
         self._nonce_lock = threading.Lock()
         self._port = port
@@ -92,6 +98,31 @@ class GovShareSimulator:
         for fault in faults:
             self.faults.add(fault)
 
+    # -- the Rehearsed protocol ---------------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """The common faults that it knows; ``FaultScript`` has more."""
+        return frozenset(FAULTS) & frozenset(get_args(Kind))
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a common fault. Raises ValueError for another."""
+        if fault not in self.plays:
+            raise ValueError("not a fault that the platform can play")
+        self.inject(FaultScript(cast("Kind", fault), times, seconds))
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.faults.clear()
+
+    def effects(self) -> list[str]:
+        """What the platform was given, as the agency reads it."""
+        return self.platform.effects()
+
+    def bring(self, count: int) -> None:
+        """Have ``count`` more answers."""
+        self.platform.bring(count, wrong=self.faults.take("wrong_code") is not None)
+
     def receipt_public_key_pem(self) -> bytes:
         """The Ed25519 key with which receipts verify, as PEM."""
         return self.platform.receipt_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -120,8 +151,10 @@ class GovShareSimulator:
         """The ``data`` of an authenticated request. Raises Refused or WireRefused."""
         if self.faults.take("busy"):
             raise Refused(3001)
-        if self.faults.take("wrong_code"):
+        if self.faults.take("unknown_code"):
             raise Refused(77777)
+        if method == "POST" and self.faults.take("unprocessable"):
+            raise Refused(2101)
         if (method, path) == ("GET", "/status"):
             return {"version": "gov-share 1", "time": self.clock.now_us() // 1_000_000}
         if (method, path) == ("POST", "/requests"):
@@ -129,13 +162,21 @@ class GovShareSimulator:
             ticket, new = self.platform.submit(body, due=late)
             if new and self.faults.take("supplement"):
                 self.platform.ask_supplement(ticket, ["BASIS", "CONTACT"])
+            if self.signs:
+                self.platform.sign_receipts()
             if not new or self.faults.take("duplicate"):
                 raise Refused(2102, {"ticket": ticket})
             return {"ticket": ticket}
         if method == "GET" and path.startswith("/requests/"):
             shown = self.platform.shown(path.removeprefix("/requests/"))
-            if shown["answers"] and self.faults.take("out_of_order"):
-                shown["answers"] = list(reversed(shown["answers"][1:]))
+            answers = shown["answers"]
+            if answers and self.faults.take("out_of_order"):
+                answers = answers[::-1]
+            if answers and self.faults.take("gap"):
+                answers = answers[1:]
+            if answers and self.faults.take("duplicate"):
+                answers = [*answers, *answers]
+            shown["answers"] = answers
             return shown
         raise Refused(2404)
 
@@ -175,8 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if slow := simulator.faults.take("slow"):
             simulator.stopping.wait(slow.seconds)
-        for kind, status in (("unavailable", 503), ("throttled", 429)):
-            if script := simulator.faults.take(cast("Kind", kind)):
+        for kind, status in _STATUSES:
+            if script := simulator.faults.take(kind):
                 self._send(status, b"", "text/plain", {"Retry-After": str(int(script.seconds))})
                 return
         if simulator.faults.take("html"):

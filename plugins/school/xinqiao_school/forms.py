@@ -50,6 +50,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>班级每周排查 Weekly check of a class</title>
 <style>
+*{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;max-width:34em;margin:1.5em auto;padding:0 1em;color:#1b2733}
 h1{font-size:1.3em;margin:0}label{display:block;margin:1em 0 .2em}small{color:#566}
 input[type=number],input[type=text]{font:inherit;width:100%;padding:.5em;border:1px solid #889;border-radius:6px}

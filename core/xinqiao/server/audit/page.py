@@ -14,7 +14,7 @@ body{font:15px/1.55 system-ui,"Noto Sans SC","Microsoft YaHei",sans-serif;max-wi
 color:#1c2530}
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin:2rem 0 .3rem}small,.note{color:#56616e}
 table{border-collapse:collapse;font-size:.88rem;width:100%}th,td{border-bottom:1px solid #d7dde3;padding:.25rem .5rem;
-text-align:left;vertical-align:top;overflow-wrap:anywhere}td.n{text-align:right;font-variant-numeric:tabular-nums}
+text-align:left;vertical-align:top;overflow-wrap:break-word}th{overflow-wrap:normal}td.n{text-align:right;font-variant-numeric:tabular-nums}
 .good{color:#14622e}.bad{color:#a01818;font-weight:600}pre{white-space:pre-wrap;font-size:.8rem;background:#f3f5f7;
 padding:.5rem}svg text{font:11px system-ui,sans-serif;fill:#56616e}svg rect{fill:#2f6f9f}
 @media print{body{margin:0}h2{break-after:avoid}tr{break-inside:avoid}}

@@ -21,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _RepairSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RepairSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RepairSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPAIR_SEVERITY_UNSPECIFIED: _RepairSeverity.ValueType  # 0
+    """Unknown."""
+    REPAIR_SEVERITY_NOTICE: _RepairSeverity.ValueType  # 1
+    """Can wait for a quiet hour."""
+    REPAIR_SEVERITY_WARNING: _RepairSeverity.ValueType  # 2
+    """Will stop something soon, or already slows it down."""
+    REPAIR_SEVERITY_ERROR: _RepairSeverity.ValueType  # 3
+    """Something does not work now."""
+
+class RepairSeverity(_RepairSeverity, metaclass=_RepairSeverityEnumTypeWrapper):
+    """How urgent a repair is."""
+
+REPAIR_SEVERITY_UNSPECIFIED: RepairSeverity.ValueType  # 0
+"""Unknown."""
+REPAIR_SEVERITY_NOTICE: RepairSeverity.ValueType  # 1
+"""Can wait for a quiet hour."""
+REPAIR_SEVERITY_WARNING: RepairSeverity.ValueType  # 2
+"""Will stop something soon, or already slows it down."""
+REPAIR_SEVERITY_ERROR: RepairSeverity.ValueType  # 3
+"""Something does not work now."""
+Global___RepairSeverity: _TypeAlias = RepairSeverity  # noqa: Y015
+
 class _AgencyState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -233,6 +261,93 @@ class Problem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Problem: _TypeAlias = Problem  # noqa: Y015
+
+@_typing.final
+class ListRepairsRequest(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepairsRequest: _TypeAlias = ListRepairsRequest  # noqa: Y015
+
+@_typing.final
+class ListRepairsResponse(_message.Message):
+    """The most urgent first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPAIRS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def repairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Repair]:
+        """Empty where nothing is to be mended."""
+
+    def __init__(
+        self,
+        *,
+        repairs: _abc.Iterable[Global___Repair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["repairs", b"repairs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRepairsResponse: _TypeAlias = ListRepairsResponse  # noqa: Y015
+
+@_typing.final
+class Repair(_message.Message):
+    """One thing to mend."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    TEXT_ZH_FIELD_NUMBER: _builtins.int
+    TEXT_EN_FIELD_NUMBER: _builtins.int
+    MEND_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """UPPER_SNAKE, such as `CERTIFICATE_ENDS`."""
+    severity: Global___RepairSeverity.ValueType
+    """How urgent."""
+    subject: _builtins.str
+    """What it is about: a partner's id, a file, an exchange; empty for the gateway itself."""
+    since_us: _builtins.int
+    """Since when, microseconds since 1970 UTC; 0 where that is not known."""
+    text_zh: _builtins.str
+    """What is wrong, in Chinese."""
+    text_en: _builtins.str
+    """The same in English."""
+    mend: _builtins.str
+    """The command, or the file and key, that mends it."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        severity: Global___RepairSeverity.ValueType = ...,
+        subject: _builtins.str = ...,
+        since_us: _builtins.int = ...,
+        text_zh: _builtins.str = ...,
+        text_en: _builtins.str = ...,
+        mend: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "mend", b"mend", "severity", b"severity", "since_us", b"since_us", "subject", b"subject", "text_en", b"text_en", "text_zh", b"text_zh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Repair: _TypeAlias = Repair  # noqa: Y015
 
 @_typing.final
 class AgencyStatus(_message.Message):

@@ -41,6 +41,11 @@ class GatewayServiceStub:
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListRepairs = channel.unary_unary(
+                '/xinqiao.api.gateway.v1.GatewayService/ListRepairs',
+                request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsResponse.FromString,
+                _registered_method=True)
         self.ListDeliveries = channel.unary_unary(
                 '/xinqiao.api.gateway.v1.GatewayService/ListDeliveries',
                 request_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesRequest.SerializeToString,
@@ -85,6 +90,13 @@ class GatewayServiceServicer:
 
     def GetStatus(self, request, context):
         """Says how the gateway, its adapters and its queues are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRepairs(self, request, context):
+        """Lists what an administrator must mend, the most urgent first: computed from how everything is now, nothing is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +167,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusResponse.SerializeToString,
             ),
+            'ListRepairs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRepairs,
+                    request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsResponse.SerializeToString,
+            ),
             'ListDeliveries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeliveries,
                     request_deserializer=xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListDeliveriesRequest.FromString,
@@ -220,6 +237,33 @@ class GatewayService:
             '/xinqiao.api.gateway.v1.GatewayService/GetStatus',
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusRequest.SerializeToString,
             xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRepairs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.gateway.v1.GatewayService/ListRepairs',
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsRequest.SerializeToString,
+            xinqiao_dot_api_dot_gateway_dot_v1_dot_gateway__service__pb2.ListRepairsResponse.FromString,
             options,
             channel_credentials,
             insecure,

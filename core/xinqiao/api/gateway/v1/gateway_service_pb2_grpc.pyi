@@ -37,6 +37,8 @@ class GatewayServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GatewayServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.GetStatusRequest, _gateway_service_pb2.GetStatusResponse]
     """Says how the gateway, its adapters and its queues are."""
+    ListRepairs: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListRepairsRequest, _gateway_service_pb2.ListRepairsResponse]
+    """Lists what an administrator must mend, the most urgent first: computed from how everything is now, nothing is stored."""
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDeliveriesRequest, _gateway_service_pb2.ListDeliveriesResponse]
     """Lists deliveries, newest first; never their content. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     BeginShadowRun: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.BeginShadowRunRequest, _gateway_service_pb2.BeginShadowRunResponse]
@@ -74,6 +76,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.GetStatusRequest, _gateway_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Says how the gateway, its adapters and its queues are."""
+    ListRepairs: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListRepairsRequest, _gateway_service_pb2.ListRepairsResponse]  # type: ignore[assignment]
+    """Lists what an administrator must mend, the most urgent first: computed from how everything is now, nothing is stored."""
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.ListDeliveriesRequest, _gateway_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """Lists deliveries, newest first; never their content. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
     BeginShadowRun: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.BeginShadowRunRequest, _gateway_service_pb2.BeginShadowRunResponse]  # type: ignore[assignment]
@@ -114,6 +118,14 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.GetStatusResponse, _abc.Awaitable[_gateway_service_pb2.GetStatusResponse]]:
         """Says how the gateway, its adapters and its queues are."""
+
+    @_abc_1.abstractmethod
+    def ListRepairs(
+        self,
+        request: _gateway_service_pb2.ListRepairsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.ListRepairsResponse, _abc.Awaitable[_gateway_service_pb2.ListRepairsResponse]]:
+        """Lists what an administrator must mend, the most urgent first: computed from how everything is now, nothing is stored."""
 
     @_abc_1.abstractmethod
     def ListDeliveries(
