@@ -79,6 +79,18 @@ def test_an_item_the_gateway_did_not_keep_is_brought_again(desk: Desk, ticket: s
     assert again == first
 
 
+def test_a_line_torn_by_a_power_cut_costs_no_other(desk: Desk, referral: DeliverRequest, ticket: str) -> None:
+    with (desk.folder / "tickets.jsonl").open("ab") as file:
+        file.write(b'{"brought":{"number":1,"tick')
+    desk.restart()
+    referral.request_id, referral.referral.referral.name = "delivery-0002", "referrals/r2"
+    second = desk.adapter.deliver(referral, 5).receipt
+    desk.restart()
+    for each, name in ((ticket, "referrals/r1"), (second, "referrals/r2")):
+        desk.platform.answer(each, "referral", ReferralUpdate(referral=name, event=ref.REFERRAL_EVENT_ACCEPT))
+    assert [item.referral.referral for item in desk.read()] == ["referrals/r1", "referrals/r2"]
+
+
 def test_a_lost_folder_does_not_bring_old_cursors_again(desk: Desk, referral: DeliverRequest, ticket: str) -> None:
     answered(desk, ticket, ref.REFERRAL_EVENT_ACCEPT)
     desk.read()

@@ -126,7 +126,9 @@ class Register:
                 self._take(Brought(**fact))
             elif kind == "closed":
                 self._closed[fact["ticket"]] = fact["after"]
-        if len(lines) > _SPARE_LINES + 2 * (len(self._tickets) + len(self._brought)):
+        # A half line at the end would be glued to the next one, and both would be lost.
+        torn = bool(data) and not data.endswith(b"\n")
+        if torn or len(lines) > _SPARE_LINES + 2 * (len(self._tickets) + len(self._brought)):
             self._rewrite()
 
     def _rewrite(self) -> None:
