@@ -1,7 +1,8 @@
 """When an answer is due: the platform's own day where it names one, else working days after the submission.
 
-The days are settings because rules differ: one county checks within 2 working days and answers within 5, or 10 for
-what is not yet published (sxgp.gov.cn, 2024); 《政务数据共享条例》 (2025-08-01) leaves a city's platform its own day.
+The days are settings because rules differ: the defaults are one county's (sxgp.gov.cn, 2024: checked within 2 working
+days, answered within 5, or 10 for what is not yet published). 《政务数据共享条例》 (2025-08-01) has limits of its own: a
+deployment puts in those that hold for it.
 """
 
 from datetime import date, datetime, timedelta
