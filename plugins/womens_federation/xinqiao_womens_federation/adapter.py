@@ -57,6 +57,7 @@ class FederationAdapter:
         self._shelf = _shelf(settings, context)
         self._lock = threading.Lock()
         self._passed: set[tuple[str, int, int]] = set()
+        self._first_seen: dict[tuple[str, int, int], int] = {}
         self._told = Told()
 
     def check(self) -> str:
@@ -154,7 +155,9 @@ class FederationAdapter:
             self._write_book(files)
         self._acknowledge(ledger)
         self._told = told = Told()
-        inbox = Inbox(self._settings, self._shelf, self._clock, self._round_of, self._passed, told)
+        inbox = Inbox(
+            self._settings, self._shelf, self._clock, self._round_of, self._passed, self._first_seen, told
+        )
         for item in inbox.read(ledger):
             yield item
             self._follow(item)

@@ -19,9 +19,13 @@ from xinqiao_womens_federation.shelf import INBOX, MANIFEST, MAX_BYTES, Files, L
 from xinqiao_womens_federation.state import Entry, Ledger, Outcome
 
 _TIME_S: Final = 60.0
-_DAY_S: Final = 24 * 3600
+_DAY_US: Final = 86_400_000_000
 _MANIFEST_BYTES: Final = 64 * 1024
 _SECOND_US: Final = 1_000_000
+
+
+_Version = tuple[str, int, int]
+"""Name, size and time of change of a file as listed."""
 
 
 @dataclass(slots=True)
@@ -43,7 +47,8 @@ class _Fetched:
 
 
 class Inbox:
-    """One look; ``told`` is filled as it goes. ``passed`` remembers files that bring nothing, between looks."""
+    """One look; ``told`` is filled as it goes. ``passed`` (files that bring nothing) and
+    ``first_seen`` (microseconds) are kept between looks."""
 
     def __init__(
         self,
@@ -51,7 +56,8 @@ class Inbox:
         shelf: Shelf,
         clock: Clock,
         round_of: Callable[[str], str],
-        passed: set[tuple[str, int, int]],
+        passed: set[_Version],
+        first_seen: dict[_Version, int],
         told: Told,
     ) -> None:
         self._settings = settings
@@ -59,6 +65,7 @@ class Inbox:
         self._clock = clock
         self._round_of = round_of
         self._passed = passed
+        self._first_seen = first_seen
         self._told = told
 
     def read(self, ledger: Ledger) -> Iterator[ReadResponse]:
@@ -81,7 +88,8 @@ class Inbox:
 
     def _is_candidate(self, place: str, file: Listed, ledger: Ledger) -> bool:
         name = file.name
-        if name.startswith((".", "~$")) or name.endswith((".part", MANIFEST)):
+        hidden = name.startswith((".", "~$")) and "/" not in name
+        if hidden or name.endswith((".part", MANIFEST)):
             return False
         if place == package.RECEIPTS and not name.endswith(package.RECALL_ENDING):
             return False
@@ -89,13 +97,17 @@ class Inbox:
         return key not in self._passed and not ledger.knows(*key)
 
     def _is_settled(self, file: Listed, *, has_manifest: bool) -> bool:
-        """Whether nobody is writing it any more, as far as can be told from here."""
+        """Whether nobody is writing it any more, as far as can be told from here.
+
+        By our own clock, from when it was first seen like this: a copy may keep an old time while it is being written.
+        """
         if has_manifest:
             return True
-        age = self._clock.now_us() / _SECOND_US - file.mtime
+        now_us = self._clock.now_us()
+        seen_us = self._first_seen.setdefault((file.name, file.size, file.mtime), now_us)
         if self._settings.manifest == "required" and file.name.endswith(".xlsx"):
-            return age > _DAY_S  # then it is refused, so that somebody learns of it
-        return age >= self._settings.settle_s
+            return now_us - min(seen_us, file.mtime * _SECOND_US) > _DAY_US  # refused then, so that somebody learns of it
+        return now_us - seen_us >= self._settings.settle_s * _SECOND_US
 
     def _fetch(self, place: str, file: Listed, *, has_manifest: bool) -> _Fetched | None:
         """None for a file that is gone or was changed since it was listed: the next look has it."""

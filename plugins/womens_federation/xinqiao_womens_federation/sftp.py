@@ -13,6 +13,7 @@ from paramiko.ssh_exception import IncompatiblePeer
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.sockets import SocketTransport
+from xinqiao.config.secret import Secret
 from xinqiao_womens_federation.settings import SftpSettings
 from xinqiao_womens_federation.shelf import INBOX, MAX_BYTES, OUTBOX, Files, Listed
 
@@ -74,13 +75,9 @@ class SftpShelf:
         settings = self._settings
         try:
             if settings.private_key is not None:
-                transport.auth_publickey(settings.user, _private_key(settings.private_key.reveal()))
+                transport.auth_publickey(settings.user, _private_key(_reveal(settings.private_key)))
             elif settings.password is not None:
-                transport.auth_password(settings.user, settings.password.reveal())
-        except (LookupError, PermissionError, ValueError):
-            raise PartnerRefused(
-                "EGRESS/LOGIN", "the password or private key cannot be read where it is kept"
-            ) from None
+                transport.auth_password(settings.user, _reveal(settings.password))
         except paramiko.AuthenticationException:
             raise PartnerRefused("EGRESS/LOGIN", f"{settings.endpoint} does not accept this login") from None
 
@@ -167,11 +164,18 @@ def _plain(kind: str) -> str:
     return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
 
 
+def _reveal(secret: Secret) -> str:
+    try:
+        return secret.reveal()
+    except (LookupError, OSError, ValueError):
+        why = f"the password or private key cannot be read from {secret}; see that it is there and readable by us only"
+        raise PartnerRefused("EGRESS/LOGIN", why) from None
+
+
 def _private_key(text: str) -> paramiko.PKey:
-    """Raises ValueError for what is no key."""
     for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
         try:
             return kind.from_private_key(io.StringIO(text + "\n"))
         except (paramiko.SSHException, ValueError, IndexError):
             continue
-    raise ValueError("not a private key")
+    raise PartnerRefused("EGRESS/LOGIN", "private_key is no OpenSSH or PEM key without a passphrase")

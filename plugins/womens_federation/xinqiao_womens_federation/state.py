@@ -124,8 +124,8 @@ class Ledger:
         return any((e.name, e.size, e.mtime) == (name, size, mtime) for e in self.entries)
 
     def has(self, sha256: str) -> bool:
-        """Whether this content was read, under any name."""
-        return any(entry.sha256 == sha256 for entry in self.entries)
+        """Whether this content was taken, under any name. What was refused may be right under another, or another day."""
+        return any(entry.sha256 == sha256 and entry.outcome in ("taken", "partly") for entry in self.entries)
 
     def conflicts(self, name: str, sha256: str) -> bool:
         """Whether other content of this name was taken whole. What had refused rows may be mended under its name."""
