@@ -15,7 +15,7 @@ from xinqiao.api.exchange.v1.activity_service_pb2 import ListActivitiesRequest
 from xinqiao.api.referral.v1 import referral_pb2
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
 from xinqiao.server.intake import Intake
-from xinqiao_womens_federation import columns
+from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.simulator import FederationSimulator
 
 WOMEN, CARE = "womens-federation", 4
@@ -65,14 +65,14 @@ def open_team(town: Any, local: str) -> OpenTeamRequest:
 def test_a_month_with_the_womens_federation(town: Any, desk: FederationSimulator) -> None:
     local, name = referred(town)
     clerk = desk.desk()
-    (row,) = clerk.rows(columns.REFERRALS)
+    (row,) = clerk.rows(wire.REFERRALS)
     assert (row["转介编号"], row["需要的支持"], row["姓名"][:2]) == (name, "每周入户一次", "欧阳")
-    assert "CLINICAL" not in str(clerk.rows(columns.REFERRALS))
-    clerk.answer(columns.REFERRALS, name, {"办理": columns.DONE, "办理情况": "家长参加了两次课程"})
-    clerk.add(columns.ACTIVITIES, 活动编号="A-1", 日期=DAY, 类别="家庭教育指导 Family education", 对象="家长 Parents", 人次=30)
-    clerk.add(columns.VISITS, 学生编号=row["学生编号"], 日期=DAY, 类别=columns.VISIT, 情况="家里安静")
-    clerk.add(columns.VISITS, 学生编号="z" * 26, 日期=DAY, 类别=columns.VISIT, 情况="没有这个学生")
-    clerk.add(columns.VISITS, 学生编号=row["学生编号"], 日期="十月", 类别=columns.SUPPORT, 情况="送书")
+    assert "CLINICAL" not in str(clerk.rows(wire.REFERRALS))
+    clerk.answer(wire.REFERRALS, name, {"办理": wire.DONE, "办理情况": "家长参加了两次课程"})
+    clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 类别="家庭教育指导 Family education", 对象="家长 Parents", 人次=30)
+    clerk.add(wire.VISITS, 学生编号=row["学生编号"], 日期=DAY, 类别=wire.VISIT, 情况="家里安静")
+    clerk.add(wire.VISITS, 学生编号="z" * 26, 日期=DAY, 类别=wire.VISIT, 情况="没有这个学生")
+    clerk.add(wire.VISITS, 学生编号=row["学生编号"], 日期="十月", 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "oct.xlsx")
     tally = read(town)
     assert town.call(town.PSYCH, GetReferralRequest(name=name)).referral.state == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED
@@ -90,12 +90,12 @@ def test_a_month_with_the_womens_federation(town: Any, desk: FederationSimulator
 def test_the_same_rows_in_another_file_change_nothing(town: Any, desk: FederationSimulator) -> None:
     local, name = referred(town)
     clerk = desk.desk()
-    code = clerk.rows(columns.REFERRALS)[0]["学生编号"]
-    clerk.answer(columns.REFERRALS, name, {"办理": columns.ACCEPT})
-    clerk.add(columns.VISITS, 学生编号=code, 日期=DAY, 类别=columns.SUPPORT, 情况="送书")
+    code = clerk.rows(wire.REFERRALS)[0]["学生编号"]
+    clerk.answer(wire.REFERRALS, name, {"办理": wire.ACCEPT})
+    clerk.add(wire.VISITS, 学生编号=code, 日期=DAY, 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "one.xlsx")
     read(town)
-    clerk.add(columns.VISITS, 学生编号=code, 日期=DAY, 类别=columns.SUPPORT, 情况="第二次")
+    clerk.add(wire.VISITS, 学生编号=code, 日期=DAY, 类别=wire.SUPPORT, 情况="第二次")
     desk.send(clerk, "two.xlsx")
     assert read(town).rejected == []
     entries = town.call(town.PSYCH, ListEntriesRequest(student={"local_id": local})).entries

@@ -9,11 +9,11 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.referral.v1 import referral_pb2
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.contract.errors import Refusal
-from xinqiao_womens_federation import columns
+from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.clerk import Desk as Clerk
 
 
-def names(desk: Desk, sheet: columns.Sheet = columns.REFERRALS) -> list[str]:
+def names(desk: Desk, sheet: wire.Sheet = wire.REFERRALS) -> list[str]:
     return [next(iter(row.values())) for row in desk.sim.desk().rows(sheet)]
 
 
@@ -34,7 +34,7 @@ def test_other_content_under_a_used_request_id_is_refused_and_changes_nothing(de
     desk.deliver(referral(1))
     with pytest.raises(RecordRejected, match="KEY_REUSED"):
         desk.deliver(referral(1, support="别的"))
-    assert desk.sim.desk().rows(columns.REFERRALS)[0]["需要的支持"] == "每周入户一次"
+    assert desk.sim.desk().rows(wire.REFERRALS)[0]["需要的支持"] == "每周入户一次"
 
 
 def test_a_delivery_that_could_not_be_written_is_in_the_workbook_after_the_next_try(desk: Desk) -> None:
@@ -48,10 +48,10 @@ def test_a_delivery_that_could_not_be_written_is_in_the_workbook_after_the_next_
 
 def test_a_task_comes_with_its_student_and_goes_when_it_is_no_longer_theirs(desk: Desk) -> None:
     desk.deliver(task(1), task(2))
-    assert desk.sim.desk().rows(columns.TASKS)[0]["任务"] == "每周上门"
-    assert names(desk, columns.STUDENTS) == ["b" * 26]
+    assert desk.sim.desk().rows(wire.TASKS)[0]["任务"] == "每周上门"
+    assert names(desk, wire.STUDENTS) == ["b" * 26]
     desk.deliver(task(1, state=3))
-    assert names(desk, columns.TASKS) == ["tasks/t2"]
+    assert names(desk, wire.TASKS) == ["tasks/t2"]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_a_referral_that_is_over_leaves_the_workbook(desk: Desk, state: Any, lef
 def test_a_recall_takes_everything_about_the_student_away_and_asks_the_clerk_to_do_the_same(desk: Desk) -> None:
     desk.deliver(referral(1), referral(2, "c"), task(1, letter="a"))
     clerk = desk.sim.desk()
-    clerk.add(columns.VISITS, 学生编号="a" * 26, 类别=columns.VISIT, 情况="看到欧阳小雨")
+    clerk.add(wire.VISITS, 学生编号="a" * 26, 类别=wire.VISIT, 情况="看到欧阳小雨")
     desk.sim.send(clerk, "nov.xlsx")
     desk.read()
     assert list(desk.sim.errors()) == ["nov.errors.xlsx"]
     desk.deliver(recall())
     assert names(desk) == ["referrals/r2"]
-    assert names(desk, columns.TASKS) == []
-    assert desk.sim.desk().rows(columns.RECALLS)[0]["须删除"] == "referrals/r1"
+    assert names(desk, wire.TASKS) == []
+    assert desk.sim.desk().rows(wire.RECALLS)[0]["须删除"] == "referrals/r1"
     assert desk.sim.errors() == {}
     held = b"".join(path.read_bytes() for path in (desk.folder / "state").rglob("*") if path.is_file())
     assert b"referrals/r1" in held  # the recall itself names it
@@ -88,7 +88,7 @@ def test_the_answer_to_a_recall_is_signed_and_ends_it(desk: Desk) -> None:
     assert item.recall_receipt.recall == "recalls/c1"
     assert len(item.recall_receipt.receipt.signature) == 64
     assert desk.read() == []
-    assert names(desk, columns.RECALLS) == []
+    assert names(desk, wire.RECALLS) == []
 
 
 def test_a_new_month_brings_a_new_workbook_with_what_is_open_and_takes_the_old_one_away(desk: Desk) -> None:
@@ -99,7 +99,7 @@ def test_a_new_month_brings_a_new_workbook_with_what_is_open_and_takes_the_old_o
         "xinqiao-2026-12.xlsx", "xinqiao-2026-12.xlsx.manifest.json",
     ]  # fmt: skip
     assert names(desk) == ["referrals/r1"]
-    assert desk.sim.desk().rows(columns.SUMMARY)[0]["期间"] == "2026-12"
+    assert desk.sim.desk().rows(wire.SUMMARY)[0]["期间"] == "2026-12"
 
 
 def test_a_workbook_that_was_taken_away_is_laid_down_again(desk: Desk) -> None:
@@ -144,7 +144,7 @@ def test_the_workbook_holds_no_more_than_its_manifest_says(desk: Desk) -> None:
     told = json.loads(path.with_name(path.name + ".manifest.json").read_bytes())
     assert told == {"file": path.name, "period": "2026-11", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert not list(desk.sim.outbox.glob("*.part"))
-    assert Clerk(path.read_bytes()).rows(columns.REFERRALS)[0]["姓名"] == "欧阳小雨"
+    assert Clerk(path.read_bytes()).rows(wire.REFERRALS)[0]["姓名"] == "欧阳小雨"
 
 
 def test_what_has_no_sheet_is_refused(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from plugins.womens_federation.tests.conftest import DAY_US, Desk, kinds, reason
 
 from xinqiao.adapters.files.places import FileRefused
 from xinqiao.api.referral.v1 import referral_pb2
-from xinqiao_womens_federation import columns
+from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.book import workbook
 from xinqiao_womens_federation.clerk import Desk as Clerk
 from xinqiao_womens_federation.clerk import Fault
@@ -28,14 +28,14 @@ def filled(desk: Desk) -> Clerk:
     """A workbook with one of everything, whole."""
     desk.deliver(referral(1), referral(2, "c"), task(1))
     clerk = desk.sim.desk()
-    clerk.answer(columns.REFERRALS, "referrals/r1", {"办理": columns.DONE, "办理情况": "已走访，家长愿意参加课程"})
-    clerk.answer(columns.REFERRALS, "referrals/r2", {"办理": columns.DECLINE, "婉拒原因": columns.NO_ROOM})
-    clerk.answer(columns.TASKS, "tasks/t1", {"完成情况": columns.TASK_DONE, "说明": "已上门"})
-    clerk.add(columns.ACTIVITIES, 活动编号="A-1", 日期=DAY, 人次=30, 人数=28, **LECTURE)
-    clerk.add(columns.VISITS, 学生编号="a" * 26, 日期=DAY, 类别=columns.VISIT, 情况="家里安静", 已告知学校=columns.YES, 下次走访="2026-12-01")
-    clerk.add(columns.VISITS, 学生编号="b" * 26, 日期="2026-11-04", 类别=columns.SUPPORT, 情况="送去学习用品")
-    clerk.said("activities", columns.SOME)
-    clerk.said("visits", columns.SOME)
+    clerk.answer(wire.REFERRALS, "referrals/r1", {"办理": wire.DONE, "办理情况": "已走访，家长愿意参加课程"})
+    clerk.answer(wire.REFERRALS, "referrals/r2", {"办理": wire.DECLINE, "婉拒原因": wire.NO_ROOM})
+    clerk.answer(wire.TASKS, "tasks/t1", {"完成情况": wire.TASK_DONE, "说明": "已上门"})
+    clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 人次=30, 人数=28, **LECTURE)
+    clerk.add(wire.VISITS, 学生编号="a" * 26, 日期=DAY, 类别=wire.VISIT, 情况="家里安静", 已告知学校=wire.YES, 下次走访="2026-12-01")
+    clerk.add(wire.VISITS, 学生编号="b" * 26, 日期="2026-11-04", 类别=wire.SUPPORT, 情况="送去学习用品")
+    clerk.said("activities", wire.SOME)
+    clerk.said("visits", wire.SOME)
     return clerk
 
 
@@ -47,7 +47,7 @@ def test_everything_a_clerk_fills_in_comes_as_what_it_is(desk_for: Callable[...,
     accept, outcome, decline = (item.referral for item in items[:3])
     assert (accept.referral, accept.event) == ("referrals/r1", referral_pb2.REFERRAL_EVENT_ACCEPT)
     assert outcome.outcome.care_advice == "已走访，家长愿意参加课程"
-    assert (decline.event, decline.reason) == (referral_pb2.REFERRAL_EVENT_DECLINE, columns.NO_ROOM)
+    assert (decline.event, decline.reason) == (referral_pb2.REFERRAL_EVENT_DECLINE, wire.NO_ROOM)
     assert (items[3].task_report.name, items[3].task_report.report) == ("tasks/t1", "已上门")
     (activity,) = items[4].activities.activities
     assert (activity.source, activity.day, activity.attendances, activity.persons) == ("A-1", "2026-11-03", 30, 28)
@@ -67,19 +67,19 @@ def test_nil_is_said_and_a_blank_says_nothing(desk_for: Callable[..., Desk]) -> 
     desk = desk_for(reports={"activities": "wf-education-monthly", "visits": "wf-visits-monthly"})
     desk.read()
     clerk = desk.sim.desk()
-    clerk.said("visits", columns.NIL)
+    clerk.said("visits", wire.NIL)
     desk.sim.send(clerk, "nov.xlsx")
     (item,) = desk.read()
     assert (item.report.cadence, item.report.nil_report) == ("wf-visits-monthly", True)
 
 
-@pytest.mark.parametrize(("word", "rows"), [(columns.NIL, 1), (columns.SOME, 0)])
+@pytest.mark.parametrize(("word", "rows"), [(wire.NIL, 1), (wire.SOME, 0)])
 def test_nil_that_contradicts_the_rows_is_no_report(desk_for: Callable[..., Desk], word: str, rows: int) -> None:
     desk = desk_for(reports={"activities": "wf-education-monthly"})
     desk.read()
     clerk = desk.sim.desk()
     for number in range(rows):
-        clerk.add(columns.ACTIVITIES, 活动编号=f"A-{number}", 日期=DAY, **LECTURE)
+        clerk.add(wire.ACTIVITIES, 活动编号=f"A-{number}", 日期=DAY, **LECTURE)
     clerk.said("activities", word)
     desk.sim.send(clerk, "nov.xlsx")
     items = desk.read()
@@ -108,7 +108,7 @@ def test_what_goes_wrong_on_a_desk_comes_back_with_row_column_and_how_to_mend_it
     assert len(found) == 1 and found[0][0].startswith(reason) and found[0][1] == place
     assert len(items) > 1 if row_only else kinds(items) == ["rejected"]
     (told,) = [row for row in desk.sim.errors()["nov.errors.xlsx"] if row["reason"] == found[0][0]]
-    assert told["mend"] == columns.MEND.get(found[0][0], columns.MEND_ELSE)
+    assert told["mend"] == wire.MEND.get(found[0][0], wire.MEND_ELSE)
     assert ("A-1" in told["typed"]) is row_only
     receipt = json.loads((desk.sim.outbox / "receipts" / "nov.xlsx.receipt.json").read_bytes())
     assert (receipt["outcome"], receipt["errors"]) == ("partly" if row_only else "refused", "errors/nov.errors.xlsx")
@@ -137,7 +137,7 @@ def test_other_content_under_a_taken_name_is_a_conflict(desk: Desk) -> None:
     clerk = filled(desk)
     desk.sim.send(clerk, "nov.xlsx")
     desk.read()
-    clerk.add(columns.ACTIVITIES, 活动编号="A-2", 日期=DAY, **LECTURE)
+    clerk.add(wire.ACTIVITIES, 活动编号="A-2", 日期=DAY, **LECTURE)
     desk.sim.send(clerk, "nov.xlsx")
     assert reasons(desk.read()) == [("FILE_CONFLICT", "")]
     desk.sim.send(clerk, "nov-2.xlsx")
@@ -238,31 +238,31 @@ def test_a_workbook_without_a_sheet_or_with_a_far_cell_is_refused(tmp_path: Path
 @pytest.mark.parametrize(
     ("sheet", "cells", "reason", "column"),
     [
-        (columns.VISITS, {"学生编号": CANARY}, "DATA/ID", "学生编号"),
-        (columns.VISITS, {"情况": ""}, "DATA/MISSING", "情况"),
-        (columns.VISITS, {"情况": CANARY * 100}, "DATA/TEXT", "情况"),
-        (columns.VISITS, {"下次走访": CANARY}, "DATA/DATE", "下次走访"),
-        (columns.VISITS, {"已告知学校": CANARY}, "DATA/CODE", "已告知学校"),
-        (columns.VISITS, {"情况": CANARY + "\u202e"}, "DATA/CHARSET", "情况"),
-        (columns.ACTIVITIES, {"人次": CANARY}, "DATA/NUMBER", "人次"),
-        (columns.ACTIVITIES, {"人次": -1}, "DATA/NUMBER_RANGE", "人次"),
-        (columns.ACTIVITIES, {"活动编号": CANARY}, "DATA/ID", "活动编号"),
-        (columns.ACTIVITIES, {"活动编号": 1234567890123456789}, "DATA/ID", "活动编号"),
+        (wire.VISITS, {"学生编号": CANARY}, "DATA/ID", "学生编号"),
+        (wire.VISITS, {"情况": ""}, "DATA/MISSING", "情况"),
+        (wire.VISITS, {"情况": CANARY * 100}, "DATA/TEXT", "情况"),
+        (wire.VISITS, {"下次走访": CANARY}, "DATA/DATE", "下次走访"),
+        (wire.VISITS, {"已告知学校": CANARY}, "DATA/CODE", "已告知学校"),
+        (wire.VISITS, {"情况": CANARY + "\u202e"}, "DATA/CHARSET", "情况"),
+        (wire.ACTIVITIES, {"人次": CANARY}, "DATA/NUMBER", "人次"),
+        (wire.ACTIVITIES, {"人次": -1}, "DATA/NUMBER_RANGE", "人次"),
+        (wire.ACTIVITIES, {"活动编号": CANARY}, "DATA/ID", "活动编号"),
+        (wire.ACTIVITIES, {"活动编号": 1234567890123456789}, "DATA/ID", "活动编号"),
     ],
 )
 def test_a_bad_cell_costs_its_row_and_its_value_stands_only_in_the_clerks_own_sheet(
-    desk: Desk, sheet: columns.Sheet, cells: dict[str, Any], reason: str, column: str
+    desk: Desk, sheet: wire.Sheet, cells: dict[str, Any], reason: str, column: str
 ) -> None:
     desk.read()
     clerk = desk.sim.desk()
-    good = {"学生编号": "a" * 26, "日期": DAY, "类别": columns.VISIT, "情况": "好"}
-    if sheet is columns.ACTIVITIES:
+    good = {"学生编号": "a" * 26, "日期": DAY, "类别": wire.VISIT, "情况": "好"}
+    if sheet is wire.ACTIVITIES:
         good = {"活动编号": "A-1", "日期": DAY, **LECTURE}
     clerk.add(sheet, **good)
     clerk.add(sheet, **{**good, **cells})
     desk.sim.send(clerk, "nov.xlsx")
     items = desk.read()
-    assert kinds(items) == ["activities" if sheet is columns.ACTIVITIES else "entry", "rejected"]
+    assert kinds(items) == ["activities" if sheet is wire.ACTIVITIES else "entry", "rejected"]
     ((found, place),) = reasons(items)
     assert (found, place) in {
         (reason, f"sheet {sheet.name}, row 3, column {column}"), ("DATA/ID_PRECISION", f"sheet {sheet.name}, row 3, column {column}"),
@@ -277,14 +277,14 @@ def test_a_bad_cell_costs_its_row_and_its_value_stands_only_in_the_clerks_own_sh
 @pytest.mark.parametrize(
     ("sheet", "cells", "column"),
     [
-        (columns.REFERRALS, {"办理": columns.DECLINE}, "婉拒原因"),
-        (columns.REFERRALS, {"办理": columns.DONE}, "办理情况"),
-        (columns.REFERRALS, {"办理情况": "写了"}, "办理"),
-        (columns.TASKS, {"完成情况": columns.TASK_DONE}, "说明"),
-        (columns.TASKS, {"说明": "写了"}, "完成情况"),
+        (wire.REFERRALS, {"办理": wire.DECLINE}, "婉拒原因"),
+        (wire.REFERRALS, {"办理": wire.DONE}, "办理情况"),
+        (wire.REFERRALS, {"办理情况": "写了"}, "办理"),
+        (wire.TASKS, {"完成情况": wire.TASK_DONE}, "说明"),
+        (wire.TASKS, {"说明": "写了"}, "完成情况"),
     ],
 )
-def test_a_half_answered_row_is_not_guessed(desk: Desk, sheet: columns.Sheet, cells: dict[str, Any], column: str) -> None:
+def test_a_half_answered_row_is_not_guessed(desk: Desk, sheet: wire.Sheet, cells: dict[str, Any], column: str) -> None:
     desk.deliver(referral(1), task(1))
     clerk = desk.sim.desk()
     clerk.answer(sheet, "", cells)
@@ -296,7 +296,7 @@ def test_two_activities_of_one_number_contradict_each_other(desk: Desk) -> None:
     desk.read()
     clerk = desk.sim.desk()
     for attendances in (1, 1, 2):
-        clerk.add(columns.ACTIVITIES, 活动编号="A-1", 日期=DAY, 人次=attendances, **LECTURE)
+        clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 人次=attendances, **LECTURE)
     desk.sim.send(clerk, "nov.xlsx")
     assert reasons(desk.read()) == [("DATA/DUPLICATE", "sheet 家庭教育活动, row 4")]
 
@@ -328,8 +328,8 @@ def test_a_gateway_restored_from_a_backup_is_told_again(desk: Desk) -> None:
 def test_a_referral_that_was_sent_again_is_answered_again(desk: Desk) -> None:
     def accept(name: str) -> str:
         clerk = desk.sim.desk()
-        clerk.answer(columns.REFERRALS, "", {"办理": columns.ACCEPT})
-        clerk.add(columns.ACTIVITIES, 活动编号=name, 日期=DAY, **LECTURE)
+        clerk.answer(wire.REFERRALS, "", {"办理": wire.ACCEPT})
+        clerk.add(wire.ACTIVITIES, 活动编号=name, 日期=DAY, **LECTURE)
         desk.sim.send(clerk, f"{name}.xlsx")
         return next(item.referral.source for item in desk.read() if item.HasField("referral"))
 
@@ -371,9 +371,9 @@ def test_a_workbook_with_any_damage_is_read_or_refused(at: int, data: bytes, cut
         st.one_of(st.text(max_size=20), st.integers(-(10**18), 10**18), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.dates()),
         min_size=8, max_size=8,
     ),
-    sheet=st.sampled_from([columns.ACTIVITIES, columns.VISITS]),
+    sheet=st.sampled_from([wire.ACTIVITIES, wire.VISITS]),
 )  # fmt: skip
-def test_whatever_is_typed_is_an_item_or_a_refusal_with_a_place(typed: list[Any], sheet: columns.Sheet) -> None:
+def test_whatever_is_typed_is_an_item_or_a_refusal_with_a_place(typed: list[Any], sheet: wire.Sheet) -> None:
     clerk = Clerk(BOOK)
     names = [field.zh for field in sheet.fields]
     clerk.add(sheet, **dict(zip(names, typed, strict=True)))

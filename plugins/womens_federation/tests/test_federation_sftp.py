@@ -13,7 +13,7 @@ from plugins.womens_federation.tests.conftest import Desk, kinds, referral
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.config import Secret
-from xinqiao_womens_federation import columns
+from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.settings import FederationSettings, SftpSettings
 from xinqiao_womens_federation.sftp import SftpShelf
 from xinqiao_womens_federation.shelf import INBOX, OUTBOX
@@ -24,8 +24,8 @@ ROUND = ["referral", "activities"]
 def play(desk: Desk) -> list[str]:
     desk.deliver(referral(1))
     clerk = desk.sim.desk()
-    clerk.answer(columns.REFERRALS, "referrals/r1", {"办理": columns.ACCEPT})
-    clerk.add(columns.ACTIVITIES, 活动编号="A-1", 日期="2026-11-03", 类别="讲座 Lecture", 对象="家长 Parents")
+    clerk.answer(wire.REFERRALS, "referrals/r1", {"办理": wire.ACCEPT})
+    clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期="2026-11-03", 类别="讲座 Lecture", 对象="家长 Parents")
     desk.sim.send(clerk, "11月工作簿.xlsx")
     return kinds(desk.read())
 
@@ -154,7 +154,7 @@ def test_a_name_that_is_a_path_is_refused_and_nothing_is_written_there(there: De
     (item,) = there.read()
     assert item.rejected.reason == "DATA/FILE_NAME"
     assert "evil" not in str(item)
-    assert not [path for path in there.folder.rglob("*evil*")]
+    assert not list(there.folder.rglob("*evil*"))
 
 
 class Peer(asyncssh.SSHServer):
@@ -182,31 +182,25 @@ def peer(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         (root / name).mkdir(parents=True)
     key = asyncssh.generate_private_key("ssh-ed25519")
     sessions: list[Any] = []
-    loop, ready, about = asyncio.new_event_loop(), threading.Event(), dict[str, Any]()
-
-    async def serve() -> None:
-        about["server"] = await asyncssh.listen(
+    loop = asyncio.new_event_loop()
+    server = loop.run_until_complete(
+        asyncssh.listen(
             "127.0.0.1", 0, server_host_keys=[key], server_factory=lambda: Peer(sessions),
             sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(root).encode()),
-        )  # fmt: skip
-        about["port"] = about["server"].get_port()
-        about["stop"] = asyncio.Event()
-        ready.set()
-        await about["stop"].wait()
-        about["server"].close()
-        await about["server"].wait_closed()
-        for each in sessions:
-            each.close()
-            await each.wait_closed()
-        await asyncio.sleep(0.1)  # the transports close in the next turns of the loop
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        )
+    )  # fmt: skip
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    assert ready.wait(10)
     public = " ".join(key.export_public_key().decode().split()[:2])
-    yield root, {"endpoint": f"127.0.0.1:{about['port']}", "user": "xinqiao", "host_keys": [public]}
-    loop.call_soon_threadsafe(about["stop"].set)
+    yield root, {"endpoint": f"127.0.0.1:{server.get_port()}", "user": "xinqiao", "host_keys": [public]}
+    loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
+    server.close()
+    for each in sessions:
+        each.close()
+        loop.run_until_complete(each.wait_closed())
+    loop.run_until_complete(server.wait_closed())
+    loop.run_until_complete(asyncio.sleep(0.1))  # the transports close in the next turns of the loop
     loop.close()
 
 

@@ -155,9 +155,7 @@ class FederationAdapter:
             self._write_book(files)
         self._acknowledge(ledger)
         self._told = told = Told()
-        inbox = Inbox(
-            self._settings, self._shelf, self._clock, self._round_of, self._passed, self._first_seen, told
-        )
+        inbox = Inbox(self._settings, self._shelf, self._clock, self._round_of, self._passed, self._first_seen, told)
         for item in inbox.read(ledger):
             yield item
             self._follow(item)

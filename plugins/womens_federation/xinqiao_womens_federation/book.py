@@ -14,8 +14,8 @@ from xinqiao.api.casefile.v1.team_pb2 import TaskPackage
 from xinqiao.api.common.v1.types_pb2 import Guardian, Student
 from xinqiao.api.referral.v1.referral_pb2 import ReferralPackage, Urgency
 from xinqiao.contract.clock import local_date
-from xinqiao_womens_federation import columns
-from xinqiao_womens_federation.columns import Field, Sheet
+from xinqiao_womens_federation import wire
+from xinqiao_womens_federation.wire import Field, Sheet
 
 _ROWS: Final = 1000  # rows with drop-downs on a sheet that grows
 _MADE: Final = datetime(2020, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # the same rows give the same bytes
@@ -52,13 +52,13 @@ def workbook(period: str, rows: Sequence[DeliverRequest]) -> bytes:
         students = _students(rows)
         writer.help()
         referrals = [_referral(row) for row in rows if row.WhichOneof("body") == "referral"]
-        writer.sheet(columns.REFERRALS, referrals)
-        writer.sheet(columns.TASKS, [_task(row) for row in rows if row.WhichOneof("body") == "task"])
-        writer.sheet(columns.ACTIVITIES)
-        writer.sheet(columns.VISITS, students=len(students))
-        writer.sheet(columns.SUMMARY, [(period, part) for part in columns.PARTS.values()])
-        writer.sheet(columns.STUDENTS, students)
-        writer.sheet(columns.RECALLS, [_recall(row) for row in rows if row.WhichOneof("body") == "recall"])
+        writer.sheet(wire.REFERRALS, referrals)
+        writer.sheet(wire.TASKS, [_task(row) for row in rows if row.WhichOneof("body") == "task"])
+        writer.sheet(wire.ACTIVITIES)
+        writer.sheet(wire.VISITS, students=len(students))
+        writer.sheet(wire.SUMMARY, [(period, part) for part in wire.PARTS.values()])
+        writer.sheet(wire.STUDENTS, students)
+        writer.sheet(wire.RECALLS, [_recall(row) for row in rows if row.WhichOneof("body") == "recall"])
     return stream.getvalue()
 
 
@@ -69,7 +69,7 @@ def error_book(mends: Iterable[Mend]) -> bytes:
         writer = _Writer(book)
         sheet = Sheet("须修改", "To mend", _MEND_FIELDS)
         rows = [
-            (m.sheet, str(m.row or ""), m.column, columns.MEND.get(m.reason, columns.MEND_ELSE), m.typed, m.reason, m.message)
+            (m.sheet, str(m.row or ""), m.column, wire.MEND.get(m.reason, wire.MEND_ELSE), m.typed, m.reason, m.message)
             for m in mends
         ]  # fmt: skip
         writer.sheet(sheet, rows)
@@ -109,7 +109,7 @@ class _Writer:
         """The sheet that says how to fill in the others."""
         page = self._book.add_worksheet("填写说明")
         page.set_column(0, 0, 110)
-        for at, line in enumerate(columns.HELP):
+        for at, line in enumerate(wire.HELP):
             page.set_row(at, _height([(line, 90)]) if at else 24)
             page.write_string(at, 0, line, self._text if at else self._lead)
         page.protect("")
@@ -145,9 +145,9 @@ def _rule(sheet: Sheet, field: Field, students: int) -> dict[str, Any] | None:
     if field.choices:
         words = "请从列表中选择。 Choose from the list."
         return {**stop, "validate": "list", "source": list(field.choices), "error_message": words}
-    if sheet is columns.VISITS and field.zh == "学生编号" and students:
+    if sheet is wire.VISITS and field.zh == "学生编号" and students:
         words = "请从名单中选择学生编号。 Choose a code from the list."
-        source = f"='{columns.STUDENTS.name}'!$A$2:$A${students + 1}"
+        source = f"='{wire.STUDENTS.name}'!$A$2:$A${students + 1}"
         return {**stop, "validate": "list", "source": source, "error_message": words}
     if field.fill and field.kind == "day":
         words = "日期写成 2026-11-03 的样子。 Write the day as 2026-11-03."

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal, cast
 import xlsxwriter
 from python_calamine import CalamineWorkbook
 
-from xinqiao_womens_federation import columns
-from xinqiao_womens_federation.columns import Sheet
+from xinqiao_womens_federation import wire
+from xinqiao_womens_federation.wire import Sheet
 
 Fault = Literal["wrong_choice", "deleted_column", "merged", "text_date", "formula", "half_written", "duplicate"]
 FAULTS: Final[tuple[Fault, ...]] = (
@@ -44,8 +44,8 @@ class Desk:
 
     def said(self, part: str, word: str) -> None:
         """Some or nil, for one part of the month."""
-        for row in self._sheets[columns.SUMMARY.name][1:]:
-            if row[1] == columns.PARTS[part]:
+        for row in self._sheets[wire.SUMMARY.name][1:]:
+            if row[1] == wire.PARTS[part]:
                 row.extend([""] * (3 - len(row)))
                 row[2] = word
 
@@ -59,9 +59,9 @@ class Desk:
                     for at, cell in enumerate(row):
                         if cell not in ("", None):
                             page.write(number, at, cell)
-                if name == columns.VISITS.name and fault == "merged":
+                if name == wire.VISITS.name and fault == "merged":
                     page.merge_range(1, 3, 2, 3, "两户一起走访")
-                if name == columns.ACTIVITIES.name and fault == "formula":
+                if name == wire.ACTIVITIES.name and fault == "formula":
                     page.write_formula(1, 5, "=SUM(1,2)", None, 3)
         data = stream.getvalue()
         return data[: len(data) // 2] if fault == "half_written" else data
@@ -70,11 +70,11 @@ class Desk:
 def _spoilt(name: str, rows: list[list[Any]], fault: Fault | None) -> Iterator[list[Any]]:
     for number, row in enumerate(rows):
         cells = list(row)
-        if name == columns.ACTIVITIES.name and number:
+        if name == wire.ACTIVITIES.name and number:
             if fault == "wrong_choice":
                 cells[2] = "亲子活动"
             if fault == "text_date":
                 cells[1] = "十一月三号" if isinstance(cells[1], date) else cells[1]
-        if name == columns.ACTIVITIES.name and fault == "deleted_column":
+        if name == wire.ACTIVITIES.name and fault == "deleted_column":
             del cells[2]
         yield cells

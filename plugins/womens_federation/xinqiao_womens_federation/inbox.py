@@ -106,7 +106,9 @@ class Inbox:
         now_us = self._clock.now_us()
         seen_us = self._first_seen.setdefault((file.name, file.size, file.mtime), now_us)
         if self._settings.manifest == "required" and file.name.endswith(".xlsx"):
-            return now_us - min(seen_us, file.mtime * _SECOND_US) > _DAY_US  # refused then, so that somebody learns of it
+            return (
+                now_us - min(seen_us, file.mtime * _SECOND_US) > _DAY_US
+            )  # refused then, so that somebody learns of it
         return now_us - seen_us >= self._settings.settle_s * _SECOND_US
 
     def _fetch(self, place: str, file: Listed, *, has_manifest: bool) -> _Fetched | None:

@@ -25,9 +25,9 @@ from xinqiao.api.referral.v1.referral_pb2 import (
     ReferralEvent,
 )
 from xinqiao.api.screening.v1.screening_service_pb2 import SubmitReportRequest
-from xinqiao_womens_federation import columns
+from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.book import Mend
-from xinqiao_womens_federation.columns import Sheet
+from xinqiao_womens_federation.wire import Sheet
 
 _WORDS: Final = 1000
 _MANY: Final = 1_000_000
@@ -58,12 +58,12 @@ def read_book(
     ``reports`` names the cadence each part answers. ``round_of`` tells two deliveries of one referral apart.
     """
     reader = _Book(data, label, round_of)
-    reader.rows(columns.REFERRALS, reader.referral)
-    reader.rows(columns.TASKS, reader.task)
-    activities = reader.rows(columns.ACTIVITIES, reader.activity)
-    visits = reader.rows(columns.VISITS, reader.visit)
+    reader.rows(wire.REFERRALS, reader.referral)
+    reader.rows(wire.TASKS, reader.task)
+    activities = reader.rows(wire.ACTIVITIES, reader.activity)
+    visits = reader.rows(wire.VISITS, reader.visit)
     filled = {"activities": activities, "visits": visits}
-    reader.rows(columns.SUMMARY, lambda row: reader.summary(row, filled, reports))
+    reader.rows(wire.SUMMARY, lambda row: reader.summary(row, filled, reports))
     return reader.found
 
 
@@ -108,23 +108,23 @@ class _Book:
 
     def referral(self, row: Row) -> Iterator[ReadResponse]:
         """Nothing for a row that is not answered yet."""
-        answer = _choice(row, "办理", columns.REFERRALS, optional=True)
-        reason = _choice(row, "婉拒原因", columns.REFERRALS, optional=True)
+        answer = _choice(row, "办理", wire.REFERRALS, optional=True)
+        reason = _choice(row, "婉拒原因", wire.REFERRALS, optional=True)
         outcome = _words(row, "办理情况", optional=True)
         if not answer:
             if reason or outcome:
                 raise row.reject("办理", "DATA/MISSING", "is blank, but the row is answered; choose from the list")
             return
-        name = _matching(row, "转介编号", columns.REFERRAL, "is no referral of the workbook; copy it from there")
-        if answer == columns.DECLINE:
+        name = _matching(row, "转介编号", wire.REFERRAL, "is no referral of the workbook; copy it from there")
+        if answer == wire.DECLINE:
             if not reason:
                 raise row.reject("婉拒原因", "DATA/MISSING", "must not be blank where a referral is declined")
             yield self._update(name, REFERRAL_EVENT_DECLINE, reason)
             return
-        if answer == columns.DONE and not outcome:
+        if answer == wire.DONE and not outcome:
             raise row.reject("办理情况", "DATA/MISSING", "must not be blank where a referral is done")
         yield self._update(name, REFERRAL_EVENT_ACCEPT, "")
-        if answer == columns.DONE:
+        if answer == wire.DONE:
             yield self._update(name, REFERRAL_EVENT_REPORT_OUTCOME, outcome)
 
     def _update(self, name: str, event: ReferralEvent.ValueType, words: str) -> ReadResponse:
@@ -140,25 +140,25 @@ class _Book:
 
     def task(self, row: Row) -> Iterator[ReadResponse]:
         """Nothing for a task that is still open."""
-        state = _choice(row, "完成情况", columns.TASKS, optional=True)
+        state = _choice(row, "完成情况", wire.TASKS, optional=True)
         report = _words(row, "说明", optional=True)
         if not state:
             if report:
                 raise row.reject("完成情况", "DATA/MISSING", "is blank, but the row is answered; choose from the list")
             return
-        name = _matching(row, "任务编号", columns.TASK, "is no task of the workbook; copy it from there")
+        name = _matching(row, "任务编号", wire.TASK, "is no task of the workbook; copy it from there")
         if not report:
             raise row.reject("说明", "DATA/MISSING", "must say what was done, or why it is not needed")
-        void = state == columns.TASK_VOID
+        void = state == wire.TASK_VOID
         yield ReadResponse(task_report=ReportTaskRequest(name=name, report=report, cancelled=void))
 
     def activity(self, row: Row) -> Iterator[ReadResponse]:
         """One activity: the same number again replaces it."""
         made = Activity(
-            source=_matching(row, "活动编号", columns.NUMBER, "is your own number of it: letters, digits and ._:/-"),
+            source=_matching(row, "活动编号", wire.NUMBER, "is your own number of it: letters, digits and ._:/-"),
             day=row.date("日期").isoformat(),
-            kind=columns.ACTIVITIES_BY_WORD[_choice(row, "类别", columns.ACTIVITIES)],
-            audience=columns.AUDIENCES_BY_WORD[_choice(row, "对象", columns.ACTIVITIES)],
+            kind=wire.ACTIVITIES_BY_WORD[_choice(row, "类别", wire.ACTIVITIES)],
+            audience=wire.AUDIENCES_BY_WORD[_choice(row, "对象", wire.ACTIVITIES)],
             times=row.integer("场次", 0, _MANY, optional=True) or 0,
             attendances=row.integer("人次", 0, 10 * _MANY, optional=True) or 0,
             persons=row.integer("人数", 0, 10 * _MANY, optional=True) or 0,
@@ -169,17 +169,17 @@ class _Book:
 
     def visit(self, row: Row) -> Iterator[ReadResponse]:
         """A home visit, or support given."""
-        student = _matching(row, "学生编号", columns.CODE, "is no code of the list of students; choose it there")
+        student = _matching(row, "学生编号", wire.CODE, "is no code of the list of students; choose it there")
         entry = Entry(day=row.date("日期").isoformat())
         what = _words(row, "情况")
-        if _choice(row, "类别", columns.VISITS) == columns.VISIT:
+        if _choice(row, "类别", wire.VISITS) == wire.VISIT:
             later = row.date("下次走访", optional=True)
             entry.home_visit.CopyFrom(
                 Visit(
                     observed=what,
                     care_situation=_words(row, "照料情况", optional=True),
                     need=_words(row, "家庭需求", optional=True),
-                    told_school=_choice(row, "已告知学校", columns.VISITS, optional=True) == columns.YES,
+                    told_school=_choice(row, "已告知学校", wire.VISITS, optional=True) == wire.YES,
                     next_visit=later.isoformat() if later is not None else "",
                 )
             )
@@ -190,14 +190,14 @@ class _Book:
 
     def summary(self, row: Row, filled: Mapping[str, int], reports: Mapping[str, str]) -> Iterator[ReadResponse]:
         """Nil is said, never guessed; a blank says that the part is not reported yet."""
-        said = _choice(row, "有无", columns.SUMMARY, optional=True)
+        said = _choice(row, "有无", wire.SUMMARY, optional=True)
         if not said:
             return
-        period = _matching(row, "期间", columns.PERIOD, "is a month such as 2026-11")
-        part = next((key for key, word in columns.PARTS.items() if word == row.text("部分")), None)
+        period = _matching(row, "期间", wire.PERIOD, "is a month such as 2026-11")
+        part = next((key for key, word in wire.PARTS.items() if word == row.text("部分")), None)
         if part is None:
             raise row.reject("部分", "DATA/CODE", "is no part of the workbook; take the sheet as it came")
-        nil = said == columns.NIL
+        nil = said == wire.NIL
         if nil == bool(filled[part]):
             what = (
                 f"says nil, but {filled[part]} row(s) are filled in"

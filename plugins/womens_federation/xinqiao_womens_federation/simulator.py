@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf.message import DecodeError
 from google.protobuf.proto import parse_length_prefixed
+from python_calamine import CalamineWorkbook
 
 from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem
 from xinqiao.contract.clock import Clock, SystemClock
-from xinqiao_womens_federation import columns, package
+from xinqiao_womens_federation import package, wire
 from xinqiao_womens_federation.clerk import Desk, Fault
 from xinqiao_womens_federation.server import SftpServer
 from xinqiao_womens_federation.shelf import INBOX, MANIFEST, OUTBOX, FolderShelf, json_bytes
@@ -113,7 +114,7 @@ class FederationSimulator:
                     problems.append(f"{folder.name}: {problem}")
                     continue
                 files.put(package.RECEIPTS, f"{folder.name}.receipt.json", self._signed(receipt))
-            for row in self.desk().rows(columns.RECALLS) if any(self.outbox.glob("xinqiao-*.xlsx")) else []:
+            for row in self.desk().rows(wire.RECALLS) if any(self.outbox.glob("xinqiao-*.xlsx")) else []:
                 done = RecallReceipt(recall=row["撤回编号"], action=RECALL_ACTION_DELETED, done_us=self._clock.now_us())
                 name = row["撤回编号"].replace("/", "-") + package.RECALL_ENDING
                 if not (self.inbox / "receipts" / name).exists():
@@ -149,8 +150,6 @@ class FederationSimulator:
 
 
 def _first_sheet(path: Path) -> list[list[Any]]:
-    from python_calamine import CalamineWorkbook
-
     with CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes())) as book:
         return book.get_sheet_by_index(0).to_python()[1:]
 
