@@ -11,6 +11,7 @@ from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.contract.errors import Refusal
 from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.clerk import Desk as Clerk
+from xinqiao_womens_federation.shelf import FolderShelf
 
 
 def names(desk: Desk, sheet: wire.Sheet = wire.REFERRALS) -> list[str]:
@@ -157,3 +158,18 @@ def test_check_says_what_answered_and_leaves_nothing(desk_for: Callable[..., Des
     there = desk_for(sftp=True)
     assert there.adapter.check() == "SFTP"
     assert list(there.sim.outbox.iterdir()) == []
+
+
+def test_a_repeat_that_comes_after_a_recall_brings_nothing_back(desk: Desk) -> None:
+    desk.deliver(referral(1))
+    desk.deliver(recall())
+    desk.deliver(referral(1))
+    assert names(desk) == []
+    assert "欧阳" not in str(desk.sim.desk().rows(wire.STUDENTS))
+
+
+def test_a_link_that_took_the_place_of_a_file_is_not_followed(desk: Desk) -> None:
+    (desk.folder / "secret").write_bytes(b"secret")
+    (desk.sim.inbox / "nov.xlsx").symlink_to(desk.folder / "secret")
+    with pytest.raises(PartnerUnavailable), FolderShelf(desk.sim.inbox, desk.sim.outbox).open(5) as files:
+        files.get("inbox", "nov.xlsx")

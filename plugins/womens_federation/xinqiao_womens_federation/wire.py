@@ -172,6 +172,7 @@ MEND: Final[dict[str, str]] = {
     "DATA/MANIFEST": "文件与清单不符，请重新发送文件和清单。",
     "DATA/TOO_LARGE": "文件太大，请分开发送。",
     "DATA/FILE_NAME": "文件名不能用，请改用字母、数字、汉字和短横线，并以 .xlsx 结尾。",
+    "STUDENT": "学校还没有把这名学生列入贵单位的关爱团队，请先与学校联系。",
     "FILE_CONFLICT": "同名文件已收过而内容不同；更正请换一个文件名。",
 }  # fmt: skip
 MEND_ELSE: Final = "系统未能收下，请与网关管理员联系。"
