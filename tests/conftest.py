@@ -135,7 +135,8 @@ class Recorder:
             (
                 "recorder_partner",
                 dict.fromkeys(
-                    ("referral", "referral_update", "task", "police_report", "recall"), f"{ALL_HOSPITAL}, CARE_TASK"
+                    ("referral", "referral_update", "task", "police_report", "recall", "signal_update"),
+                    f"{ALL_HOSPITAL}, CARE_TASK",
                 ),
             ),
         ):

@@ -25,6 +25,14 @@ def test_a_repeat_is_the_same_and_other_content_is_noticed_before_and_after_it_i
     assert (again.put("id 1", b"a"), again.put("id 1", b"b"), again.pending()) == ("same", "other", [])
 
 
+def test_where_an_item_is_can_be_asked_by_its_key_also_after_a_restart(tmp_path: Path) -> None:
+    inbox = Spool(tmp_path)
+    inbox.put("id 1", b"a")
+    assert (inbox.state("id 1"), inbox.state("id 2")) == ("pending", "unknown")
+    inbox.done(inbox.pending()[0].key)
+    assert (inbox.state("id 1"), Spool(tmp_path).state("id 1")) == ("done", "done")
+
+
 def test_one_at_a_time_leaves_out_what_is_done_meanwhile(tmp_path: Path) -> None:
     inbox = Spool(tmp_path)
     for number in range(3):

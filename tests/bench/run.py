@@ -20,6 +20,7 @@ import bulk
 import day
 import deployment
 import door
+import exchange
 import hospital
 import isolation
 import journal
@@ -35,7 +36,7 @@ from rich.table import Table
 
 _SATURATED = 0.85
 _BAR = 20
-_APART = ("fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation", "agencies")
+_APART = ("exchange", "fhir", "door", "journal", "keys", "roster", "xlsx", "day", "isolation", "agencies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def show(results: list[Result]) -> None:
 def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     """What needs no running server."""
     parts: dict[str, Callable[[], list[Any]]] = {
+        "exchange": lambda: exchange.lines(exchange.FULL if full else 10_000),
         "fhir": lambda: hospital.lines(rounds),
         "door": lambda: door.lines(rounds),
         "journal": lambda: journal.lines(journal.FULL if full else 200_000, rounds),

@@ -138,12 +138,21 @@ def test_running_an_exchange_again_changes_nothing(ask):
 
 def test_the_table_of_runs_ends_with_the_sum(ask):
     done = ask("exchange", "run", EXCHANGE, "--period", "2026-10")
-    assert "selected = sent + withheld + refused + failed: 0 = 0 + 0 + 0 + 0" in done.stdout
+    assert "selected = sent + withheld + refused + failed + withdrawn: 0 = 0 + 0 + 0 + 0 + 0" in done.stdout
 
 
 @pytest.mark.parametrize(("name", "period", "code"), [(EXCHANGE, "2026-13", 64), ("nope", "2026-10", 65)])
 def test_a_wrong_period_is_usage_and_an_unknown_exchange_is_data(ask, name: str, period: str, code: int):
     assert ask("exchange", "run", name, "--period", period).returncode == code
+
+
+def test_a_period_is_looked_at_and_the_items_of_a_run_are_listed(ask):
+    done = ask("exchange", "preview", EXCHANGE, "--period", "2026-10", "--json")
+    assert {each["partner"] for each in json.loads(done.stdout)} == {"kunshan-no1-middle", "kunshan-mental-health"}
+    assert ask("exchange", "preview", EXCHANGE, "--period", "2026-10", "--partner", "nobody").returncode == 65
+    assert "kunshan-mental-health" in ask("exchange", "preview", EXCHANGE, "--period", "2026-10").stdout
+    run = json.loads(ask("exchange", "run", EXCHANGE, "--period", "2026-10", "--json").stdout)[0]["name"]
+    assert json.loads(ask("exchange", "items", run, "--all", "--json").stdout) == []
 
 
 def test_a_delivery_that_is_not_there_exits_65(ask):

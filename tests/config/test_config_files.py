@@ -194,6 +194,43 @@ BAD: list[tuple[str, str, str, tuple[str, int, int, str]]] = [
         "period: week\n    schedule:\n      run:\n        day: 9",
         ("SCHEDULE", 45, 9, "exchanges.monthly.schedule.run.day"),
     ),
+    (
+        "no closing rule",
+        "      close_after_days: 10\n",
+        "",
+        ("SCHEDULE", 43, 5, "exchanges.monthly.schedule"),
+    ),
+    (
+        "two closing rules",
+        "close_after_days: 10",
+        "close_after_days: 10\n      close_by_working_day: 5",
+        ("SCHEDULE", 43, 5, "exchanges.monthly.schedule"),
+    ),
+    (
+        "closed by a working day, run by another",
+        "close_after_days: 10",
+        "close_by_working_day: 5",
+        ("SCHEDULE", 47, 7, "exchanges.monthly.schedule.close_by_working_day"),
+    ),
+    (
+        "closed before it is run",
+        'day: 1\n        at: "02:00"\n      close_after_days: 10',
+        'day: 6\n        at: "02:00"\n        working: true\n      close_by_working_day: 5',
+        ("SCHEDULE", 48, 7, "exchanges.monthly.schedule.close_by_working_day"),
+    ),
+    (
+        "expects a stranger",
+        "      close_after_days: 10\n",
+        "      close_after_days: 10\n    expects: [school-1, ghost]\n",
+        ("REFERENCE", 48, 25, "exchanges.monthly.expects[1]"),
+    ),
+    (
+        "expects without nil reports",
+        "      close_after_days: 10\n",
+        "      close_after_days: 10\n    nil_report: false\n    expects: [school-1]\n",
+        ("CONFLICT", 49, 5, "exchanges.monthly.expects"),
+    ),
+    ("half a year", "period: month", "period: half_year", ("VALUE", 42, 5, "exchanges.monthly.period")),
     ("hour 25", '"02:00"', '"25:00"', ("SCHEDULE", 46, 9, "exchanges.monthly.schedule.run.at")),
     ("same identity", "partner/hospital-1\n", "partner/school-1\n", ("CONFLICT", 28, 5, "partners.hospital-1.spiffe")),
     (

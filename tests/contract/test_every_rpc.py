@@ -154,7 +154,13 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     closing = gateway.CloseHoldingRequest(item="intake/x/y", reason="MENDED_ELSEWHERE")
     assert call(wire.OPERATOR, closing).holding.kind == "intake"
     assert call(wire.OPERATOR, exchange.RunExchangeRequest(exchange="monthly", period="2026-09")).runs
-    assert call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    settled = call(wire.OPERATOR, exchange.ListExchangeRunsRequest()).runs
+    call(wire.OPERATOR, exchange.ListExchangeItemsRequest(run=settled[0].name))
+    books = exchange.SubmitPackageRequest(exchange="monthly", period="2026-09")
+    books.records.add(source="row-1", student={"local_id": "rpc-1"})
+    assert call(wire.SCHOOL, books).matched == 1
+    looked = exchange.PreviewExchangeRequest(exchange="monthly", period="2026-09")
+    assert call(wire.OPERATOR, looked).partner in call(wire.OPERATOR, looked).partners
     done = {"source": "a-1", "kind": 13, "day": "2026-09-30", "times": 7}
     assert call("hotline", activity.RecordActivitiesRequest(activities=[done])).recorded == 1
     assert [a.times for a in call("hotline", activity.ListActivitiesRequest()).activities] == [7]

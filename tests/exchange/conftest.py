@@ -5,17 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.referral.v1 import referral_pb2 as referral_pb
 from xinqiao.config.settings import Exchange
 from xinqiao.contract.clock import BEIJING, ManualClock, to_us
+from xinqiao.contract.methods import methods
 from xinqiao.contract.workdays import WorkCalendar
+from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import load_policy
 from xinqiao.disclosure.registry import Partner, Registry
@@ -79,10 +83,11 @@ class Desk:
     refuse: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     before: Callable[[], None] = lambda: None
     after: Callable[[], None] = lambda: None
-    mend: Callable[[pb.Receipt], None] = lambda receipt: None
+    mend: Callable[[pb.Receipt], object] = lambda receipt: None
     waiting: bool = False
     down: bool = False
     wrong_key: bool = False
+    tells: bool = False
 
     def __call__(self, agency: str, package: pb.Package, request_id: str) -> pb.SignedReceipt | None:
         self.before()
@@ -105,6 +110,8 @@ class Desk:
             checkpoint=manifest.checkpoint,
             checkpoints=manifest.checkpoints,
         )
+        if self.tells:
+            receipt.item_sha256.extend(hashlib.sha256(item).digest() for item in read_items(package.items))
         self.mend(receipt)
         signed = receipt.SerializeToString()
         key = Ed25519PrivateKey.generate() if self.wrong_key else self.keys[agency]
@@ -152,10 +159,12 @@ class Books:
         return self.exchanges().run(EXCHANGE, PERIOD, actor="admin")
 
     def refer(
-        self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = ""
-    ) -> None:
-        """A referral of a student of its own with its changes (time, event, state); ``earlier`` is advice since corrected."""
-        student = student_of(name)
+        self, name: str, *changes: tuple[int, int, int], school: str = "S1", outcome: bool = False, earlier: str = "",
+        student: str = "",
+    ) -> None:  # fmt: skip
+        """A referral of a student, by default one of its own, with its changes (time, event, state); ``earlier`` is
+        advice since corrected."""
+        student = student or student_of(name)
         self.store.keys.ensure([student])
         referral = referral_pb.Referral(
             sender=SCHOOL, recipient=HOSPITAL, state=referral_pb.ReferralState.ValueType(changes[-1][2]),
@@ -186,6 +195,36 @@ class Books:
         for name in names:
             self.refer(name, (at(2026, 9, 10), 1, 2))
 
+    def ask(self, name: str, request: Any, caller: str = "admin") -> Any:
+        """What a read of ``ExchangeService`` answers a caller, as the edge would call it."""
+        method = methods()[f"/xinqiao.api.exchange.v1.ExchangeService/{name}"]
+        door = self.door
+        partner = door.registry.find(caller)
+        assert partner is not None
+        with self.store.read() as tx:
+            self.last_call = Call(partner, method, tx, door)
+            return getattr(self.exchanges(), method.function)(request, self.last_call)
+
+    def write(self, name: str, request: Any, caller: str) -> Any:
+        """What a mutation of ``ExchangeService`` answers a caller, in its transaction."""
+        method = methods()[f"/xinqiao.api.exchange.v1.ExchangeService/{name}"]
+        door = self.door
+        partner = door.registry.find(caller)
+        assert partner is not None
+        function = getattr(self.exchanges(), method.function)
+        return self.store.run(lambda tx: function(request, Call(partner, method, tx, door)))
+
+    def enrol(self, local_id: str, caller: str, school: str = "S1") -> str:
+        """A student whom the caller knows by this id; the internal one."""
+        door = self.door
+        partner = door.registry.find(caller)
+        assert partner is not None
+        known = Partner(
+            caller, "agency", partner.agency, partner.roles, frozenset({school}), partner.spiffe, 0, FOREVER
+        )  # fmt: skip
+        students = [Student(local_id=local_id, school=school)]
+        return self.store.run(lambda tx: door.students.register_all(tx, known, students))[0].id
+
     def journal(self, kind: str = "") -> int:
         c = tables.journal.c
         counted = select(func.count()).select_from(tables.journal)
@@ -211,6 +250,13 @@ class Books:
             rows = tx.all(select(tables.holdings).where(tables.holdings.c.kind == "exchange"))
         assert len(rows) <= 1
         return (str(rows[0]["holder"]), str(rows[0]["step"]), int(rows[0]["deadline_us"])) if rows else None
+
+    def held_items(self) -> list[tuple[str, str, str]]:
+        """(holder, school, step) of what is open about single items."""
+        c = tables.holdings.c
+        with self.store.read() as tx:
+            rows = tx.all(select(tables.holdings).where(c.kind == "exchange_item").order_by(c.item))
+        return [(str(row["holder"]), str(row["school"]), str(row["step"])) for row in rows]
 
     def wait(self, **by: int) -> None:
         """Time goes by at a running gateway: its journal is signed meanwhile."""

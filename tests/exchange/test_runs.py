@@ -28,7 +28,7 @@ REFUSED, FAILED = pb.ITEM_OUTCOME_REFUSED, pb.ITEM_OUTCOME_FAILED
 
 
 def sums_up(run: pb.ExchangeRun) -> bool:
-    return run.selected == run.sent + run.withheld + run.refused + run.failed
+    return run.selected == run.sent + run.withheld + run.refused + run.failed + run.withdrawn
 
 
 def own_only_policy(folder: Path) -> Path:
@@ -334,7 +334,7 @@ def test_what_may_no_longer_go_is_never_sent_again_but_revised(books: Books) -> 
     books.wait(seconds=10)
     books.desk.waiting = False
     (run,) = books.run()
-    assert (run.revision, run.state, run.sent, run.failed) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
+    assert (run.revision, run.state, run.sent, run.withdrawn) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
     old, new = books.rows()
     assert old["state"] == pb.RUN_STATE_ABANDONED
     assert [request for _, request in books.desk.calls] == [f"exchange-{old['id']}", f"exchange-{new['id']}"]

@@ -12,6 +12,7 @@ from xinqiao.api.casefile.v1.casefile_service_pb2 import WithdrawConsentRequest
 from xinqiao.api.referral.v1 import notice_service_pb2 as notices
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
+from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.clock import local_date
 from xinqiao.server.intake import Intake
 from xinqiao.store import tables
@@ -168,6 +169,22 @@ def test_a_police_report_goes_to_the_adapter_that_takes_one(town: Any) -> None:
     (sent,) = arrived(town, POLICE)
     assert (sent.police_report.crisis_facts, sent.police_report.location) == ("说要跳楼", "家中")
     assert sent.lane == 2
+
+
+def test_who_reported_is_told_that_a_person_took_it_once_and_only_who_asked_to_be(town: Any) -> None:
+    local = town.student()
+    request = screening.ReportSignalRequest(student={"local_id": local}, source=2, kind=1, facts="facts")
+    known = {"name": town.gate.gateway.door.students.name(GRID, town.inside_id(local))}
+    for reference in ("", "G-17"):
+        mine = screening.ReportSignalRequest(student=known, source=4, kind=1, facts="facts", reference=reference)
+        name = town.call(GRID, mine).signal.name
+        town.call(town.PSYCH, screening.AcknowledgeSignalRequest(name=name))
+    own = town.call(town.PSYCH, request).signal.name
+    town.call(town.PSYCH, screening.AcknowledgeSignalRequest(name=own))
+    (told,) = arrived(town, GRID)
+    assert (told.signal_update.reference, told.lane) == ("G-17", 2)
+    assert told.signal_update.taken_us > 0
+    assert town.journal(kind="released", reason="signal_update")
 
 
 def test_what_a_partner_brings_is_what_it_would_send_and_a_repeat_changes_nothing(town: Any) -> None:

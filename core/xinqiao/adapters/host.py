@@ -159,7 +159,7 @@ class AdapterHost:
         for key, spec in agencies.items():
             if key != spec.agency:
                 raise AdapterConfigError(f"agency {spec.agency} is listed under another id")
-            handle = AgencyHandle(spec, self.manifests.get(spec.kind), clock or SystemClock())
+            handle = AgencyHandle(spec, self._declared(spec), clock or SystemClock())
             self._agencies[key] = handle
             if spec.enabled:
                 sealer = seal and seal(key)
@@ -203,6 +203,17 @@ class AdapterHost:
         for handle in self._agencies.values():
             handle.close(_CLOSE_S)
 
+    def _declared(self, spec: AgencySpec) -> Manifest | None:
+        """What the agency declares: its kind's manifest, or its own within that."""
+        kind, whole = self.kinds.get(spec.kind), self.manifests.get(spec.kind)
+        if kind is None or whole is None or kind.manifest is None or not spec.enabled:
+            return whole
+        try:
+            own = kind.manifest(_settings(kind, spec.settings))
+        except (Exception, SystemExit):
+            return whole  # starting it fails by the same, and is told there
+        return own if not own.beyond(whole) else None
+
     def _start_one(
         self, handle: AgencyHandle, spec: AgencySpec, deployment: str, folder: Path, seal: Seal | None
     ) -> None:
@@ -224,6 +235,9 @@ class AdapterHost:
             why = self.failures.get(spec.kind, "no such plugin is installed and listed")
             raise AdapterConfigError(f"plugin {spec.kind}: {why}")
         settings = _settings(kind, spec.settings)
+        own = kind.manifest(settings) if kind.manifest is not None else self.manifests[spec.kind]
+        if beyond := own.beyond(self.manifests[spec.kind]):
+            raise AdapterConfigError(f"its manifest declares more than plugin {spec.kind} can: {', '.join(beyond)}")
         hosts = kind.hosts(settings)
         transport, listening, sockets = HttpTransport(hosts), Listening(kind.listens(settings)), SocketTransport(hosts)
         if listening.allowed and "listen" not in self.manifests[spec.kind].capabilities:

@@ -142,6 +142,18 @@ class Manifest(Strict):
         """``FieldClass`` numbers the plugin may bring in ``contract``; empty when it does not bring it at all."""
         return _classes(self.contracts.read, contract)
 
+    def beyond(self, other: "Manifest") -> tuple[str, ...]:
+        """What is declared here and not in ``other``, in words; empty when this one is within it."""
+        found: list[str] = [word for word in self.capabilities if word not in other.capabilities]
+        for mine, theirs in (
+            (self.contracts.written, other.contracts.written),
+            (self.contracts.read, other.contracts.read),
+        ):
+            for use in mine:
+                allowed = {name for each in theirs if each.contract == use.contract for name in each.classes}
+                found += [f"{use.contract} {name}" for name in use.classes if name not in allowed]
+        return tuple(found)
+
     def takes(self, contract: str) -> bool:
         """Whether the plugin declared that it is given ``contract``."""
         return any(use.contract == contract for use in self.contracts.written)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from xinqiao.adapters.listening import Listening
+from xinqiao.adapters.manifest import Manifest
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.adapters.spool import Seal, Spool
 from xinqiao.adapters.transport import HttpTransport
@@ -219,6 +220,39 @@ class Simulator(Protocol):
         ...
 
 
+@runtime_checkable
+class Faulty(Protocol):
+    """A Simulator that plays faults on command. Optional; but what a simulator cannot play is shown by nothing, and the
+    conformance suite (``xinqiao.testing.conformance``) counts it as not passed.
+    """
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """The faults it can play, words of ``xinqiao.testing.simulators.FAULTS``."""
+        ...
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play ``fault`` for the next ``times`` requests, or files, or looks; 0 is until ``calm``."""
+        ...
+
+    def calm(self) -> None:
+        """End every fault."""
+        ...
+
+
+@runtime_checkable
+class Rehearsed(Faulty, Protocol):
+    """A Simulator that also shows what it holds and has news for the gateway, so that effects can be counted."""
+
+    def effects(self) -> Sequence[str]:
+        """What it was given and has kept, in texts with all that a person there can see; what stays is repeated."""
+        ...
+
+    def bring(self, count: int) -> None:
+        """Have at least ``count`` more items for the gateway, about what it was given where items are about that."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterKind:
     """One kind of adapter that a plugin offers; many agencies can be configured of one kind.
@@ -226,7 +260,8 @@ class AdapterKind:
     ``name`` equals the folder, entry point and configuration key. ``settings`` validates the agency's settings.
     ``hosts`` names the ``host:port`` pairs the adapter may reach with given settings; anything else is refused.
     ``listens`` names the ``ip:port`` pairs it may listen at. ``simulator`` makes the partner's stand-in in a folder.
-    ``reader`` serves ``xinqiao adapters read``, for a kind whose partner sends files or messages.
+    ``reader`` serves ``xinqiao adapters read``, for a kind whose partner sends files or messages. ``manifest`` is for a
+    kind that declares each agency apart: what an agency of these settings declares, within the kind's own manifest.
     """
 
     name: str
@@ -236,3 +271,4 @@ class AdapterKind:
     simulator: Callable[[Path], Simulator]
     listens: Callable[[Any], Sequence[str]] = lambda settings: ()
     reader: FileReader | None = None
+    manifest: Callable[[Any], Manifest] | None = None

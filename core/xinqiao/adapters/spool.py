@@ -19,6 +19,7 @@ from xinqiao.adapters import durable
 from xinqiao.contract.errors import Refusal
 
 Verdict = Literal["new", "same", "other"]
+State = Literal["unknown", "pending", "done"]
 
 MAX_PENDING: Final = 10_000
 MAX_PENDING_BYTES: Final = 512 * 2**20
@@ -99,6 +100,14 @@ class Spool:
             self._known[hashed] = content
             self._files[number] = (hashed, len(data))
         return "new"
+
+    def state(self, key: str) -> State:
+        """Where what was put under ``key`` is: here (``pending``), or handed on; ``unknown`` also once forgotten."""
+        hashed = _sha256(key.encode())
+        with self._lock:
+            if any(pending == hashed for pending, _ in self._files.values()):
+                return "pending"
+            return "done" if hashed in self._known else "unknown"
 
     def pending(self) -> list[Item]:
         """What was put and is not done, oldest first."""

@@ -14,7 +14,7 @@ from xinqiao.cli.texts import Texts
 from xinqiao.contract.errors import Refusal
 
 _ALL = 100_000
-_COUNTS = ("selected", "sent", "withheld", "refused", "failed")
+_COUNTS = ("selected", "sent", "withheld", "refused", "failed", "withdrawn")
 _COLUMNS = ("exchange", "partner", "period", "revision", "state", *_COUNTS, "late", "deadline")
 
 
@@ -28,15 +28,15 @@ def list_runs(texts: Texts, config: Path, partner: str, address: str, *, limit: 
 
 def run(
     texts: Texts, config: Path, partner: str, address: str, *, name: str, period: str, revise: int | None, reason: str,
-    json: bool,
+    amend: bool, json: bool,
 ) -> int:  # fmt: skip
     """Run ``name`` for ``period``, or give its disputed revision up, and print where each party's run stands."""
-    if (revise is None) != (not reason):
+    if (revise is None) != (not reason) or (amend and revise is None):
         raise Refusal("INVALID_ARGUMENT", "USAGE", texts("exchange.revise_how"))
     with connect(texts, config, partner, address) as remote:
         request = rpc.RunExchangeRequest(request_id=request_id(), exchange=name, period=period)
         if revise is not None:
-            request.revise.revision, request.revise.reason = revise, reason
+            request.revise.revision, request.revise.reason, request.revise.amend = revise, reason, amend
         runs = list(remote.call(ExchangeServiceStub(remote.channel).RunExchange, request).runs)
     _print(texts, runs, json=json)
     if not json:
@@ -80,7 +80,7 @@ def _print(texts: Texts, runs: list[ExchangeRun], *, json: bool) -> None:
         table(
             [texts(f"col.{name}") for name in _COLUMNS],
             [_row(texts, each) for each in runs],
-            numbers=(3, *range(5, 10)),
+            numbers=(3, *range(5, 11)),
         )
 
 
@@ -99,6 +99,8 @@ def _fields(each: ExchangeRun) -> Iterable[tuple[str, object]]:
     yield "name", each.name
     yield "partner", each.partner
     yield "period", f"{each.period} r{each.revision}"
+    if each.reason:
+        yield "reason", each.reason
     yield "state", _state(each)
     yield from ((count, getattr(each, count)) for count in _COUNTS)
     yield "deadline", when(each.deadline_us)

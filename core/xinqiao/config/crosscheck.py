@@ -73,15 +73,30 @@ def _exchange(loc: Loc, exchange: Mapping[str, Any], partners: Mapping[str, Any]
             if (contract, receiver) in seen:
                 yield Finding(place, "CONFIG/CONFLICT", "the same dataset goes to the same party twice", "keep one")
             seen.add((contract, receiver))
-    yield from _week(loc, exchange)
+    expected = cast("list[object]", exchange["expects"]) if isinstance(exchange.get("expects"), list) else []
+    for index, party in enumerate(expected):
+        if isinstance(party, str) and parties and party not in parties:
+            place = (*loc, "expects", index)
+            yield Finding(place, "CONFIG/REFERENCE", "not a party of this exchange", "name one of its parties")
+    if expected and exchange.get("nil_report") is False:
+        text = "without nil reports nobody can tell a package that is missing from one that is nil"
+        yield Finding((*loc, "expects"), "CONFIG/CONFLICT", text, "set nil_report: true, or expect nothing")
+    yield from _schedule((*loc, "schedule"), _table(exchange, "schedule"), weekly=exchange.get("period") == "week")
 
 
-def _week(loc: Loc, exchange: Mapping[str, Any]) -> Iterator[Finding]:
-    day = _table(_table(exchange, "schedule"), "run").get("day")
-    if exchange.get("period") == "week" and isinstance(day, int) and 7 < day <= 28:
-        yield Finding(
-            (*loc, "schedule", "run", "day"), "CONFIG/SCHEDULE", "a week has 7 days", "write 1 (Monday) to 7, or `last`"
-        )
+def _schedule(loc: Loc, schedule: Mapping[str, Any], *, weekly: bool) -> Iterator[Finding]:
+    run = _table(schedule, "run")
+    day, closes = run.get("day"), schedule.get("close_by_working_day")
+    if weekly and isinstance(day, int) and 7 < day <= 28:
+        yield Finding((*loc, "run", "day"), "CONFIG/SCHEDULE", "a week has 7 days", "write 1 (Monday) to 7, or `last`")
+    if not isinstance(closes, int):
+        return
+    place = (*loc, "close_by_working_day")
+    if weekly and 7 < closes <= 28:
+        yield Finding(place, "CONFIG/SCHEDULE", "a week has 7 days", "write 1 to 7")
+    elif run.get("working") is not True or not isinstance(day, int) or day > closes:
+        text = "a period that closes by a working day is run by a working day that is not after it"
+        yield Finding(place, "CONFIG/SCHEDULE", text, "set run.working and a run.day not after it, or close_after_days")
 
 
 def _known(partners: Mapping[str, Any], loc: Loc, name: object) -> Iterator[Finding]:

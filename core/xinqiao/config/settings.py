@@ -292,7 +292,9 @@ class Delivery(Strict):
 class RunAt(Strict):
     """The time in each period at which the exchange of the period before is run."""
 
-    day: RunDay = Field(description="Day of the month, 1 to 28 or `last`; for a weekly exchange 1 (Monday) to 7.")
+    day: RunDay = Field(
+        description="Day of the month after the period, 1 to 28 or `last`; weekly 1 (Monday) to 7; after a term 1 to 28."
+    )
     working: bool = Field(default=False, description="Count working days of the Chinese calendar only.")
     at: TimeOfDay = Field(description='Beijing time in quotes, as in "02:00".')
 
@@ -301,7 +303,20 @@ class Schedule(Strict):
     """When an exchange runs and closes."""
 
     run: RunAt = Field(description="When the finished period is run.")
-    close_after_days: int = Field(ge=1, le=90, description="Days after the run until an unanswered period closes.")
+    close_after_days: int | None = Field(
+        default=None, ge=1, le=90, description="Days after the run until an unanswered period closes."
+    )
+    close_by_working_day: int | None = Field(
+        default=None, ge=1, le=28,
+        description="Or: the working day after the period, at whose end it closes. Counted as a run with `working` is.",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _one_closing_rule(self) -> Self:
+        if (self.close_after_days is None) == (self.close_by_working_day is None):
+            text = "one rule says when a period closes: close_after_days or close_by_working_day"
+            raise refusal("CONFIG/SCHEDULE", text, "write one of the two")
+        return self
 
 
 class Dataset(Strict):
@@ -318,9 +333,14 @@ class Exchange(Strict):
     names: Names = Field(description="Names shown to people.")
     parties: Annotated[tuple[Slug, ...], Field(min_length=2, max_length=2)] = Field(description="The two partner ids.")
     datasets: tuple[Dataset, ...] = Field(min_length=1, description="What goes which way.")
-    period: Literal["month", "week"] = Field(description="Length of a period.")
+    period: Literal["week", "month", "quarter", "term"] = Field(
+        description="Length of a period; `term` goes by the school calendar of the district."
+    )
     schedule: Schedule = Field(description="When it runs.")
     nil_report: bool = Field(default=True, description="Send a report also when there is nothing to report.")
+    expects: tuple[Slug, ...] = Field(
+        default=(), description="Parties whose own package of each period must come, if only to say that it is nil."
+    )
 
 
 class Gateway(FileModel):

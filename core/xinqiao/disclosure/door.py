@@ -147,7 +147,7 @@ class Door:
         kept = redact(message, mask)
         if student is not None and is_drill(tx, student):
             mark_drill(message)
-        return _withheld(kept, denials), present(message)
+        return kept_back(kept, denials), present(message)
 
     def release(
         self,
@@ -209,7 +209,7 @@ class Door:
             sealer=sealer,
         )
         if not enqueue:
-            return Released("", _withheld(kept, denials), classes)
+            return Released("", kept_back(kept, denials), classes)
         number = int(LANE_CRISIS if lane == "crisis" else LANE_ROUTINE)
         tx.after_commit(lambda: self.enqueued(number))
         tx.insert(
@@ -217,7 +217,7 @@ class Door:
             tx.now_us, 0, "", key, "", "", tx.now_us, tx.now_us, purpose, basis,
             sealer.seal(payload, table="deliveries", key=delivery),
         )  # fmt: skip
-        return Released(delivery, _withheld(kept, denials), classes)
+        return Released(delivery, kept_back(kept, denials), classes)
 
 
 def mark_drill(message: Message) -> bool:
@@ -289,7 +289,8 @@ def _nobody(_lane: int) -> None:
     """Nobody waits for deliveries."""
 
 
-def _withheld(kept: list[Kept], denials: Mapping[int, Decision]) -> list[Withheld]:
+def kept_back(kept: Iterable[Kept], denials: Mapping[int, Decision]) -> list[Withheld]:
+    """What was removed of a message, each with the reason that decided it."""
     return [
         Withheld(
             field=lost.path,

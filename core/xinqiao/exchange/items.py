@@ -1,8 +1,10 @@
 """The items of a run: which referrals a period holds, and what of each a partner may have now."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
 from typing import Final
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
@@ -13,9 +15,9 @@ from xinqiao.api.exchange.v1.exchange_pb2 import (
     PackageItem,
 )
 from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_REPORT_OUTCOME, Referral
-from xinqiao.contract.fields import present, redact
+from xinqiao.contract.fields import Kept, present, redact
 from xinqiao.disclosure.door import Door
-from xinqiao.disclosure.policy import Relation
+from xinqiao.disclosure.policy import Decision, Relation
 from xinqiao.disclosure.records import hide_chain
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange.periods import Span
@@ -41,13 +43,17 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the door says of one item now. ``data`` is the serialized `PackageItem` when ``outcome`` is SENT."""
+    """What the door says of one item now: ``data`` is the serialized ``item`` when ``outcome`` is SENT, without what
+    was ``kept`` back of it, for the reasons in ``denials``."""
 
     outcome: int
     reason: str = ""
     data: bytes = b""
     classes: int = 0
     sealer: Sealer | None = None
+    item: PackageItem | None = None
+    kept: Sequence[Kept] = ()
+    denials: Mapping[int, Decision] = field(default_factory=dict[int, Decision])
 
     @property
     def digest(self) -> bytes:
@@ -55,34 +61,66 @@ class Verdict:
         return hashlib.sha256(self.data).digest() if self.data else b""
 
 
-def select_items(store: Store, door: Door, parties: Sequence[str], period: Span) -> Iterator[Selected]:
-    """Every referral between the two parties that changed in the period, oldest first.
+Position = tuple[int, str]
+"""Where a page of the selection begins: after the referral created at this time, with this id."""
+
+
+def select_page(
+    tx: ReadTx, door: Door, parties: Sequence[str], period: Span, after: Position | None, limit: int
+) -> tuple[list[Selected], Position | None]:
+    """The next of the referrals between the two parties that changed in the period, oldest first, and where the page
+    after it begins; None at the end. A page may hold fewer than ``limit``, or none, before the end.
 
     A referral that changed again afterwards still belongs to the period: its history says so. One whose history can
     no longer be read is a member too, so that it is counted as failed and not lost from the books.
     """
+    # Each direction by its index, in order from where it stopped: asked for as one, the database would sort all of them
+    # anew for every page.
     one, other = parties
+    both = [_one_way(tx, sender, recipient, period, after, limit) for sender, recipient in ((one, other), (other, one))]
+    rows = list(islice(merge(*both, key=lambda row: (int(row["created_us"]), str(row["id"]))), limit))
+    found = [Selected(f"referrals/{row['id']}", str(row["student"])) for row in rows if _changed_in(door, row, period)]
+    if len(rows) < limit:
+        return found, None
+    return found, (int(rows[-1]["created_us"]), str(rows[-1]["id"]))
+
+
+def _one_way(
+    tx: ReadTx, sender: str, recipient: str, period: Span, after: Position | None, limit: int
+) -> "Sequence[RowMapping]":
     c = tables.referrals.c
-    wanted = (
+    page = (
         select(tables.referrals)
-        .where(((c.sender == one) & (c.recipient == other)) | ((c.sender == other) & (c.recipient == one)))
+        .where(c.sender == sender, c.recipient == recipient)
         .where(c.created_us < period.to_us, c.updated_us >= period.from_us, not_drill(c.student))
         .order_by(c.created_us, c.id)
-        .limit(PAGE)
+        .limit(limit)
     )
-    after: tuple[int, str] | None = None
+    if after is not None:
+        # The first condition says nothing new, but only from it an index knows where to begin.
+        page = page.where(
+            c.created_us >= after[0], (c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1]))
+        )
+    return tx.all(page)
+
+
+def select_items(store: Store, door: Door, parties: Sequence[str], period: Span) -> Iterator[list[Selected]]:
+    """All pages of the selection, each in a snapshot of its own."""
+    after: Position | None = None
     while True:
-        page = wanted
-        if after is not None:
-            page = wanted.where((c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1])))
         with store.read() as tx:
-            rows = tx.all(page)
-        for row in rows:
-            if _changed_in(door, row, period):
-                yield Selected(f"referrals/{row['id']}", str(row["student"]))
-        if len(rows) < PAGE:
+            page, after = select_page(tx, door, parties, period, after, PAGE)
+        yield page
+        if after is None:
             return
-        after = int(rows[-1]["created_us"]), str(rows[-1]["id"])
+
+
+def belongs(tx: ReadTx, door: Door, item: str, period: Span) -> bool:
+    """Whether a referral that was in one period is in this one too."""
+    row = tx.get(tables.referrals, item.removeprefix("referrals/"))
+    if row is None or int(row["created_us"]) >= period.to_us or int(row["updated_us"]) < period.from_us:
+        return False
+    return _changed_in(door, row, period)
 
 
 def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
@@ -105,23 +143,24 @@ def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: 
         relation=_relation(recipient, row),
     )  # fmt: skip
     if not mask >> FIELD_CLASS_CASE_REF & 1:
-        return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason)
+        return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
     _as_of(referral, period)
     hide_chain(referral)
     referral.name = member.item
     referral.student = door.students.name(recipient.agency, member.student)
     item = PackageItem(ordinal=ordinal, referral=referral)
-    redact(item, mask)
-    return Verdict(ITEM_OUTCOME_SENT, "", item.SerializeToString(deterministic=True), present(item), sealer)
+    kept = redact(item, mask)
+    data = item.SerializeToString(deterministic=True)
+    return Verdict(ITEM_OUTCOME_SENT, "", data, present(item), sealer, item, kept, denials)
 
 
-def members(tx: ReadTx, run: str, *, after: int, outcome: int) -> "list[RowMapping]":
-    """The next page of a run's items with this outcome, in frozen order."""
+def members(tx: ReadTx, run: str, *, after: int, outcomes: Sequence[int]) -> "list[RowMapping]":
+    """The next page of a run's items with one of these outcomes, in frozen order."""
     c = tables.exchange_items.c
     return list(
         tx.all(
             select(tables.exchange_items)
-            .where(c.run == run, c.outcome == outcome, c.ordinal > after)
+            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after)
             .order_by(c.ordinal)
             .limit(PAGE)
         )
@@ -146,6 +185,12 @@ def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:
     return referral is None or any(period.from_us <= each.time_us < period.to_us for each in referral.history)
 
 
+def state_at(referral: Referral, period: Span) -> int:
+    """Where the referral stood at the end of the period."""
+    _as_of(referral, period)
+    return int(referral.state)
+
+
 def _as_of(referral: Referral, period: Span) -> None:
     """Cut the referral back to the end of the period, so that a later change neither leaks into nor alters it.
 
@@ -162,5 +207,5 @@ def _as_of(referral: Referral, period: Span) -> None:
             referral.outcome.CopyFrom(outcomes[reported - 1])
     del referral.earlier_outcomes[:]
     del referral.history[len(kept) :]
-    for field in ("appointment_us", "state_reason", "etag"):
-        referral.ClearField(field)
+    for undated in ("appointment_us", "state_reason", "etag"):
+        referral.ClearField(undated)

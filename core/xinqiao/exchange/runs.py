@@ -13,18 +13,18 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange.package import read_receipt
-from xinqiao.exchange.periods import Length, Schedule
+from xinqiao.exchange.periods import MARKS, Length, Schedule, length_of
 from xinqiao.journal.append import append
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop, hold
-from xinqiao.store.sql import RowMapping, func, select
+from xinqiao.store.sql import ColumnElement, RowMapping, func, not_, select
 from xinqiao.store.tx import ReadTx, Tx
 
-DAY_US: Final = 86_400_000_000
 LEASE_US: Final = 120_000_000
 """How long a run belongs to whoever drives it after its last step: a crashed driver is replaced after that."""
 
 CLOSED: Final = (pb.RUN_STATE_RECONCILED, pb.RUN_STATE_ABANDONED)
+UNFINISHED: Final = (pb.RUN_STATE_PLANNED, pb.RUN_STATE_SNAPSHOT, pb.RUN_STATE_SENDING)
 OVERDUE: Final = "RECEIPT_OVERDUE"
 
 
@@ -50,6 +50,8 @@ class Definition(Protocol):
     def schedule(self) -> Schedule: ...
     @property
     def nil_report(self) -> bool: ...
+    @property
+    def expects(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,31 @@ def newest(tx: ReadTx, key: Key) -> RowMapping | None:
     )
 
 
-def disputed(row: RowMapping, revision: int) -> bool:
-    """Whether this is that revision and both sides disagree about it, or the partner refused it."""
-    return int(row["revision"]) == revision and row["state"] == pb.RUN_STATE_INCOMPLETE
+def of_length(length: Length) -> ColumnElement[bool]:
+    """Runs of periods of this length: an exchange may have been settled by another one before."""
+    period = tables.exchange_runs.c.period
+    mark = MARKS[length]
+    if mark:
+        return period.contains(mark)
+    return not_(func.substr(period, 6, 1).in_([each for each in MARKS.values() if each]))
+
+
+def earlier_unsent(tx: ReadTx, key: Key) -> bool:
+    """Whether a package of an earlier period has yet to be handed to this partner: the books go in their order."""
+    c = tables.exchange_runs.c
+    wanted = (
+        select(func.count())
+        .select_from(tables.exchange_runs)
+        .where(c.exchange == key.exchange, c.partner == key.partner, c.period < key.period, c.state.in_(UNFINISHED))
+    )
+    return bool(tx.scalar(wanted.where(of_length(length_of(key.period)))))
+
+
+def disputed(row: RowMapping, revision: int, *, amend: bool = False) -> bool:
+    """Whether this is that revision and both sides disagree about it, or the partner refused it; with ``amend`` also
+    one that both sides agreed about."""
+    states = (pb.RUN_STATE_INCOMPLETE, pb.RUN_STATE_RECONCILED) if amend else (pb.RUN_STATE_INCOMPLETE,)
+    return int(row["revision"]) == revision and row["state"] in states
 
 
 def take(tx: Tx, run: str, owner: str) -> None:
@@ -119,6 +143,14 @@ def release(tx: Tx, run: str, owner: str) -> None:
         tx.delete(tables.meta, key)
 
 
+def packed(tx: ReadTx, run: str) -> int:
+    """How many items of the run have a place in its package by now."""
+    c = tables.exchange_items.c
+    return int(
+        tx.scalar(select(func.count()).select_from(tables.exchange_items).where(c.run == run, c.place.is_not(None)))
+    )
+
+
 def totals(tx: ReadTx, run: str) -> dict[str, int]:
     """How many items of the run have each outcome, by column of `exchange_runs`; ``selected`` is their sum."""
     c = tables.exchange_items.c
@@ -130,6 +162,7 @@ def totals(tx: ReadTx, run: str) -> dict[str, int]:
         "withheld": found.get(pb.ITEM_OUTCOME_WITHHELD, 0),
         "refused": found.get(pb.ITEM_OUTCOME_REFUSED, 0),
         "failed": found.get(pb.ITEM_OUTCOME_FAILED, 0),
+        "withdrawn": found.get(pb.ITEM_OUTCOME_WITHDRAWN, 0),
     }
 
 
@@ -140,16 +173,16 @@ def move(
     state: int,
     *,
     actor: str,
-    close_after_days: int,
+    grace_us: int,
     reason: str = "",
     payload: bytes | None = None,
     columns: Mapping[str, object] = MappingProxyType({}),
 ) -> None:
     """Change a run's state with its journal row and its holding, in one transaction.
 
-    The partner holds it while its receipt is awaited, the operator in every other open state. ``columns`` are further
-    changes of the row; ``payload`` is what the
-    journal row commits to: the manifest sent or the receipt taken.
+    The partner holds it while its receipt is awaited, the operator in every other open state; whoever must decide has
+    ``grace_us`` for it. ``columns`` are further changes of the row; ``payload`` is what the journal row commits to: the
+    manifest sent or the receipt taken.
     """
     tx.update(tables.exchange_runs, (row["id"],), state=state, updated_us=tx.now_us, **columns)
     record(tx, door, row, state, actor=actor, reason=reason, payload=payload)
@@ -161,7 +194,7 @@ def move(
     hold(
         tx, name_of(row), kind="exchange", school="",
         holder=str(row["partner"]) if waiting else door.registry.holder(""),
-        deadline_us=tx.now_us + close_after_days * DAY_US if decide else int(row["deadline_us"]),
+        deadline_us=tx.now_us + grace_us if decide else int(row["deadline_us"]),
         step=reason.lower() if decide else _word(state),
     )  # fmt: skip
 
@@ -184,7 +217,7 @@ def to_message(row: RowMapping, receipt_keys: Mapping[str, bytes]) -> pb.Exchang
         name=name_of(row), exchange=row["exchange"], partner=row["partner"], period=row["period"],
         revision=row["revision"], state=pb.RunState.ValueType(int(row["state"])), selected=row["selected"],
         sent=row["sent"], withheld=row["withheld"], refused=row["refused"], failed=row["failed"],
-        late=bool(row["late"]), deadline_us=row["deadline_us"],
+        late=bool(row["late"]), deadline_us=row["deadline_us"], withdrawn=row["withdrawn"], reason=row["reason"],
     )  # fmt: skip
     if row["manifest"] is not None:
         run.manifest.ParseFromString(bytes(row["manifest"]))

@@ -1,34 +1,35 @@
 """The exchange contract: one run for each receiving party and period, carried to its end whatever breaks on the way."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION, ROLE_OPERATOR
+from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.call import Call, outside_transaction
-from xinqiao.disclosure.door import Door, denial
+from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
-from xinqiao.exchange.periods import Window, due_at, finished, length_of, previous_period, shift
-from xinqiao.exchange.periods import current_period as period_of
+from xinqiao.exchange.arrivals import submit, watch
+from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
+from xinqiao.exchange.receipts import mended
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
 from xinqiao.exchange.steps import Driver, Sender
+from xinqiao.exchange.views import admit, list_items, preview, receivers
 from xinqiao.store import tables
 from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import RowMapping, Select, func, select
 from xinqiao.store.tx import ReadTx
 
-_LOOK_BACK: Final[Mapping[str, int]] = {"month": 36, "week": 156}
+_LOOK_BACK: Final[Mapping[Length, int]] = {"week": 156, "month": 36, "quarter": 12, "term": 6}
 """Periods that the scheduler catches up with; older ones are for the operator."""
 
-_UNFINISHED: Final = (pb.RUN_STATE_PLANNED, pb.RUN_STATE_SNAPSHOT, pb.RUN_STATE_SENDING)
 _log = logging.getLogger(__name__)
 
 
@@ -93,14 +94,14 @@ class Exchanges:
         now_us = self._store.clock.now_us()
         if length_of(period) != definition.period:
             raise Refusal("INVALID_ARGUMENT", "PERIOD", f"this exchange is settled by the {definition.period}")
-        finished(period, now_us)
+        finished(period, now_us, self.calendar)
         keys = [Key(exchange, partner, period) for partner in receivers(definition)]
         if not late_ok and now_us >= due_at(definition.schedule, period, self.calendar).close_us:
             with self._store.read() as tx:
                 if any(runs.newest(tx, key) is None for key in keys):
                     raise Refusal("FAILED_PRECONDITION", "PERIOD_CLOSED", "the period closed before it was run")
         if revise is not None:
-            self._check_disputed(keys, revise.revision)
+            self._check_disputed(keys, revise)
         faults: list[Exception] = []
         for key in keys:
             try:
@@ -116,7 +117,8 @@ class Exchanges:
     def collect(self, actor: str = "gateway") -> list[pb.ExchangeRun]:
         """Ask again for every receipt that is awaited or overdue; the runs whose state changed by that.
 
-        One partner's fault is logged and does not keep the others waiting.
+        One partner's fault is logged and does not keep the others waiting. A settled period of which a refused item was
+        mended at its source since is sent again, as a new revision.
         """
         changed: list[pb.ExchangeRun] = []
         for row in self._awaiting():
@@ -132,7 +134,35 @@ class Exchanges:
                 after = runs.newest(tx, key_of(row))
             if after is not None and (after["id"], after["state"]) != (row["id"], row["state"]):
                 changed.append(self._message(after))
+        return changed + self._rejoin(actor)
+
+    def _rejoin(self, actor: str) -> list[pb.ExchangeRun]:
+        with self._store.read() as tx:
+            rows = [tx.get(tables.exchange_runs, run) for run in mended(tx)]
+        changed: list[pb.ExchangeRun] = []
+        for row in rows:
+            definition = self._definitions.get(str(row["exchange"])) if row is not None else None
+            if row is None or definition is None or self._door.registry.find(str(row["partner"])) is None:
+                continue
+            key, wish = key_of(row), rpc.Revise(revision=row["revision"], reason="MENDED", amend=True)
+            try:
+                self._drive(key, definition, actor, wish)
+            except Exception as fault:  # as above
+                _log.error("%s: amending it failed: %s", runs.name_of(row), type(fault).__name__)
+            with self._store.read() as tx:
+                after = runs.newest(tx, key)
+            if after is not None and after["id"] != row["id"]:
+                changed.append(self._message(after))
         return changed
+
+    def watch(self) -> None:
+        """See that every package which a party owes is held by somebody until it comes."""
+        now_us = self._store.clock.now_us()
+        for name, definition in self._definitions.items():
+            if definition.expects:
+                with self._store.read() as tx:
+                    periods = list(self._owed(tx, name, definition, now_us))
+                watch(self._store, self._door, name, definition, periods, self.calendar)
 
     def due(self, now_us: int) -> list[Due]:
         """The periods whose start has passed and that still have a run to begin or to go on with, oldest first.
@@ -142,12 +172,10 @@ class Exchanges:
         found: list[Due] = []
         with self._store.read() as tx:
             for name, definition in self._definitions.items():
-                period = self._oldest(tx, name, definition, now_us)
-                while period <= previous_period(now_us, definition.period):
+                for period in self._owed(tx, name, definition, now_us):
                     window = due_at(definition.schedule, period, self.calendar)
                     if window.start_us <= now_us and self._unfinished(tx, name, definition, period):
                         found.append(_due(name, period, window, now_us))
-                    period = shift(period, 1)
         return sorted(found, key=lambda due: (due.start_us, due.period, due.exchange))
 
     @outside_transaction
@@ -156,7 +184,7 @@ class Exchanges:
 
         ``call.rows`` counts one row a run: each has at least the journal row of its planning.
         """
-        self._admit(call)
+        admit(call)
         revise = request.revise if request.HasField("revise") else None
         settled = self.run(request.exchange, request.period, actor=call.caller.id, revise=revise)
         call.rows += len(settled)
@@ -164,7 +192,7 @@ class Exchanges:
 
     def list_exchange_runs(self, request: rpc.ListExchangeRunsRequest, call: Call) -> rpc.ListExchangeRunsResponse:
         """Runs, newest first: all for an operator, the caller's own for a partner."""
-        self._admit(call)
+        admit(call)
         size = page_size(request.page_size)
         after = position(request.page_token)
         c = tables.exchange_runs.c
@@ -179,19 +207,27 @@ class Exchanges:
             response.next_page_token = token(int(rows[size - 1]["started_us"]), str(rows[size - 1]["id"]))
         return response
 
-    def _admit(self, call: Call) -> None:
-        """Counts are egress too. Raises the door's refusal for a caller that may not have them now."""
-        mask, denials = self._door.permitted(
-            call.reading, recipient=call.caller, purpose=PURPOSE_RECONCILIATION, student=None, relation="PARTY"
-        )
-        if not mask >> FIELD_CLASS_AGGREGATE & 1:
-            raise denial(denials[FIELD_CLASS_AGGREGATE].reason, call.caller, PURPOSE_RECONCILIATION, None)
+    def preview_exchange(self, request: rpc.PreviewExchangeRequest, call: Call) -> rpc.PreviewExchangeResponse:
+        """What a partner would get for a period; nothing is sent."""
+        return preview(request, call, self._definitions, self.calendar)
 
-    def _check_disputed(self, keys: list[Key], revision: int) -> None:
+    def submit_package(self, request: rpc.SubmitPackageRequest, call: Call) -> rpc.SubmitPackageResponse:
+        """A party's own package of a period, or a part of it."""
+        return submit(request, call, self._definitions, self.calendar)
+
+    def list_exchange_items(self, request: rpc.ListExchangeItemsRequest, call: Call) -> rpc.ListExchangeItemsResponse:
+        """The items of a run with what became of each."""
+        return list_items(request, call)
+
+    def _check_disputed(self, keys: list[Key], revise: rpc.Revise) -> None:
         with self._store.read() as tx:
             rows = [row for row in (runs.newest(tx, key) for key in keys) if row is not None]
-        if not any(row["revision"] > revision or disputed(row, revision) for row in rows):
-            raise Refusal("FAILED_PRECONDITION", "STATE", "only a run that both sides disagree about is revised")
+        revision, amend = revise.revision, revise.amend
+        if not any(row["revision"] > revision or disputed(row, revision, amend=amend) for row in rows):
+            raise Refusal(
+                "FAILED_PRECONDITION", "STATE",
+                "only a run that both sides disagree about is revised; a settled one is amended with `amend`",
+            )  # fmt: skip
 
     def _drive(self, key: Key, definition: Definition, actor: str, revise: rpc.Revise | None = None) -> None:
         with self._store.read() as tx:
@@ -200,8 +236,8 @@ class Exchanges:
             self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
             self._receipt_keys, self.calendar, key, actor,
         )  # fmt: skip
-        if revise is not None and row is not None and disputed(row, revise.revision):
-            driver.revise(revise.revision, revise.reason)
+        if revise is not None and row is not None and disputed(row, revise.revision, amend=revise.amend):
+            driver.revise(revise.revision, revise.reason, amend=revise.amend)
         elif row is None or (row["state"] not in runs.CLOSED and row["receipt"] is None):
             driver.drive()
 
@@ -216,17 +252,15 @@ class Exchanges:
             disputed = tx.all(_oldest_first().where(c.state == pb.RUN_STATE_INCOMPLETE, c.receipt.is_(None)))
         return waiting + [row for row in disputed if runs.name_of(row) in overdue]
 
-    def _oldest(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> str:
-        """The first period that the books could owe: of the first run, else of the first referral between the two."""
+    def _owed(self, tx: ReadTx, exchange: str, definition: Definition, now_us: int) -> Iterator[str]:
+        """The periods that the books could owe, oldest first: from the first run on, else from the first referral
+        between the two; of an exchange that had neither, the newest."""
         length = definition.period
-        newest = previous_period(now_us, length)
-        floor = shift(newest, -_LOOK_BACK[length])
         c = tables.exchange_runs.c
-        weekly = c.period.contains("W")  # an exchange may have been settled by the other length before
-        first = tx.scalar(
-            select(func.min(c.period)).where(c.exchange == exchange, weekly if length == "week" else ~weekly)
-        )
-        if first is None:
+        first = tx.scalar(select(func.min(c.period)).where(c.exchange == exchange, runs.of_length(length)))
+        if first is not None:
+            from_us = self._began(str(first))
+        else:
             one, other = definition.parties
             r = tables.referrals.c
             created = tx.scalar(
@@ -235,21 +269,23 @@ class Exchanges:
                     not_drill(r.student),
                 )
             )
-            first = newest if created is None else min(newest, period_of(int(created), length))
-        return max(floor, str(first))
+            from_us = now_us if created is None else int(created)
+        owed = list(over(length, from_us, now_us, _LOOK_BACK[length], self.calendar))
+        return iter(owed or list(over(length, 0, now_us, 1, self.calendar)))
+
+    def _began(self, period: str) -> int:
+        try:
+            return span(period, self.calendar).from_us
+        except Refusal:  # a term that the school calendar has no more
+            return 0
 
     @staticmethod
     def _unfinished(tx: ReadTx, exchange: str, definition: Definition, period: str) -> bool:
         rows = [runs.newest(tx, Key(exchange, partner, period)) for partner in receivers(definition)]
-        return any(row is None or row["state"] in _UNFINISHED for row in rows)
+        return any(row is None or row["state"] in runs.UNFINISHED for row in rows)
 
     def _message(self, row: RowMapping) -> pb.ExchangeRun:
         return runs.to_message(row, self._receipt_keys)
-
-
-def receivers(definition: Definition) -> list[str]:
-    """The parties that receive something, once each, in the order of the datasets."""
-    return list(dict.fromkeys(dataset.to for dataset in definition.datasets))
 
 
 def _due(exchange: str, period: str, window: Window, now_us: int) -> Due:

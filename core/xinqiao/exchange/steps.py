@@ -1,8 +1,10 @@
 """The steps of one run, each a transaction of its own: a crash between any two leaves a state from which to go on."""
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -17,15 +19,16 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
 from xinqiao.exchange.items import PAGE, Selected, Verdict, judge, member, members, select_items
-from xinqiao.exchange.package import VERSION, Items, ItemWriter, check_receipt, make_package, partner_reason
+from xinqiao.exchange.package import VERSION, Items, ItemWriter, make_package
 from xinqiao.exchange.periods import Span, due_at, span
+from xinqiao.exchange.receipts import Judgement, close_items, differing, hold_items, take_receipt, take_refused
 from xinqiao.exchange.runs import Definition, Key, key_of, move, name_of
-from xinqiao.journal import witness
+from xinqiao.exchange.tombstones import last_went, not_selected_again, tombstone
 from xinqiao.journal.append import append
 from xinqiao.journal.checkpoint import latest, routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
-from xinqiao.store.sql import RowMapping, delete, func, select
+from xinqiao.store.sql import RowMapping, delete, select
 from xinqiao.store.tx import ReadTx, Tx
 
 Sender = Callable[[str, pb.Package, str], pb.SignedReceipt | None]
@@ -34,6 +37,7 @@ Sender = Callable[[str, pb.Package, str], pb.SignedReceipt | None]
 T = TypeVar("T")
 _NO_COLUMNS: Final[Mapping[str, object]] = MappingProxyType({})
 _UNDECIDED: Final = pb.ITEM_OUTCOME_UNSPECIFIED
+_PACKED: Final = (pb.ITEM_OUTCOME_SENT, pb.ITEM_OUTCOME_WITHDRAWN)
 _log = logging.getLogger(__name__)
 
 
@@ -59,24 +63,26 @@ class Driver:
         self._deployment = deployment
         self._sender = sender
         self._receipt_keys = receipt_keys
-        self._calendar = calendar
         self._key = key
         self._actor = actor
         self._owner = secrets.token_hex(8)
-        self._period: Span = span(key.period)
+        self._period: Span = span(key.period, calendar)
+        self._window = due_at(definition.schedule, key.period, calendar)
+        self._grace_us = self._window.close_us - self._window.start_us
         found = door.registry.find(key.partner)
         if found is None:
             raise Refusal("NOT_FOUND", "PARTNER", "the run's partner is not configured any more")
         self._recipient: Partner = found
 
-    def revise(self, revision: int, reason: str) -> None:
-        """Give a disputed revision up for a new one, because a person said so, and drive that.
+    def revise(self, revision: int, reason: str, *, amend: bool = False) -> None:
+        """Follow a disputed revision with a new one, because a person said so, and drive that.
 
-        A run that is no longer disputed is left alone. Raises Refusal ABORTED/RUNNING.
+        With ``amend`` also one that both sides agreed about. A run that is neither any more is left alone. Raises
+        Refusal ABORTED/RUNNING.
         """
         row = self._store.run(self._begin)
         try:
-            if runs.disputed(row, revision):
+            if runs.disputed(row, revision, amend=amend):
                 self._revise(row, f"REVISED:{reason}")
         finally:
             self._store.run(lambda tx: runs.release(tx, str(row["id"]), self._owner))
@@ -107,22 +113,21 @@ class Driver:
         runs.take(tx, str(row["id"]), self._owner)
         return row
 
-    def _plan(self, tx: Tx, key: Key) -> RowMapping:
+    def _plan(self, tx: Tx, key: Key, reason: str = "") -> RowMapping:
         """Make the run's row; the unique key decides who plans, so a second one finds it there."""
-        window = due_at(self._definition.schedule, key.period, self._calendar)
-        late = tx.now_us >= window.close_us
-        days = self._definition.schedule.close_after_days
-        deadline = tx.now_us + days * runs.DAY_US if late else window.close_us
+        late = tx.now_us >= self._window.close_us
+        deadline = tx.now_us + self._grace_us if late else self._window.close_us
         identifier = key.id(self._deployment)
         made = tx.insert_if_absent(
             tables.exchange_runs, identifier, key.exchange, key.partner, key.period, key.revision,
             int(pb.RUN_STATE_PLANNED), 0, 0, 0, 0, 0, int(late), tx.now_us, tx.now_us, deadline, None, None,
+            0, reason,
         )  # fmt: skip
         row = tx.get(tables.exchange_runs, identifier)
         if row is None:
             raise Refusal("FAILED_PRECONDITION", "DEPLOYMENT", "the runs in this store are of another deployment")
         if made:
-            move(tx, self._door, row, pb.RUN_STATE_PLANNED, actor=self._actor, close_after_days=days)
+            self._move(tx, row, pb.RUN_STATE_PLANNED, reason=f"LATE:{key.period}" if late else "")
         return row
 
     def _step(self, row: RowMapping) -> bool:
@@ -146,18 +151,16 @@ class Driver:
         # A driver that died while it froze left a part of a list: nothing was promised yet, so begin again.
         self._write(row, lambda tx: tx.execute(delete(tables.exchange_items).where(c.run == run)))
         ordinal = 0
-        page: list[Selected] = []
-        for chosen in select_items(self._store, self._door, self._definition.parties, self._period):
-            page.append(chosen)
-            if len(page) == PAGE:
-                self._keep(row, page, ordinal)
-                ordinal, page = ordinal + len(page), []
-        self._keep(row, page, ordinal)
+        key = key_of(row)
+        pages = select_items(self._store, self._door, self._definition.parties, self._period)
+        for page in chain(pages, not_selected_again(self._store, key, run) if key.revision else ()):
+            self._keep(row, page, ordinal)
+            ordinal += len(page)
         self._write(row, lambda tx: self._move(tx, row, pb.RUN_STATE_SNAPSHOT))
 
     def _keep(self, row: RowMapping, page: list[Selected], first: int) -> None:
         values = [
-            (str(row["id"]), first + place, chosen.item, chosen.student, int(_UNDECIDED), "", b"")
+            (str(row["id"]), first + place, chosen.item, chosen.student, int(_UNDECIDED), "", b"", None)
             for place, chosen in enumerate(page)
         ]
         self._write(row, lambda tx: tx.insert_many(tables.exchange_items, values))
@@ -165,8 +168,12 @@ class Driver:
     # -- SNAPSHOT -> SENDING ----------------------------------------------------------------------------------------
 
     def _prepare(self, row: RowMapping) -> bool:
-        while self._write(row, lambda tx: self._judge_page(tx, row)):
-            pass
+        with self._store.read() as tx:
+            packed = runs.packed(tx, str(row["id"]))
+        last: int | None = -1
+        while last is not None:
+            after, first = last, packed
+            last, packed = self._write(row, lambda tx: self._judge_page(tx, row, after, first))  # noqa: B023
         with self._store.read() as tx:
             counts = runs.totals(tx, str(row["id"]))
             reason = self._barred(tx)
@@ -184,31 +191,40 @@ class Driver:
         self._write(row, lambda tx: self._seal(tx, row, counts, items))
         return True
 
-    def _judge_page(self, tx: Tx, row: RowMapping) -> bool:
-        """Pass the next items through the door, with their journal rows; True when there may be more."""
-        run = str(row["id"])
-        page = members(tx, run, after=-1, outcome=_UNDECIDED)
-        c = tables.exchange_items.c
-        sent = int(
-            tx.scalar(
-                select(func.count())
-                .select_from(tables.exchange_items)
-                .where(c.run == run, c.outcome == pb.ITEM_OUTCOME_SENT)
-            )
-        )
+    def _judge_page(self, tx: Tx, row: RowMapping, after: int, place: int) -> tuple[int | None, int]:
+        """Pass the next items through the door, with their journal rows; ``place`` is the next one in the package.
+
+        The ordinal to go on after, None at the end, and the next place.
+        """
+        run, key = str(row["id"]), key_of(row)
+        page = members(tx, run, after=after, outcomes=(_UNDECIDED,))
+        self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
+        decided: list[tuple[object, ...]] = []
         for item in page:
-            verdict = judge(tx, self._door, self._recipient, member(item), self._period, sent)
-            sent += verdict.outcome == pb.ITEM_OUTCOME_SENT
-            tx.update(
-                tables.exchange_items, (run, item["ordinal"]),
-                outcome=verdict.outcome, reason=verdict.reason, digest=verdict.digest,
-            )  # fmt: skip
+            verdict = judge(tx, self._door, self._recipient, member(item), self._period, place)
+            if key.revision and verdict.outcome != pb.ITEM_OUTCOME_SENT:
+                verdict = self._taken_back(tx, key, item, verdict, place)
+            packed = verdict.outcome in _PACKED
+            decided.append(
+                (verdict.outcome, verdict.reason, verdict.digest, place if packed else None, run, item["ordinal"])
+            )
+            place += packed
             self._journal_item(tx, row, item, verdict)
-        return len(page) == PAGE
+        tx.update_many(tables.exchange_items, ("outcome", "reason", "digest", "place"), decided)
+        return (int(page[-1]["ordinal"]) if len(page) == PAGE else None), place
+
+    def _taken_back(self, tx: Tx, key: Key, item: RowMapping, verdict: Verdict, place: int) -> Verdict:
+        """What may go no more and went before is taken back; what never went is as the door says."""
+        went = last_went(tx, key, str(item["item"]))
+        if went is None:
+            return verdict
+        data = tombstone(went, place, verdict.reason)
+        mask = 1 << FIELD_CLASS_AGGREGATE
+        return Verdict(pb.ITEM_OUTCOME_WITHDRAWN, verdict.reason, data, mask, self._door.keys.system_sealer())
 
     def _journal_item(self, tx: Tx, row: RowMapping, item: RowMapping, verdict: Verdict) -> None:
         student = str(item["student"])
-        goes = verdict.outcome == pb.ITEM_OUTCOME_SENT
+        goes = verdict.outcome in _PACKED
         append(
             tx,
             kind="released" if goes else "refused",
@@ -236,6 +252,7 @@ class Driver:
             version=VERSION, deployment=self._deployment, exchange=row["exchange"], partner=row["partner"],
             period=row["period"], revision=row["revision"], items=items.number, items_sha256=items.sha256,
             selected=counts["selected"], withheld=counts["withheld"], failed=counts["failed"],
+            withdrawn=counts["withdrawn"], reason=row["reason"],
             policy_version=self._door.policy.version, checkpoint=note or "", create_time_us=tx.now_us,
             checkpoints=latest(tx).values(),
         ).SerializeToString(deterministic=True)  # fmt: skip
@@ -247,8 +264,11 @@ class Driver:
         """Hand the package over, or ask again for its receipt; True when a new revision must be driven."""
         with self._store.read() as tx:
             reason = self._barred(tx)
+            waits = row["state"] == pb.RUN_STATE_SENDING and runs.earlier_unsent(tx, self._key)
         if reason:
             self._incomplete(row, reason)
+            return False
+        if waits:
             return False
         try:
             items = self._items(row)
@@ -279,34 +299,25 @@ class Driver:
         return False
 
     def _settle(self, row: RowMapping, signed: pb.SignedReceipt) -> None:
-        evidence = signed.SerializeToString(deterministic=True)
-        try:
-            pem = self._receipt_keys.get(str(row["partner"]), b"")
-            receipt = check_receipt(bytes(row["manifest"]), signed, pem)
-        except Refusal as refusal:
-            self._incomplete(row, refusal.reason, payload=evidence, columns={"receipt": evidence})
-            return
-        self._write(row, lambda tx: self._reconcile(tx, row, receipt, evidence))
+        """Close the run where both sides agree; else a person gets it, with the items about which they do not."""
+        pem = self._receipt_keys.get(str(row["partner"]), b"")
+        judgement = take_receipt(bytes(row["manifest"]), signed, pem)
+        self._write(row, lambda tx: self._reconcile(tx, row, judgement))
 
-    def _reconcile(self, tx: Tx, row: RowMapping, receipt: pb.Receipt, evidence: bytes) -> None:
-        run = str(row["id"])
-        if receipt.refused:
-            c = tables.exchange_items.c
-            sent = tx.all(select(c.ordinal).where(c.run == run, c.outcome == pb.ITEM_OUTCOME_SENT).order_by(c.ordinal))
-            for refused in receipt.refused:
-                # The partner counts places in the package; the frozen list also holds what was not in it.
-                tx.update(
-                    tables.exchange_items, (run, sent[refused.ordinal]["ordinal"]),
-                    outcome=int(pb.ITEM_OUTCOME_REFUSED), reason=partner_reason(refused.reason),
-                )  # fmt: skip
-        witness.keep(tx, str(row["partner"]), [*filter(None, [receipt.checkpoint]), *receipt.checkpoints])
-        counts = runs.totals(tx, run)
-        decided = counts["sent"] + counts["withheld"] + counts["refused"] + counts["failed"]
-        agreed = counts["selected"] == decided and counts["sent"] == receipt.accepted
+    def _reconcile(self, tx: Tx, row: RowMapping, judgement: Judgement) -> None:
+        reason = judgement.reason
+        different = differing(tx, row, judgement.receipt) if judgement.receipt is not None else 0
+        if different:
+            reason = "RECEIPT_DIFFERS"
+        counts = runs.totals(tx, str(row["id"]))
+        if not reason:
+            counts = take_refused(tx, row, judgement)
+            agreed = counts["selected"] == sum(counts.values()) - counts["selected"]
+            reason = "" if agreed and counts["sent"] + counts["withdrawn"] == judgement.accepted else "TOTALS"
+        hold_items(tx, self._door, row, grace_us=self._grace_us)
         self._move(
-            tx, row, pb.RUN_STATE_RECONCILED if agreed else pb.RUN_STATE_INCOMPLETE,
-            reason="" if agreed else "TOTALS", payload=evidence,
-            columns={**counts, "receipt": evidence},
+            tx, row, pb.RUN_STATE_INCOMPLETE if reason else pb.RUN_STATE_RECONCILED,
+            reason=reason, payload=judgement.evidence, columns={**counts, "receipt": judgement.evidence},
         )  # fmt: skip
 
     def _overdue(self, row: RowMapping, *, taken: bool = False) -> None:
@@ -334,25 +345,35 @@ class Driver:
         after, place = -1, 0
         while True:
             with self._store.read() as tx:
-                page = members(tx, str(row["id"]), after=after, outcome=pb.ITEM_OUTCOME_SENT)
+                page = members(tx, str(row["id"]), after=after, outcomes=_PACKED)
+                self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
                 for item in page:
-                    verdict = judge(tx, self._door, self._recipient, member(item), self._period, place)
-                    if not verdict.data or verdict.digest != bytes(item["digest"]):
+                    data = self._data(tx, row, item, place)
+                    if not data or hashlib.sha256(data).digest() != bytes(item["digest"]):
                         raise _ChangedError
-                    writer.add(verdict.data)
+                    writer.add(data)
                     place += 1
             if len(page) < PAGE:
                 return writer.done()
             after = int(page[-1]["ordinal"])
 
+    def _data(self, tx: ReadTx, row: RowMapping, item: RowMapping, place: int) -> bytes:
+        if item["outcome"] == pb.ITEM_OUTCOME_SENT:
+            return judge(tx, self._door, self._recipient, member(item), self._period, place).data
+        went = last_went(tx, key_of(row), str(item["item"]))
+        return tombstone(went, place, str(item["reason"])) if went is not None else b""
+
     def _revise(self, row: RowMapping, reason: str = "ITEMS_CHANGED") -> None:
-        """Give this revision up and plan the next one."""
+        """Plan the next revision, and give this one up unless both sides agreed about it."""
 
         def replace(tx: Tx) -> None:
             old = key_of(row)
-            counts = runs.totals(tx, str(row["id"]))
-            self._move(tx, row, pb.RUN_STATE_ABANDONED, reason=reason, columns=counts)
-            following = self._plan(tx, Key(old.exchange, old.partner, old.period, old.revision + 1))
+            if row["state"] != pb.RUN_STATE_RECONCILED:
+                counts = runs.totals(tx, str(row["id"]))
+                self._move(tx, row, pb.RUN_STATE_ABANDONED, reason=reason, columns=counts)
+            close_items(tx, row)
+            word = reason.removeprefix("REVISED:")
+            following = self._plan(tx, Key(old.exchange, old.partner, old.period, old.revision + 1), word)
             runs.release(tx, str(row["id"]), self._owner)
             runs.take(tx, str(following["id"]), self._owner)
 
@@ -378,7 +399,7 @@ class Driver:
     ) -> None:  # fmt: skip
         move(
             tx, self._door, row, state, actor=self._actor, reason=reason, payload=payload, columns=columns,
-            close_after_days=self._definition.schedule.close_after_days,
+            grace_us=self._grace_us,
         )  # fmt: skip
 
     def _write(self, row: RowMapping, command: Callable[[Tx], T]) -> T:

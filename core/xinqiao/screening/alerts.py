@@ -17,6 +17,7 @@ from xinqiao.disclosure.records import check_version, newest
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.described import Found, find
+from xinqiao.screening.post import SignalPost
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
@@ -30,18 +31,21 @@ class Raise(Protocol):
     """Opens a signal about a known student, as `ReportSignal` does; without answering its caller."""
 
     def __call__(
-        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: frozenset[int]
+        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: Partner
     ) -> rpc.ReportSignalResponse: ...
 
 
 class Alerts:
     """The alert functions of ``ScreeningService``. An alert is a subject with a key of its own, like a mailbox."""
 
-    def __init__(self, door: Door, read: Read, first_deadline: Callable[[int, int, int, int], int]) -> None:
+    def __init__(
+        self, door: Door, read: Read, first_deadline: Callable[[int, int, int, int], int], post: SignalPost
+    ) -> None:
         """``first_deadline`` is of (tier, kind, source, now_us)."""
         self._door = door
         self._read = read
         self._first_deadline = first_deadline
+        self._post = post
 
     def look(self, request: rpc.ReportSignalRequest, caller: Partner) -> Callable[[], Found] | None:
         """What to look for before the transaction, if anything."""
@@ -63,7 +67,7 @@ class Alerts:
             name=f"alerts/{identifier}", state=pb.ALERT_STATE_OPEN, reporter=call.caller.id, source=request.source,
             kind=request.kind, facts=request.facts, opinion=request.opinion, occurred_us=request.occurred_us,
             location=request.location, described=request.student.described, tier=types.Tier.ValueType(tier),
-            candidates=found.candidates, create_time_us=call.tx.now_us,
+            candidates=found.candidates, create_time_us=call.tx.now_us, reference=request.reference,
         )  # fmt: skip
         self._door.keys.ensure([identifier])
         record = self._seal(identifier, alert)
@@ -74,7 +78,7 @@ class Alerts:
             row = call.tx.get(tables.alerts, identifier)
             assert row is not None
             known = Known(found.certain, school)
-            self._identified(call.tx, row, alert, signal(request, known, call, call.caller.roles).signal.name)
+            self._identified(call.tx, row, alert, signal(request, known, call, call.caller).signal.name)
         else:
             self._hold(call.tx, alert, school, self._deadline(alert, call.tx.now_us))
         response = rpc.ReportSignalResponse(alert=alert.name)
@@ -105,9 +109,10 @@ class Alerts:
         raised = signal(
             rpc.ReportSignalRequest(
                 source=alert.source, kind=alert.kind, facts=alert.facts, opinion=alert.opinion,
-                occurred_us=alert.occurred_us, location=alert.location,
-            ), known, call, reporter.roles if reporter is not None else frozenset(),
+                occurred_us=alert.occurred_us, location=alert.location, reference=alert.reference,
+            ), known, call, reporter or call.caller,
         )  # fmt: skip
+        self._taken(call, alert)
         self._identified(call.tx, row, alert, raised.signal.name)
         call.student = known.id
         response = rpc.IdentifyAlertResponse(alert=alert, signal=raised.signal, triage=raised.triage)
@@ -126,6 +131,7 @@ class Alerts:
         alert, identifier = self._load(row), str(row["id"])
         call.student = identifier
         if not request.school:
+            self._taken(call, alert)
             self._close(call.tx, row, alert, pb.ALERT_STATE_CLOSED)
         else:
             held = call.tx.get(tables.holdings, request.name)
@@ -145,6 +151,12 @@ class Alerts:
         kind = "alert.passed" if request.school else "alert.closed"
         call.journal(kind, resource=request.name, student=identifier, reason=word)
         return response
+
+    def _taken(self, call: Call, alert: pb.Alert) -> None:
+        """Its reporter learns that a person has seen to it, and nothing of whom it was about."""
+        reporter = self._door.registry.find(alert.reporter)
+        agency, identifier = reporter.agency if reporter is not None else "", alert.name.removeprefix("alerts/")
+        self._post.taken(call.tx, agency, alert.reference, identifier, alert.name, call.caller.id)
 
     # -- stored -------------------------------------------------------------------------------------------------------
 

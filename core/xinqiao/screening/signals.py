@@ -12,8 +12,10 @@ from xinqiao.disclosure.call import Call, asks_partners
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty
 from xinqiao.disclosure.records import newest, own_row
+from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.alerts import Alerts
+from xinqiao.screening.post import SignalPost
 from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
@@ -40,11 +42,12 @@ _CHUNK = 900  # values in one IN (...)
 class Signals:
     """The signal functions of ``ScreeningService``."""
 
-    def __init__(self, door: Door, policy: SignalPolicy, deadline: Deadline, read: Read) -> None:
+    def __init__(self, door: Door, policy: SignalPolicy, deadline: Deadline, read: Read, reads: Reader) -> None:
         self._door = door
         self.policy = policy
         self._deadline = deadline
-        self._alerts = Alerts(door, read, self._first_deadline)
+        self._post = SignalPost(door, reads)
+        self._alerts = Alerts(door, read, self._first_deadline, self._post)
         self.look = self._alerts.look
         self.list_alerts = self._alerts.list_alerts
         self.pass_alert = self._alerts.pass_alert
@@ -61,7 +64,7 @@ class Signals:
             return self._alerts.report(request, call, tier, self._raise)
         known = self._door.students.resolve(call.tx, call.caller, request.student)
         call.student = known.id
-        response = self._raise(request, known, call, call.caller.roles)
+        response = self._raise(request, known, call, call.caller)
         record, signal = response.SerializeToString(), response.signal
         reason, own = signal.duplicate_of, known.school in call.caller.schools
         if not own:
@@ -75,9 +78,9 @@ class Signals:
         return self._alerts.identify_alert(request, call, self._raise)
 
     def _raise(
-        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: frozenset[int]
+        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: Partner
     ) -> rpc.ReportSignalResponse:
-        """Store a report and all that follows from it; ``reporter`` are the roles of who noticed."""
+        """Store a report and all that follows from it; ``reporter`` is who noticed."""
         kind, source = int(request.kind), int(request.source)
         earlier = self._earlier(call.tx, known.id, kind)
         tier = self.policy.tier(kind, {source, *(int(row["source"]) for row in earlier)})
@@ -85,7 +88,8 @@ class Signals:
             source=request.source, kind=request.kind, facts=request.facts, opinion=request.opinion,
             occurred_us=request.occurred_us, location=request.location, trust=self.policy.trust(source).id,
             tier=types.Tier.ValueType(tier), duplicate_of=f"signals/{earlier[0]['id']}" if earlier else "",
-            name=f"signals/{new_id(call.tx.now_us)}", state=pb.SIGNAL_STATE_OPEN,
+            name=f"signals/{new_id(call.tx.now_us)}", state=pb.SIGNAL_STATE_OPEN, reporter=reporter.agency,
+            reference=request.reference,
         )  # fmt: skip
         pending = [row for row in earlier if row["state"] != pb.SIGNAL_STATE_RESOLVED]
         triage = self._triage(call.tx, known, signal, pending, len(earlier) + 1)
@@ -93,7 +97,7 @@ class Signals:
         self._insert(call.tx, known, signal, pending)
         signal.related.extend(f"signals/{row['id']}" for row in earlier)
         signal.student = triage.student = self._door.students.name(call.caller.agency, known.id)
-        duties = self._duties(call, known, signal, reporter)
+        duties = self._duties(call, known, signal, reporter.roles)
         return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
 
     def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
@@ -117,6 +121,7 @@ class Signals:
             call.tx, request.name, kind="signal", school=str(row["school"]), holder=call.caller.id,
             deadline_us=self._deadline(tier, "confirm", call.tx.now_us), step="resolve", tier=tier, student=student,
         )  # fmt: skip
+        self._post.taken(call.tx, signal.reporter, signal.reference, student, request.name, call.caller.id)
         self._name(call, signal, row, version)
         signal.related.extend(self._related(call.tx, [row])[identifier])
         response = rpc.AcknowledgeSignalResponse(signal=signal)
@@ -139,6 +144,7 @@ class Signals:
             self._name(call, signal, row, int(row["version"]))
             signal.related.extend(related[str(row["id"])])
             if operator:
+                signal.reporter = signal.reference = ""  # who noticed says what kind of sign it is
                 call.view(signal, student=str(row["student"]), relation="NONE", purpose=options.PURPOSE_OPERATION)
             else:
                 call.view(signal, student=str(row["student"]))

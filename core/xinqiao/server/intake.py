@@ -47,6 +47,7 @@ _AS_SENT = {
     "entry": "/xinqiao.api.casefile.v1.CasePlanService/RecordEntry",
     "task_report": "/xinqiao.api.casefile.v1.CareTeamService/ReportTask",
     "activities": "/xinqiao.api.exchange.v1.ActivityService/RecordActivities",
+    "partner_package": "/xinqiao.api.exchange.v1.ExchangeService/SubmitPackage",
 }
 """Bodies that are the very request the partner would send itself."""
 

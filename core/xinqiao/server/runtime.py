@@ -126,7 +126,7 @@ class Gateway:
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
         clocks, district = self._clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
-        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read)
+        signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read, self._declared)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
         phones, plan = phones_of(district), plan_of(district)
         referrals = Referrals(
@@ -349,6 +349,7 @@ class Gateway:
             except Exception as error:  # one exchange that fails must not hold up the others
                 _log.error("exchange %s of %s met %s", due.exchange, due.period, type(error).__name__)
         self.exchanges.collect()
+        self.exchanges.watch()
 
     def _send_package(self, agency: str, package: Package, request_id: str) -> SignedReceipt | None:
         handle = self.host.agencies.get(agency)

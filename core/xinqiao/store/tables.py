@@ -22,14 +22,28 @@ from sqlalchemy import (
 )
 
 from xinqiao.store.casefile_tables import access_requests, entries, letters, mailboxes, plans, shares, tasks, teams
+from xinqiao.store.exchange_tables import exchange_arrivals, exchange_items, exchange_records, exchange_runs
 from xinqiao.store.schema import key_metadata, metadata
 
-SCHEMA_VERSION = "0016"
+SCHEMA_VERSION = "0017"
 KEY_SCHEMA_VERSION = "0002"
 
 __all__ = [
-    "access_requests", "entries", "key_metadata", "letters", "mailboxes", "metadata", "plans", "shares", "tasks", "teams",
-]  # fmt: skip
+    "access_requests",
+    "entries",
+    "exchange_arrivals",
+    "exchange_items",
+    "exchange_records",
+    "exchange_runs",
+    "key_metadata",
+    "letters",
+    "mailboxes",
+    "metadata",
+    "plans",
+    "shares",
+    "tasks",
+    "teams",
+]
 
 students = Table(
     "students",
@@ -149,6 +163,7 @@ referrals = Table(
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Index("ix_referrals_student", "student"),
+    Index("ix_referrals_sender_recipient_created_us", "sender", "recipient", "created_us", "id"),
     Index("ix_referrals_recipient_updated_us", "recipient", "updated_us"),
     Index("ix_referrals_sender_updated_us", "sender", "updated_us"),
     info={"doc": "A student handed from one agency to another."},
@@ -424,43 +439,6 @@ deliveries = Table(
     Index("ix_deliveries_recipient_state", "recipient", "state"),
     Index("ix_deliveries_student_recipient_state", "student", "recipient", "state"),
     info={"doc": "The outbox: what must reach whom."},
-)
-exchange_runs = Table(
-    "exchange_runs",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("exchange", Text, nullable=False),
-    Column("partner", Text, nullable=False),
-    Column("period", Text, nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("state", Integer, nullable=False),
-    Column("selected", Integer, nullable=False),
-    Column("sent", Integer, nullable=False),
-    Column("withheld", Integer, nullable=False),
-    Column("refused", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
-    Column("late", Integer, nullable=False),
-    Column("started_us", BigInteger, nullable=False),
-    Column("updated_us", BigInteger, nullable=False),
-    Column("deadline_us", BigInteger, nullable=False),
-    Column("manifest", LargeBinary, nullable=True),
-    Column("receipt", LargeBinary, nullable=True),
-    UniqueConstraint(
-        "exchange", "partner", "period", "revision", name="uq_exchange_runs_exchange_partner_period_revision"
-    ),
-    info={"doc": "One periodic exchange of a partner."},
-)
-exchange_items = Table(
-    "exchange_items",
-    metadata,
-    Column("run", Text, primary_key=True),
-    Column("ordinal", Integer, primary_key=True),
-    Column("item", Text, nullable=False),
-    Column("student", Text, nullable=True),
-    Column("outcome", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    info={"doc": "The outcome of every item of a run."},
 )
 uploads = Table(
     "uploads",

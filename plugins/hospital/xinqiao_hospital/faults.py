@@ -26,6 +26,9 @@ Kind = Literal[
     "conflict",
     "precondition",
     "throttled",
+    "unauthorized",
+    "forbidden",
+    "unprocessable",
     "stale",
     "small_pages",
     "push_twice",
@@ -44,7 +47,8 @@ class FaultScript:
     page backwards; ``html`` answers a web page; ``down`` breaks every connection, for ``seconds`` where they are given
     (days, with a clock that is set); ``refuse_items`` refuses ``items`` in the next receipt. ``entry_errors`` answers a
     transaction with 200 and an OperationOutcome for the entries ``items``, ``entry_busy`` with 503 for them, and nothing
-    has happened; ``conflict``, ``precondition`` and ``throttled`` answer 409, 412 and 429 (``seconds`` as Retry-After);
+    has happened; ``conflict``, ``precondition`` and ``throttled`` answer 409, 412 and 429 (``seconds`` as Retry-After),
+    ``unauthorized``, ``forbidden`` and ``unprocessable`` 401, 403 and 422;
     ``stale`` lists Tasks as they were one version ago; ``small_pages`` lists one a page. ``push_twice`` pushes twice,
     ``push_late`` after the next push, ``push_lost`` never. Over HL7 v2 ``nak`` answers AR, and ``unavailable`` AE with
     "come back later". ``times`` requests are hit, 0 means until it is told to stop.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
 
@@ -29,29 +29,34 @@ class Mark:
     """A cursor: the newest ``lastUpdated`` taken, and the ``id/version`` taken at that instant.
 
     The query asks for that instant again, because two Tasks of one instant may become visible one after the other.
+    ``within`` is the ``id/version`` up to which a Task was given whose newest version is still to come.
     """
 
     updated: str = ""
     us: int = 0
     taken: frozenset[str] = field(default_factory=lambda: frozenset[str]())
+    within: str = ""
 
     @classmethod
     def parse(cls, cursor: str) -> "Mark":
         """Read a cursor this module wrote. Raises PartnerRefused for any other text."""
-        if not cursor:
-            return cls()
-        updated, _, taken = cursor.partition("|")
+        whole, _, within = cursor.partition("!")
+        if not whole:
+            return cls(within=within)
+        updated, _, taken = whole.partition("|")
         us = _instant_us(updated)
         if us is None:
             raise PartnerRefused("DATA/CURSOR", "the cursor is not one of this adapter; read from the beginning")
-        return cls(updated, us, frozenset(taken.split(",")) - {""})
+        return cls(updated, us, frozenset(taken.split(",")) - {""}, within)
 
     def after(self, version: "Version") -> "Mark":
         taken = self.taken if version.us == self.us else frozenset[str]()
-        return Mark(version.updated, version.us, taken | {version.key})
+        within = "" if self.within.startswith(f"{version.id}/") else self.within
+        return Mark(version.updated, version.us, taken | {version.key}, within)
 
     def __str__(self) -> str:
-        return f"{self.updated}|{','.join(sorted(self.taken))}" if self.updated else ""
+        whole = f"{self.updated}|{','.join(sorted(self.taken))}" if self.updated else ""
+        return f"{whole}!{self.within}" if self.within else whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ class TaskFeed:
         if cursor != self._cursor:
             # Another starting point than where this object left off: what was given before may be wanted again.
             self._given.clear()
+            if mark.within:
+                id_, _, number = mark.within.partition("/")
+                self._given[id_] = number
         for found in self._changed(mark):
             if isinstance(found, Rejected):
                 self._cursor = str(mark)
@@ -97,10 +105,13 @@ class TaskFeed:
             if found.us < mark.us or (found.us == mark.us and found.key in mark.taken):
                 continue
             before, mark = mark, mark.after(found)
-            items = list(self._news(found))
-            for number, item in enumerate(items, start=1):
+            news = list(self._news(found))
+            for index, (number, item) in enumerate(news):
                 # Older versions of this Task: only with the last of them may the cursor move past the Task.
-                self._cursor = str(mark if number == len(items) else before)
+                last = index + 1 == len(news)
+                if not last and news[index + 1][0] != number:
+                    before = replace(before, within=f"{found.id}/{number}")
+                self._cursor = str(mark if last else before)
                 item.cursor = self._cursor
                 yield item
             self._given[found.id] = found.number
@@ -138,14 +149,15 @@ class TaskFeed:
                 return url
         return None
 
-    def _news(self, current: Version) -> Iterator[ReadResponse]:
-        """What the versions of one Task not given yet say, oldest first; a repeat after a restart is harmless."""
+    def _news(self, current: Version) -> Iterator[tuple[str, ReadResponse]]:
+        """What the versions of one Task not given yet say, oldest first, each with its version."""
         history = self._history(current)
         given = self._given.get(current.id, "")
         numbers = [version.number for version in history]
         start = numbers.index(given) + 1 if given in numbers else 0
         for index in range(start, len(history)):
-            yield from _said(history[index], history[:index], self._register)
+            for item in _said(history[index], history[:index], self._register):
+                yield history[index].number, item
 
     def _history(self, current: Version) -> list[Version]:
         if current.fault is not None or current.number == "1":

@@ -16,6 +16,8 @@ from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text
 _CREATE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _Key = tuple[str, str]
 
+_SERVERS_META = ("versionId", "lastUpdated")
+
 
 class FhirRefused(Exception):
     """A request is refused: HTTP status and the issues of its OperationOutcome."""
@@ -108,6 +110,13 @@ class Records:
         with self._lock:
             found = [versions[-1] for (k, _), versions in self._versions.items() if k == kind]
         return sorted(found, key=lambda r: (r["meta"]["lastUpdated"], r["id"]))
+
+    def everything(self) -> list[str]:
+        """What every version of every resource and every note says, as text; a version that says nothing new is left out."""
+        with self._lock:
+            kept = [version for versions in self._versions.values() for version in versions]
+            said = dict.fromkeys(dump({**version, "meta": _own_meta(version)}).decode() for version in kept)
+            return [*said, *(f"{key} {dump(value).decode()}" for key, value in self.notes.items())]
 
     def note(self, key: str, value: Json) -> None:
         """Keep something that is not FHIR, such as a receipt given."""
@@ -232,3 +241,8 @@ def _rewritten(value: Any, references: dict[str, str], place: str, issues: list[
         else:
             out[key] = _rewritten(item, references, f"{place}.{key}", issues)
     return out
+
+
+def _own_meta(resource: Json) -> Json:
+    """``meta`` without what the server writes for each version."""
+    return {name: value for name, value in as_object(resource.get("meta")).items() if name not in _SERVERS_META}

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from xinqiao.api.casefile.v1.consent_pb2 import RecallAction
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao.testing.simulators import FAULTS
 from xinqiao_hospital.answering import bundle_of, capabilities, entry_faults, outcome_of, search, subscribe
 from xinqiao_hospital.client import FHIR_JSON
 from xinqiao_hospital.exchange_desk import ExchangeDesk, PackageRefused
@@ -31,7 +32,12 @@ _REFUSALS: tuple[tuple[Kind, int, str], ...] = (
     ("conflict", 409, "conflict"),
     ("precondition", 412, "conflict"),
     ("throttled", 429, "throttled"),
+    ("unauthorized", 401, "login"),
+    ("forbidden", 403, "forbidden"),
+    ("unprocessable", 422, "invalid"),
 )
+_PLAYS = frozenset(FAULTS) & frozenset(get_args(Kind))
+_NEWS = ("accept", "schedule", "attend", "outcome")
 _ENTRY_REFUSALS: tuple[tuple[Kind, str], ...] = (
     ("entry_errors", "422 Unprocessable Entity"),
     ("entry_busy", "503 Service Unavailable"),
@@ -115,6 +121,31 @@ class HospitalSimulator:
     def clear_faults(self) -> None:
         """End every fault, such as ``down``."""
         self.faults.clear()
+
+    # -- the Rehearsed protocol ---------------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """The common faults that it knows; ``FaultScript`` has more."""
+        return _PLAYS
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a common fault. Raises ValueError for another."""
+        self.inject(FaultScript.from_json({"kind": fault, "times": times, "seconds": seconds}))
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.clear_faults()
+
+    def effects(self) -> list[str]:
+        """Every version of every resource, and every package's receipt."""
+        return self.records.everything()
+
+    def bring(self, count: int) -> None:
+        """Take the Tasks further, a step at a time, until ``count`` steps were done."""
+        done = 0
+        for step in _NEWS:
+            done += self.staff.act_on_all(step) if done < count else 0
 
     def receipt_public_key_pem(self) -> bytes:
         """The Ed25519 key with which receipts verify, as PEM."""

@@ -28,7 +28,8 @@ class Faults:
 
     ``drop_late``: ticks that a dropped file stays ``.part``. ``duplicate``: every file is dropped again under another
     name. ``truncate``: share of a file's bytes that is lost at its end. ``receipt_after_days``: receipts come so late.
-    ``refuse_items``: ordinals of package items it refuses.
+    ``refuse_items``: ordinals of package items it refuses. ``down``: the share with its folders is away. ``sheets_first``:
+    score sheets come before their roster. ``wrong_code``: sheets still to come with answers that no item has.
     """
 
     drop_late: int = 0
@@ -36,6 +37,9 @@ class Faults:
     truncate: float = 0.0
     receipt_after_days: float = 0.0
     refuse_items: frozenset[int] = frozenset()
+    down: bool = False
+    sheets_first: bool = False
+    wrong_code: int = 0
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class SchoolSimulator:
         self._clock = clock or SystemClock()
         self._gateway = _public_key(gateway_key_pem) if gateway_key_pem is not None else None
         self._state = _State()
+        self._brought = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -100,6 +105,8 @@ class SchoolSimulator:
     def tick(self) -> None:
         """Finish late drops, fetch advice, answer packages."""
         with self._lock:
+            if self.faults.down:
+                return
             self._finish_late()
             self._fetch_advice()
             for folder in sorted(self.outbox.iterdir()):
@@ -139,9 +146,62 @@ class SchoolSimulator:
     def drop_school(self, *, students: int = 120, seed: int = 1) -> synthetic.SchoolFiles:
         """Make a school and drop its roster, then its sheets."""
         files = synthetic.make_school(self._folder / "school", students=students, seed=seed)
-        for path in files:
+        for path in reversed(files) if self.faults.sheets_first else files:
             self.drop(path)
         return files
+
+    # -- the Rehearsed protocol ---------------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """What can go wrong between folders."""
+        return frozenset({"down", "duplicate", "out_of_order", "wrong_code"})
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a fault until ``calm``. Raises ValueError for one that no folder has."""
+        match fault:
+            case "down":
+                self._share(away=True)
+            case "duplicate":
+                self.faults.duplicate = True
+            case "out_of_order":
+                self.faults.sheets_first = True
+            case "wrong_code":
+                self.faults.wrong_code += max(times, 1)
+            case _:
+                raise ValueError(f"this platform plays {', '.join(sorted(self.plays))}")
+
+    def calm(self) -> None:
+        """End every fault."""
+        self._share(away=False)
+        self.faults = Faults()
+
+    def effects(self) -> list[str]:
+        """The advice fetched, and the manifest of each package that came."""
+        self.tick()
+        packages = sorted(self.outbox.glob("*/manifest.json"))
+        texts = [json.dumps(advice, ensure_ascii=False, sort_keys=True) for advice in self.received()]
+        return [*texts, *(f"{path.parent.name} {path.read_text('utf-8')}" for path in packages)]
+
+    def bring(self, count: int) -> None:
+        """Drop a school of ``count`` students with its score sheets: many items."""
+        self._brought += 1
+        files = self.drop_school(students=max(count, 12), seed=self._brought)
+        while self.faults.wrong_code:
+            self.faults.wrong_code -= 1
+            sheet = files.utf8.with_name(f"wrong-code-{self._brought}-{self.faults.wrong_code}.csv")
+            header, _, rows = files.utf8.read_bytes().partition(b"\r\n")
+            cells = rows.partition(b"\r\n")[0].split(b",")
+            sheet.write_bytes(b"\r\n".join([header, b",".join([*cells[:-1], b"9"]), b""]))
+            self.drop(sheet)
+
+    def _share(self, *, away: bool) -> None:
+        with self._lock:
+            if away != self.faults.down:
+                for path in (self.inbox, self.outbox):
+                    gone = path.with_name(f"{path.name}.away")
+                    (path if away else gone).rename(gone if away else path)
+                self.faults.down = away
 
     # -- from the gateway -------------------------------------------------------------------------------------------
 

@@ -47,6 +47,37 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
 
         return reading.read(texts, kind, files, settings, json=json)
 
+    @command(adapters, texts, "adapters.conform")
+    def conform(
+        name: Annotated[str, typer.Argument(help=texts("arg.plugin"), metavar="NAME")],
+        remote: Annotated[str, typer.Option(help=texts("opt.remote"), metavar="HOST:PORT", show_default=False)] = "",
+        ca: Annotated[Path | None, typer.Option(help=texts("opt.remote_ca"), metavar="FILE.pem")] = None,
+        certificate: Annotated[Path | None, typer.Option(help=texts("opt.remote_cert"), metavar="FILE.pem")] = None,
+        key: Annotated[Path | None, typer.Option(help=texts("opt.remote_key"), metavar="FILE")] = None,
+        write: Annotated[bool, typer.Option("--write", help=texts("opt.write_quality"))] = False,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import conforming
+
+        trust = conforming.Trust(ca, certificate, key)
+        return conforming.conform(texts, name, remote, trust, write=write, json=json)
+
+    @command(adapters, texts, "adapters.new")
+    def new(
+        name: Annotated[str, typer.Argument(help=texts("arg.new"), metavar="NAME")],
+        zh: Annotated[str, typer.Option(help=texts("opt.new_zh"), show_default=False)] = "",
+        en: Annotated[str, typer.Option(help=texts("opt.new_en"), show_default=False)] = "",
+        partner: Annotated[str, typer.Option(help=texts("opt.new_partner"), show_default=False)] = "",
+        protocol: Annotated[str, typer.Option(help=texts("opt.new_protocol"), show_default=False)] = "",
+        contracts: Annotated[str, typer.Option(help=texts("opt.new_contracts"), show_default=False)] = "",
+        folder: Annotated[Path, typer.Option(help=texts("opt.new_folder"), metavar="FOLDER")] = Path("plugins"),
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import scaffolding
+
+        wishes = scaffolding.Wishes(zh=zh, en=en, partner_kind=partner, protocol=protocol, contracts=contracts)
+        return scaffolding.new(texts, name, wishes, folder, json=json)
+
     @command(app, texts, "repairs")
     def list_repairs(
         config: Annotated[Path, config] = DEFAULT,
@@ -78,6 +109,7 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
         revise: Annotated[int | None, typer.Option(help=texts("opt.revise"), metavar="REV", min=0)] = None,
         reason: Annotated[str, typer.Option(help=texts("opt.reason"), metavar="WORD")] = "",
+        amend: Annotated[bool, typer.Option("--amend", help=texts("opt.amend"))] = False,
         config: Annotated[Path, config] = DEFAULT,
         as_: Annotated[str, partner] = "",
         address: Annotated[str, address] = "",
@@ -86,7 +118,40 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         from xinqiao.cli import settling
 
         return settling.run(
-            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, json=json
+            texts, config, as_, address, name=name, period=period, revise=revise, reason=reason, amend=amend, json=json
+        )  # fmt: skip
+
+    @command(exchange, texts, "exchange.preview")
+    def preview(
+        name: Annotated[str, exchange_id],
+        period: Annotated[str, typer.Option(help=texts("opt.period"), metavar="PERIOD")],
+        receiver: Annotated[str, typer.Option("--partner", help=texts("opt.receiver"), metavar="NAME")] = "",
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import previewing
+
+        return previewing.preview(
+            texts, config, as_, address, name=name, period=period, partner=receiver, limit=limit, json=json
+        )  # fmt: skip
+
+    @command(exchange, texts, "exchange.items")
+    def run_items(
+        run: Annotated[str, typer.Argument(help=texts("arg.run"), metavar="RUN")],
+        everything: Annotated[bool, typer.Option("--all", help=texts("opt.all_items"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        limit: Annotated[int, limit] = 100,
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import previewing
+
+        return previewing.items(
+            texts, config, as_, address, run=run, everything=everything, limit=limit, json=json
         )  # fmt: skip
 
     @command(exchange, texts, "exchange.show")

@@ -68,12 +68,40 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "完整显示某个对账的运行：合计、清单、回执。\n\n"
         "\b\n示例：\n  xinqiao exchange show school-hospital-monthly --period 2026-10",
     ),
+    "exchange.preview": (
+        "Show what a partner would get for a period, and how that differs from the last one. Nothing is sent.\n\n"
+        "Of what the partner would see, you see what your own role may; that you looked is on record.\n\n"
+        "\b\nExample:\n  xinqiao exchange preview school-hospital-monthly --period 2026-10",
+        "显示某一期伙伴将收到的内容，以及与上一期的差异。不会发送任何内容。\n\n"
+        "伙伴可见的内容中，仅显示您的角色可见的部分；查看会被记录。\n\n"
+        "\b\n示例：\n  xinqiao exchange preview school-hospital-monthly --period 2026-10",
+    ),
+    "exchange.items": (
+        "List the items of a run with what became of each: kept back, refused, failed, withdrawn, differing.\n\n"
+        "\b\nExample:\n  xinqiao exchange items exchanges/school-hospital-monthly/runs/0f3a --all",
+        "列出某次运行的各项及其结果：扣留、拒收、失败、撤回、不一致。\n\n"
+        "\b\n示例：\n  xinqiao exchange items exchanges/school-hospital-monthly/runs/0f3a --all",
+    ),
+    "arg.run": ("Name of the run, from `exchange show`.", "运行的名称，见 `exchange show`。"),
+    "opt.receiver": ("Only this receiving party.", "只看这一接收方。"),
+    "opt.all_items": ("Also those that simply went.", "包括正常发送的项。"),
+    "opt.amend": (
+        "Also a period that both sides agreed about: it is sent again, and what may no longer be held is taken back.",
+        "双方已对平的期间也可修订：重新发送，并撤回不应再持有的内容。",
+    ),
+    "preview.for": ("for {partner}:", "发给 {partner}："),
+    "preview.barred": ("nothing at all could go now: {reason}", "目前不能发送任何内容：{reason}"),
+    "preview.totals": (
+        "new {new}, changed {changed}, same {same}, gone {gone}",
+        "新增 {new}，变更 {changed}，相同 {same}，移出 {gone}",
+    ),
+    "preview.more": ("there is more: raise --limit", "还有更多：请调大 --limit"),
     "arg.exchange": ("Id of the exchange, as in the configuration.", "对账的标识，见配置。"),
     "opt.period": (
-        "The month or week to settle, as in 2026-10 or 2026-W41.",
-        "要结算的月或周，如 2026-10 或 2026-W41。",
+        "The month, week, quarter or term to settle, as in 2026-10, 2026-W41, 2026-Q3 or 2026-T1.",
+        "要结算的月、周、季度或学期，如 2026-10、2026-W41、2026-Q3 或 2026-T1。",
     ),
-    "opt.only_period": ("Only this month or week.", "只看这一月或周。"),
+    "opt.only_period": ("Only this period.", "只看这一期。"),
     "deliveries": ("What the gateway is handing over; never its content.", "网关正在投递的事项；不显示内容。"),
     "deliveries.list": (
         "List deliveries, newest first.\n\n\b\nExample:\n  xinqiao deliveries list --dead --json",
@@ -91,8 +119,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "放弃这一有争议的修订，将该期作为新修订重新发送；须附 --reason。",
     ),
     "exchange.revise_how": (
-        "--revise REV and --reason WORD belong together; `xinqiao exchange show` tells the revision",
-        "--revise 与 --reason 须同时给出；修订号见 `xinqiao exchange show`",
+        "--revise REV and --reason WORD belong together, and --amend to them; `xinqiao exchange show` tells the revision",
+        "--revise 与 --reason 须同时给出，--amend 须与其同用；修订号见 `xinqiao exchange show`",
     ),
     "exchange.open": (
         "not reconciled yet; the gateway goes on by itself",

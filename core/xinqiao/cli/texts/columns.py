@@ -70,6 +70,8 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "col.withheld": ("withheld", "扣留"),
     "col.refused": ("refused", "拒收"),
     "col.failed": ("failed", "失败"),
+    "col.withdrawn": ("withdrawn", "撤回"),
+    "col.change": ("change", "变化"),
     "col.late": ("late", "逾窗"),
     "col.deadline": ("deadline", "期限"),
     "col.name": ("name", "名称"),

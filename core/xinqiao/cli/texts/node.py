@@ -319,7 +319,9 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "rows": ("{count} rows", "{count} 行"),
     "nothing": ("nothing to show", "没有内容"),
     "totals": (
-        "selected = sent + withheld + refused + failed: {selected} = {sent} + {withheld} + {refused} + {failed}",
-        "选中 = 已发 + 扣留 + 拒收 + 失败：{selected} = {sent} + {withheld} + {refused} + {failed}",
+        "selected = sent + withheld + refused + failed + withdrawn: "
+        "{selected} = {sent} + {withheld} + {refused} + {failed} + {withdrawn}",
+        "选中 = 已发 + 扣留 + 拒收 + 失败 + 撤回："
+        "{selected} = {sent} + {withheld} + {refused} + {failed} + {withdrawn}",
     ),
 }

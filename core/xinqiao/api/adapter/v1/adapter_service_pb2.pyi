@@ -16,8 +16,10 @@ from xinqiao.api.common.v1 import options_pb2 as _options_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.exchange.v1 import activity_service_pb2 as _activity_service_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
+from xinqiao.api.exchange.v1 import exchange_service_pb2 as _exchange_service_pb2
 from xinqiao.api.referral.v1 import notice_pb2 as _notice_pb2
 from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
+from xinqiao.api.screening.v1 import screening_pb2 as _screening_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as _screening_service_pb2
 import builtins as _builtins
 import sys
@@ -171,6 +173,7 @@ class DeliverRequest(_message.Message):
     RECALL_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     POLICE_REPORT_FIELD_NUMBER: _builtins.int
+    SIGNAL_UPDATE_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
@@ -202,6 +205,10 @@ class DeliverRequest(_message.Message):
         """A report to the police."""
 
     @_builtins.property
+    def signal_update(self) -> _screening_pb2.SignalUpdate:
+        """A person has taken what the partner reported."""
+
+    @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each of the gateway's journal chains (C2SP signed notes): whoever keeps them is a witness.
         Beside the body, not in it: they differ from try to try.
@@ -218,14 +225,15 @@ class DeliverRequest(_message.Message):
         recall: _consent_pb2.Recall | None = ...,
         task: _team_pb2.TaskPackage | None = ...,
         police_report: _notice_pb2.PoliceReport | None = ...,
+        signal_update: _screening_pb2.SignalUpdate | None = ...,
         drill: _builtins.bool = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall", "task", "police_report"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall", "task", "police_report", "signal_update"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -299,6 +307,7 @@ class ReadResponse(_message.Message):
     REPORT_FIELD_NUMBER: _builtins.int
     TASK_REPORT_FIELD_NUMBER: _builtins.int
     ACTIVITIES_FIELD_NUMBER: _builtins.int
+    PARTNER_PACKAGE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Pass it to the next Read once this item is durable."""
     @_builtins.property
@@ -347,6 +356,10 @@ class ReadResponse(_message.Message):
     def activities(self) -> _activity_service_pb2.RecordActivitiesRequest:
         """What the partner did, as counts."""
 
+    @_builtins.property
+    def partner_package(self) -> _exchange_service_pb2.SubmitPackageRequest:
+        """The partner's own package of a period, or a part of it."""
+
     def __init__(
         self,
         *,
@@ -362,12 +375,13 @@ class ReadResponse(_message.Message):
         report: _screening_service_pb2.SubmitReportRequest | None = ...,
         task_report: _team_service_pb2.ReportTaskRequest | None = ...,
         activities: _activity_service_pb2.RecordActivitiesRequest | None = ...,
+        partner_package: _exchange_service_pb2.SubmitPackageRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "entry", b"entry", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "entry", b"entry", "forms", b"forms", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "cursor", b"cursor", "entry", b"entry", "forms", b"forms", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "cursor", b"cursor", "entry", b"entry", "forms", b"forms", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt", "signal", "entry", "report", "task_report", "activities"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt", "signal", "entry", "report", "task_report", "activities", "partner_package"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

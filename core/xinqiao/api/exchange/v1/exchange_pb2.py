@@ -26,7 +26,7 @@ from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_
 from xinqiao.api.referral.v1 import referral_pb2 as xinqiao_dot_api_dot_referral_dot_v1_dot_referral__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&xinqiao/api/exchange/v1/exchange.proto\x12\x17xinqiao.api.exchange.v1\x1a#xinqiao/api/common/v1/options.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\xf6\x02\n\x0b\x45xchangeRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32!.xinqiao.api.exchange.v1.RunState\x12\x10\n\x08selected\x18\x07 \x01(\x05\x12\x0c\n\x04sent\x18\x08 \x01(\x05\x12\x10\n\x08withheld\x18\t \x01(\x05\x12\x0f\n\x07refused\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x0c\n\x04late\x18\x0c \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\r \x01(\x03\x12\x33\n\x08manifest\x18\x0e \x01(\x0b\x32!.xinqiao.api.exchange.v1.Manifest\x12\x31\n\x07receipt\x18\x0f \x01(\x0b\x32 .xinqiao.api.exchange.v1.Receipt:\x04\xe8\xe0\x18\x01\"\xac\x02\n\x08Manifest\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x0f\n\x07partner\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\r\n\x05items\x18\x07 \x01(\x05\x12\x14\n\x0citems_sha256\x18\x08 \x01(\x0c\x12\x10\n\x08selected\x18\t \x01(\x05\x12\x10\n\x08withheld\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x16\n\x0epolicy_version\x18\x0c \x01(\t\x12\x12\n\ncheckpoint\x18\r \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\x0e \x01(\x03\x12\x13\n\x0b\x63heckpoints\x18\x0f \x03(\t:\x04\xe8\xe0\x18\x01\"\xb3\x01\n\x07Receipt\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x35\n\x07refused\x18\x03 \x03(\x0b\x32$.xinqiao.api.exchange.v1.RefusedItem\x12\x17\n\x0freceive_time_us\x18\x04 \x01(\x03\x12\x12\n\ncheckpoint\x18\x05 \x01(\t\x12\x13\n\x0b\x63heckpoints\x18\x06 \x03(\t:\x04\xe8\xe0\x18\x01\"4\n\x0bRefusedItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"c\n\x0bPackageItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x35\n\x08referral\x18\x02 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"W\n\x07Package\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x05items\x18\x04 \x01(\x0c\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"9\n\rSignedReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x04\xe8\xe0\x18\x01*\xd5\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PLANNED\x10\x01\x12\x16\n\x12RUN_STATE_SNAPSHOT\x10\x02\x12\x15\n\x11RUN_STATE_SENDING\x10\x03\x12\x1b\n\x17RUN_STATE_AWAIT_RECEIPT\x10\x04\x12\x18\n\x14RUN_STATE_RECONCILED\x10\x05\x12\x18\n\x14RUN_STATE_INCOMPLETE\x10\x06\x12\x17\n\x13RUN_STATE_ABANDONED\x10\x07*\x90\x01\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_OUTCOME_SENT\x10\x01\x12\x19\n\x15ITEM_OUTCOME_WITHHELD\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x12\x17\n\x13ITEM_OUTCOME_FAILED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&xinqiao/api/exchange/v1/exchange.proto\x12\x17xinqiao.api.exchange.v1\x1a#xinqiao/api/common/v1/options.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\x99\x03\n\x0b\x45xchangeRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32!.xinqiao.api.exchange.v1.RunState\x12\x10\n\x08selected\x18\x07 \x01(\x05\x12\x0c\n\x04sent\x18\x08 \x01(\x05\x12\x10\n\x08withheld\x18\t \x01(\x05\x12\x0f\n\x07refused\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x0c\n\x04late\x18\x0c \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\r \x01(\x03\x12\x33\n\x08manifest\x18\x0e \x01(\x0b\x32!.xinqiao.api.exchange.v1.Manifest\x12\x31\n\x07receipt\x18\x0f \x01(\x0b\x32 .xinqiao.api.exchange.v1.Receipt\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t:\x04\xe8\xe0\x18\x01\"\xcf\x02\n\x08Manifest\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x0f\n\x07partner\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\r\n\x05items\x18\x07 \x01(\x05\x12\x14\n\x0citems_sha256\x18\x08 \x01(\x0c\x12\x10\n\x08selected\x18\t \x01(\x05\x12\x10\n\x08withheld\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x16\n\x0epolicy_version\x18\x0c \x01(\t\x12\x12\n\ncheckpoint\x18\r \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\x0e \x01(\x03\x12\x13\n\x0b\x63heckpoints\x18\x0f \x03(\t\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t:\x04\xe8\xe0\x18\x01\"\xc8\x01\n\x07Receipt\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x35\n\x07refused\x18\x03 \x03(\x0b\x32$.xinqiao.api.exchange.v1.RefusedItem\x12\x17\n\x0freceive_time_us\x18\x04 \x01(\x03\x12\x12\n\ncheckpoint\x18\x05 \x01(\t\x12\x13\n\x0b\x63heckpoints\x18\x06 \x03(\t\x12\x13\n\x0bitem_sha256\x18\x07 \x03(\x0c:\x04\xe8\xe0\x18\x01\"4\n\x0bRefusedItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x9c\x01\n\x0bPackageItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x35\n\x08referral\x18\x02 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00\x12\x37\n\ttombstone\x18\x03 \x01(\x0b\x32\".xinqiao.api.exchange.v1.TombstoneH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"D\n\tTombstone\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t:\x04\xe8\xe0\x18\x01\"W\n\x07Package\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x05items\x18\x04 \x01(\x0c\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"9\n\rSignedReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x04\xe8\xe0\x18\x01*\xd5\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PLANNED\x10\x01\x12\x16\n\x12RUN_STATE_SNAPSHOT\x10\x02\x12\x15\n\x11RUN_STATE_SENDING\x10\x03\x12\x1b\n\x17RUN_STATE_AWAIT_RECEIPT\x10\x04\x12\x18\n\x14RUN_STATE_RECONCILED\x10\x05\x12\x18\n\x14RUN_STATE_INCOMPLETE\x10\x06\x12\x17\n\x13RUN_STATE_ABANDONED\x10\x07*\xac\x01\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_OUTCOME_SENT\x10\x01\x12\x19\n\x15ITEM_OUTCOME_WITHHELD\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x12\x17\n\x13ITEM_OUTCOME_FAILED\x10\x04\x12\x1a\n\x16ITEM_OUTCOME_WITHDRAWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,28 +43,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSEDITEM']._serialized_options = b'\350\340\030\001'
   _globals['_PACKAGEITEM']._loaded_options = None
   _globals['_PACKAGEITEM']._serialized_options = b'\350\340\030\002'
+  _globals['_TOMBSTONE']._loaded_options = None
+  _globals['_TOMBSTONE']._serialized_options = b'\350\340\030\001'
   _globals['_PACKAGE'].fields_by_name['items']._loaded_options = None
   _globals['_PACKAGE'].fields_by_name['items']._serialized_options = b'\350\340\030\002'
   _globals['_PACKAGE']._loaded_options = None
   _globals['_PACKAGE']._serialized_options = b'\350\340\030\001'
   _globals['_SIGNEDRECEIPT']._loaded_options = None
   _globals['_SIGNEDRECEIPT']._serialized_options = b'\350\340\030\001'
-  _globals['_RUNSTATE']._serialized_start=1310
-  _globals['_RUNSTATE']._serialized_end=1523
-  _globals['_ITEMOUTCOME']._serialized_start=1526
-  _globals['_ITEMOUTCOME']._serialized_end=1670
+  _globals['_RUNSTATE']._serialized_start=1529
+  _globals['_RUNSTATE']._serialized_end=1742
+  _globals['_ITEMOUTCOME']._serialized_start=1745
+  _globals['_ITEMOUTCOME']._serialized_end=1917
   _globals['_EXCHANGERUN']._serialized_start=145
-  _globals['_EXCHANGERUN']._serialized_end=519
-  _globals['_MANIFEST']._serialized_start=522
-  _globals['_MANIFEST']._serialized_end=822
-  _globals['_RECEIPT']._serialized_start=825
-  _globals['_RECEIPT']._serialized_end=1004
-  _globals['_REFUSEDITEM']._serialized_start=1006
-  _globals['_REFUSEDITEM']._serialized_end=1058
-  _globals['_PACKAGEITEM']._serialized_start=1060
-  _globals['_PACKAGEITEM']._serialized_end=1159
-  _globals['_PACKAGE']._serialized_start=1161
-  _globals['_PACKAGE']._serialized_end=1248
-  _globals['_SIGNEDRECEIPT']._serialized_start=1250
-  _globals['_SIGNEDRECEIPT']._serialized_end=1307
+  _globals['_EXCHANGERUN']._serialized_end=554
+  _globals['_MANIFEST']._serialized_start=557
+  _globals['_MANIFEST']._serialized_end=892
+  _globals['_RECEIPT']._serialized_start=895
+  _globals['_RECEIPT']._serialized_end=1095
+  _globals['_REFUSEDITEM']._serialized_start=1097
+  _globals['_REFUSEDITEM']._serialized_end=1149
+  _globals['_PACKAGEITEM']._serialized_start=1152
+  _globals['_PACKAGEITEM']._serialized_end=1308
+  _globals['_TOMBSTONE']._serialized_start=1310
+  _globals['_TOMBSTONE']._serialized_end=1378
+  _globals['_PACKAGE']._serialized_start=1380
+  _globals['_PACKAGE']._serialized_end=1467
+  _globals['_SIGNEDRECEIPT']._serialized_start=1469
+  _globals['_SIGNEDRECEIPT']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

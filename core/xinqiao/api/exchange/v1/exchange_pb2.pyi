@@ -80,6 +80,8 @@ class _ItemOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemOutco
     """The partner refused it."""
     ITEM_OUTCOME_FAILED: _ItemOutcome.ValueType  # 4
     """It could not be built."""
+    ITEM_OUTCOME_WITHDRAWN: _ItemOutcome.ValueType  # 5
+    """It went in an earlier revision and may go no more, or is no more: a tombstone stands for it in the package."""
 
 class ItemOutcome(_ItemOutcome, metaclass=_ItemOutcomeEnumTypeWrapper):
     """What became of one selected item."""
@@ -94,11 +96,13 @@ ITEM_OUTCOME_REFUSED: ItemOutcome.ValueType  # 3
 """The partner refused it."""
 ITEM_OUTCOME_FAILED: ItemOutcome.ValueType  # 4
 """It could not be built."""
+ITEM_OUTCOME_WITHDRAWN: ItemOutcome.ValueType  # 5
+"""It went in an earlier revision and may go no more, or is no more: a tombstone stands for it in the package."""
 Global___ItemOutcome: _TypeAlias = ItemOutcome  # noqa: Y015
 
 @_typing.final
 class ExchangeRun(_message.Message):
-    """One run of an exchange for one partner and period; selected = sent + withheld + refused + failed, always."""
+    """One run of an exchange for one partner and period; selected = sent + withheld + refused + failed + withdrawn."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -117,6 +121,8 @@ class ExchangeRun(_message.Message):
     DEADLINE_US_FIELD_NUMBER: _builtins.int
     MANIFEST_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`exchanges/{exchange}/runs/{id}`."""
     exchange: _builtins.str
@@ -124,7 +130,7 @@ class ExchangeRun(_message.Message):
     partner: _builtins.str
     """Partner the package is for."""
     period: _builtins.str
-    """`2026-10` for a month, `2026-W41` for a week."""
+    """`2026-10` for a month, `2026-W41` for a week, `2026-Q3` for a quarter, `2026-T1` for a term."""
     revision: _builtins.int
     """0 for the first, higher for amendments."""
     state: Global___RunState.ValueType
@@ -143,6 +149,10 @@ class ExchangeRun(_message.Message):
     """Started after its window."""
     deadline_us: _builtins.int
     """Deadline of the receipt, microseconds since 1970 UTC."""
+    withdrawn: _builtins.int
+    """Taken back from an earlier revision."""
+    reason: _builtins.str
+    """Why this revision follows the one before, an UPPER_SNAKE word; empty for the first."""
     @_builtins.property
     def manifest(self) -> Global___Manifest:
         """What both sides signed."""
@@ -169,10 +179,12 @@ class ExchangeRun(_message.Message):
         deadline_us: _builtins.int = ...,
         manifest: Global___Manifest | None = ...,
         receipt: Global___Receipt | None = ...,
+        withdrawn: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "exchange", b"exchange", "failed", b"failed", "late", b"late", "manifest", b"manifest", "name", b"name", "partner", b"partner", "period", b"period", "receipt", b"receipt", "refused", b"refused", "revision", b"revision", "selected", b"selected", "sent", b"sent", "state", b"state", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "exchange", b"exchange", "failed", b"failed", "late", b"late", "manifest", b"manifest", "name", b"name", "partner", b"partner", "period", b"period", "reason", b"reason", "receipt", b"receipt", "refused", b"refused", "revision", b"revision", "selected", b"selected", "sent", b"sent", "state", b"state", "withdrawn", b"withdrawn", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,6 +211,8 @@ class Manifest(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_US_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Format version, 1."""
     deployment: _builtins.str
@@ -227,6 +241,10 @@ class Manifest(_message.Message):
     """The sender's newest journal checkpoint (signed note): the partner is its witness."""
     create_time_us: _builtins.int
     """When it was made, microseconds since 1970 UTC."""
+    withdrawn: _builtins.int
+    """Tombstones in the package, among `items`."""
+    reason: _builtins.str
+    """Why this revision follows the one before, an UPPER_SNAKE word; empty for the first."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each journal chain of the sender: a gateway on PostgreSQL has several."""
@@ -249,10 +267,12 @@ class Manifest(_message.Message):
         checkpoint: _builtins.str = ...,
         create_time_us: _builtins.int = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
+        withdrawn: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "partner", b"partner", "period", b"period", "policy_version", b"policy_version", "revision", b"revision", "selected", b"selected", "version", b"version", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "partner", b"partner", "period", b"period", "policy_version", b"policy_version", "reason", b"reason", "revision", b"revision", "selected", b"selected", "version", b"version", "withdrawn", b"withdrawn", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -270,6 +290,7 @@ class Receipt(_message.Message):
     RECEIVE_TIME_US_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    ITEM_SHA256_FIELD_NUMBER: _builtins.int
     manifest_sha256: _builtins.bytes
     """SHA-256 of the manifest bytes received."""
     accepted: _builtins.int
@@ -286,6 +307,12 @@ class Receipt(_message.Message):
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The checkpoints of the manifest, echoed; empty from a partner that knows only `checkpoint`."""
 
+    @_builtins.property
+    def item_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of each item's bytes as received, in their order; empty from a partner that does not tell. With it, a
+        disagreement names the items.
+        """
+
     def __init__(
         self,
         *,
@@ -295,10 +322,11 @@ class Receipt(_message.Message):
         receive_time_us: _builtins.int = ...,
         checkpoint: _builtins.str = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
+        item_sha256: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "manifest_sha256", b"manifest_sha256", "receive_time_us", b"receive_time_us", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "item_sha256", b"item_sha256", "manifest_sha256", b"manifest_sha256", "receive_time_us", b"receive_time_us", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,27 +366,63 @@ class PackageItem(_message.Message):
 
     ORDINAL_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
+    TOMBSTONE_FIELD_NUMBER: _builtins.int
     ordinal: _builtins.int
     """Its place in the package, from 0."""
     @_builtins.property
     def referral(self) -> _referral_pb2.Referral:
         """A referral as it stands at the period's end, as this partner may see it."""
 
+    @_builtins.property
+    def tombstone(self) -> Global___Tombstone:
+        """An item of an earlier revision that must no longer be held."""
+
     def __init__(
         self,
         *,
         ordinal: _builtins.int = ...,
         referral: _referral_pb2.Referral | None = ...,
+        tombstone: Global___Tombstone | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral", "tombstone", b"tombstone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "ordinal", b"ordinal", "referral", b"referral"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "ordinal", b"ordinal", "referral", b"referral", "tombstone", b"tombstone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "tombstone"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___PackageItem: _TypeAlias = PackageItem  # noqa: Y015
+
+@_typing.final
+class Tombstone(_message.Message):
+    """Takes an item back without saying what it was: the partner finds it in the package it got."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the period in which it went last."""
+    ordinal: _builtins.int
+    """Its place in that revision's package."""
+    reason: _builtins.str
+    """UPPER_SNAKE reason, such as `WITHDRAWN` or `KEY_GONE` (erased)."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        ordinal: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tombstone: _TypeAlias = Tombstone  # noqa: Y015
 
 @_typing.final
 class Package(_message.Message):

@@ -7,7 +7,10 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from xinqiao.api.common.v1 import types_pb2 as _types_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
+from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +21,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ItemChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ItemChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ITEM_CHANGE_UNSPECIFIED: _ItemChange.ValueType  # 0
+    """Not said."""
+    ITEM_CHANGE_NEW: _ItemChange.ValueType  # 1
+    """Not in it."""
+    ITEM_CHANGE_CHANGED: _ItemChange.ValueType  # 2
+    """In it, otherwise."""
+    ITEM_CHANGE_SAME: _ItemChange.ValueType  # 3
+    """In it, just so."""
+    ITEM_CHANGE_GONE: _ItemChange.ValueType  # 4
+    """In it, and not in this one."""
+
+class ItemChange(_ItemChange, metaclass=_ItemChangeEnumTypeWrapper):
+    """How an item stands to the last period's package."""
+
+ITEM_CHANGE_UNSPECIFIED: ItemChange.ValueType  # 0
+"""Not said."""
+ITEM_CHANGE_NEW: ItemChange.ValueType  # 1
+"""Not in it."""
+ITEM_CHANGE_CHANGED: ItemChange.ValueType  # 2
+"""In it, otherwise."""
+ITEM_CHANGE_SAME: ItemChange.ValueType  # 3
+"""In it, just so."""
+ITEM_CHANGE_GONE: ItemChange.ValueType  # 4
+"""In it, and not in this one."""
+Global___ItemChange: _TypeAlias = ItemChange  # noqa: Y015
 
 @_typing.final
 class RunExchangeRequest(_message.Message):
@@ -34,7 +69,9 @@ class RunExchangeRequest(_message.Message):
     exchange: _builtins.str
     """Exchange id."""
     period: _builtins.str
-    """`2026-10` for a month, `2026-W41` for a week (ISO 8601), as the exchange is configured."""
+    """`2026-10` for a month, `2026-W41` for a week (ISO 8601), `2026-Q3` for a quarter, `2026-T1` for the first term of the
+    school year that began in 2026; as the exchange is configured.
+    """
     @_builtins.property
     def revise(self) -> Global___Revise:
         """Set to give up a disputed revision for a new one."""
@@ -63,25 +100,261 @@ class Revise(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    AMEND_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """The revision that is disputed; a newer one is left as it stands."""
     reason: _builtins.str
     """Why, as a word that the journal can keep for ever, and after a colon a reference if there is one: no sentence, for
     a sentence may name somebody. Such as `MENDED_ELSEWHERE` or `PHONE_AGREED:ticket-4711`.
     """
+    amend: _builtins.bool
+    """Also when both sides agreed about it: the new revision amends it, and takes back what may no longer be held."""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         reason: _builtins.str = ...,
+        amend: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amend", b"amend", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Revise: _TypeAlias = Revise  # noqa: Y015
+
+@_typing.final
+class PreviewExchangeRequest(_message.Message):
+    """What to look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    PARTNER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    exchange: _builtins.str
+    """Exchange id."""
+    period: _builtins.str
+    """As for `RunExchange`; it need not be over."""
+    partner: _builtins.str
+    """The receiving party; empty for the first."""
+    page_size: _builtins.int
+    """At most about this many items, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    def __init__(
+        self,
+        *,
+        exchange: _builtins.str = ...,
+        period: _builtins.str = ...,
+        partner: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "page_size", b"page_size", "page_token", b"page_token", "partner", b"partner", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewExchangeRequest: _TypeAlias = PreviewExchangeRequest  # noqa: Y015
+
+@_typing.final
+class PreviewExchangeResponse(_message.Message):
+    """A page of what would go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PARTNER_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    BARRED_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    partner: _builtins.str
+    """Whom this is for."""
+    barred: _builtins.str
+    """Why nothing at all could go now, an UPPER_SNAKE word; empty where it could."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewItem]:
+        """In the order of the package; after the last page's those of the last period that are gone from this one."""
+
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every receiving party of the exchange."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___PreviewItem] | None = ...,
+        next_page_token: _builtins.str = ...,
+        partner: _builtins.str = ...,
+        partners: _abc.Iterable[_builtins.str] | None = ...,
+        barred: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "items", b"items", "next_page_token", b"next_page_token", "partner", b"partner", "partners", b"partners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewExchangeResponse: _TypeAlias = PreviewExchangeResponse  # noqa: Y015
+
+@_typing.final
+class PreviewItem(_message.Message):
+    """One item that would go, or be kept back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    item: _builtins.str
+    """Resource name."""
+    outcome: _exchange_pb2.ItemOutcome.ValueType
+    """What would become of it."""
+    reason: _builtins.str
+    """UPPER_SNAKE reason where it would not go."""
+    change: Global___ItemChange.ValueType
+    """Against the last period."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the fields that would go."""
+
+    @_builtins.property
+    def withheld(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Withheld]:
+        """What would be kept back of it, and why."""
+
+    @_builtins.property
+    def content(self) -> _exchange_pb2.PackageItem:
+        """The item, as far as the caller may see what the partner would. The student bears the caller's own name for it."""
+
+    def __init__(
+        self,
+        *,
+        item: _builtins.str = ...,
+        outcome: _exchange_pb2.ItemOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        change: Global___ItemChange.ValueType = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        withheld: _abc.Iterable[_types_pb2.Withheld] | None = ...,
+        content: _exchange_pb2.PackageItem | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "content", b"content", "fields", b"fields", "item", b"item", "outcome", b"outcome", "reason", b"reason", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewItem: _TypeAlias = PreviewItem  # noqa: Y015
+
+@_typing.final
+class ListExchangeItemsRequest(_message.Message):
+    """Which run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    WITH_REASON_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    run: _builtins.str
+    """`exchanges/{exchange}/runs/{id}`."""
+    with_reason: _builtins.bool
+    """Only those with a reason: kept back, refused, failed, withdrawn, or differing."""
+    page_size: _builtins.int
+    """At most this many, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, empty for the first."""
+    def __init__(
+        self,
+        *,
+        run: _builtins.str = ...,
+        with_reason: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "run", b"run", "with_reason", b"with_reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExchangeItemsRequest: _TypeAlias = ListExchangeItemsRequest  # noqa: Y015
+
+@_typing.final
+class ListExchangeItemsResponse(_message.Message):
+    """A page of items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page, empty at the end."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunItem]:
+        """In frozen order."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RunItem] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExchangeItemsResponse: _TypeAlias = ListExchangeItemsResponse  # noqa: Y015
+
+@_typing.final
+class RunItem(_message.Message):
+    """One item of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    item: _builtins.str
+    """Resource name."""
+    packed: _builtins.bool
+    """Whether it stands in the package."""
+    ordinal: _builtins.int
+    """Its place in the package, from 0."""
+    outcome: _exchange_pb2.ItemOutcome.ValueType
+    """What became of it."""
+    reason: _builtins.str
+    """UPPER_SNAKE reason. `DIFFERS` and `MISSING` where the partner's copy is another, or is not there."""
+    def __init__(
+        self,
+        *,
+        item: _builtins.str = ...,
+        packed: _builtins.bool = ...,
+        ordinal: _builtins.int = ...,
+        outcome: _exchange_pb2.ItemOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "ordinal", b"ordinal", "outcome", b"outcome", "packed", b"packed", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunItem: _TypeAlias = RunItem  # noqa: Y015
 
 @_typing.final
 class RunExchangeResponse(_message.Message):
@@ -160,3 +433,117 @@ class ListExchangeRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExchangeRunsResponse: _TypeAlias = ListExchangeRunsResponse  # noqa: Y015
+
+@_typing.final
+class SubmitPackageRequest(_message.Message):
+    """What a party has of a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EXCHANGE_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    NIL_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
+    exchange: _builtins.str
+    """Exchange id."""
+    period: _builtins.str
+    """As for `RunExchange`."""
+    revision: _builtins.int
+    """0 for the first, higher for a correction of the whole."""
+    nil: _builtins.bool
+    """There was nothing; said, and not just left out."""
+    more: _builtins.bool
+    """More parts of this revision follow; the package has come with the part that does not say so."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageRecord]:
+        """Each `source` once."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        exchange: _builtins.str = ...,
+        period: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        nil: _builtins.bool = ...,
+        records: _abc.Iterable[Global___PackageRecord] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchange", b"exchange", "more", b"more", "nil", b"nil", "period", b"period", "records", b"records", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitPackageRequest: _TypeAlias = SubmitPackageRequest  # noqa: Y015
+
+@_typing.final
+class PackageRecord(_message.Message):
+    """One record of a party's books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    STUDENT_FIELD_NUMBER: _builtins.int
+    REFERRAL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The party's own id of it, without any name."""
+    referral: _builtins.str
+    """`referrals/{id}`."""
+    state: _referral_pb2.ReferralState.ValueType
+    """Where the referral stood at the period's end, as the party has it."""
+    @_builtins.property
+    def student(self) -> _types_pb2.StudentRef:
+        """The student, by the caller's own id or the caller's name for it."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        student: _types_pb2.StudentRef | None = ...,
+        referral: _builtins.str = ...,
+        state: _referral_pb2.ReferralState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["referral", b"referral", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackageRecord: _TypeAlias = PackageRecord  # noqa: Y015
+
+@_typing.final
+class SubmitPackageResponse(_message.Message):
+    """What became of the records of this part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MATCHED_FIELD_NUMBER: _builtins.int
+    UNMATCHED_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
+    matched: _builtins.int
+    """Matched, and the same on both sides."""
+    unmatched: _builtins.int
+    """Not matched exactly: a person has each of them."""
+    differing: _builtins.int
+    """Matched, and otherwise on our side: a person has each of them."""
+    def __init__(
+        self,
+        *,
+        matched: _builtins.int = ...,
+        unmatched: _builtins.int = ...,
+        differing: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing", b"differing", "matched", b"matched", "unmatched", b"unmatched"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitPackageResponse: _TypeAlias = SubmitPackageResponse  # noqa: Y015

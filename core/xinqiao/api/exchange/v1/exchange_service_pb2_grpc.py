@@ -46,6 +46,21 @@ class ExchangeServiceStub:
                 request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsResponse.FromString,
                 _registered_method=True)
+        self.PreviewExchange = channel.unary_unary(
+                '/xinqiao.api.exchange.v1.ExchangeService/PreviewExchange',
+                request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeResponse.FromString,
+                _registered_method=True)
+        self.ListExchangeItems = channel.unary_unary(
+                '/xinqiao.api.exchange.v1.ExchangeService/ListExchangeItems',
+                request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.FromString,
+                _registered_method=True)
+        self.SubmitPackage = channel.unary_unary(
+                '/xinqiao.api.exchange.v1.ExchangeService/SubmitPackage',
+                request_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.FromString,
+                _registered_method=True)
 
 
 class ExchangeServiceServicer:
@@ -55,8 +70,8 @@ class ExchangeServiceServicer:
 
     def RunExchange(self, request, context):
         """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
-        repeating that changes nothing either.
+        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision; with
+        `revise.amend` also a period that both sides agreed about. Repeating that changes nothing either.
         Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
         disputed.
         """
@@ -66,6 +81,34 @@ class ExchangeServiceServicer:
 
     def ListExchangeRuns(self, request, context):
         """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewExchange(self, request, context):
+        """Shows what a partner would get for a period, item by item, if it were run now, and how that differs from the last
+        period. Nothing is sent. Of what the partner would see, the caller sees what its own role may.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, PARTNER, PAGE_TOKEN}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExchangeItems(self, request, context):
+        """Lists the items of a run with what became of each, in the order they were frozen.
+        Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitPackage(self, request, context):
+        """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+        A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+        the first of several is never taken. A higher revision replaces what came before.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+        or a higher one is complete already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +126,21 @@ def add_ExchangeServiceServicer_to_server(servicer, server):
                     servicer.ListExchangeRuns,
                     request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsResponse.SerializeToString,
+            ),
+            'PreviewExchange': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewExchange,
+                    request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeResponse.SerializeToString,
+            ),
+            'ListExchangeItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExchangeItems,
+                    request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.SerializeToString,
+            ),
+            'SubmitPackage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitPackage,
+                    request_deserializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +199,87 @@ class ExchangeService:
             '/xinqiao.api.exchange.v1.ExchangeService/ListExchangeRuns',
             xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsRequest.SerializeToString,
             xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewExchange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.exchange.v1.ExchangeService/PreviewExchange',
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeRequest.SerializeToString,
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.PreviewExchangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExchangeItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.exchange.v1.ExchangeService/ListExchangeItems',
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsRequest.SerializeToString,
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.ListExchangeItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitPackage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.exchange.v1.ExchangeService/SubmitPackage',
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageRequest.SerializeToString,
+            xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__service__pb2.SubmitPackageResponse.FromString,
             options,
             channel_credentials,
             insecure,

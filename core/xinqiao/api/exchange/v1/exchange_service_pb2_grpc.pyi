@@ -37,13 +37,29 @@ class ExchangeServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExchangeServiceAsyncStub: ...
     RunExchange: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.RunExchangeRequest, _exchange_service_pb2.RunExchangeResponse]
     """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
-    repeating that changes nothing either.
+    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision; with
+    `revise.amend` also a period that both sides agreed about. Repeating that changes nothing either.
     Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
     disputed.
     """
     ListExchangeRuns: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeRunsRequest, _exchange_service_pb2.ListExchangeRunsResponse]
     """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    PreviewExchange: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.PreviewExchangeRequest, _exchange_service_pb2.PreviewExchangeResponse]
+    """Shows what a partner would get for a period, item by item, if it were run now, and how that differs from the last
+    period. Nothing is sent. Of what the partner would see, the caller sees what its own role may.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, PARTNER, PAGE_TOKEN}.
+    """
+    ListExchangeItems: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeItemsRequest, _exchange_service_pb2.ListExchangeItemsResponse]
+    """Lists the items of a run with what became of each, in the order they were frozen.
+    Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    SubmitPackage: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]
+    """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+    the first of several is never taken. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+    or a higher one is complete already.
+    """
 
 @_typing.type_check_only
 class ExchangeServiceAsyncStub(ExchangeServiceStub):
@@ -54,13 +70,29 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RunExchange: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.RunExchangeRequest, _exchange_service_pb2.RunExchangeResponse]  # type: ignore[assignment]
     """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
-    repeating that changes nothing either.
+    With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision; with
+    `revise.amend` also a period that both sides agreed about. Repeating that changes nothing either.
     Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
     disputed.
     """
     ListExchangeRuns: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeRunsRequest, _exchange_service_pb2.ListExchangeRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+    PreviewExchange: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.PreviewExchangeRequest, _exchange_service_pb2.PreviewExchangeResponse]  # type: ignore[assignment]
+    """Shows what a partner would get for a period, item by item, if it were run now, and how that differs from the last
+    period. Nothing is sent. Of what the partner would see, the caller sees what its own role may.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, PARTNER, PAGE_TOKEN}.
+    """
+    ListExchangeItems: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.ListExchangeItemsRequest, _exchange_service_pb2.ListExchangeItemsResponse]  # type: ignore[assignment]
+    """Lists the items of a run with what became of each, in the order they were frozen.
+    Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+    """
+    SubmitPackage: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]  # type: ignore[assignment]
+    """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+    the first of several is never taken. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+    or a higher one is complete already.
+    """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Settles the books of a period between two agencies.
@@ -74,8 +106,8 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.RunExchangeResponse, _abc.Awaitable[_exchange_service_pb2.RunExchangeResponse]]:
         """Runs an exchange for a period, or returns the run that stands: running it again changes nothing.
-        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision;
-        repeating that changes nothing either.
+        With `revise` the run that both sides disagree about is given up and the period is sent again as a new revision; with
+        `revise.amend` also a period that both sides agreed about. Repeating that changes nothing either.
         Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/PERIOD, ABORTED/RUNNING, FAILED_PRECONDITION/STATE where nothing is
         disputed.
         """
@@ -87,5 +119,39 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.ListExchangeRunsResponse, _abc.Awaitable[_exchange_service_pb2.ListExchangeRunsResponse]]:
         """Lists runs, newest first. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
+
+    @_abc_1.abstractmethod
+    def PreviewExchange(
+        self,
+        request: _exchange_service_pb2.PreviewExchangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.PreviewExchangeResponse, _abc.Awaitable[_exchange_service_pb2.PreviewExchangeResponse]]:
+        """Shows what a partner would get for a period, item by item, if it were run now, and how that differs from the last
+        period. Nothing is sent. Of what the partner would see, the caller sees what its own role may.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, PARTNER, PAGE_TOKEN}.
+        """
+
+    @_abc_1.abstractmethod
+    def ListExchangeItems(
+        self,
+        request: _exchange_service_pb2.ListExchangeItemsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.ListExchangeItemsResponse, _abc.Awaitable[_exchange_service_pb2.ListExchangeItemsResponse]]:
+        """Lists the items of a run with what became of each, in the order they were frozen.
+        Answers NOT_FOUND/RUN, INVALID_ARGUMENT/PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitPackage(
+        self,
+        request: _exchange_service_pb2.SubmitPackageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_service_pb2.SubmitPackageResponse, _abc.Awaitable[_exchange_service_pb2.SubmitPackageResponse]]:
+        """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
+        A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
+        the first of several is never taken. A higher revision replaces what came before.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
+        or a higher one is complete already.
+        """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -475,6 +475,8 @@ class Signal(_message.Message):
     DUPLICATE_OF_FIELD_NUMBER: _builtins.int
     RELATED_FIELD_NUMBER: _builtins.int
     TRIAGE_FIELD_NUMBER: _builtins.int
+    REPORTER_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`signals/{id}`."""
@@ -508,6 +510,10 @@ class Signal(_message.Message):
     """The report of the same student and kind that it came after, `signals/{id}`; both stay."""
     triage: _builtins.str
     """The triage that decides about it, `triages/{id}`; empty where a form raised it."""
+    reporter: _builtins.str
+    """Agency that reported it; empty where a form raised it."""
+    reference: _builtins.str
+    """The reporter's own number of the report."""
     drill: _builtins.bool
     """A drill (演练): nobody is in danger."""
     @_builtins.property
@@ -534,15 +540,47 @@ class Signal(_message.Message):
         duplicate_of: _builtins.str = ...,
         related: _abc.Iterable[_builtins.str] | None = ...,
         triage: _builtins.str = ...,
+        reporter: _builtins.str = ...,
+        reference: _builtins.str = ...,
         drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "related", b"related", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "related", b"related", "reporter", b"reporter", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Signal: _TypeAlias = Signal  # noqa: Y015
+
+@_typing.final
+class SignalUpdate(_message.Message):
+    """What the reporter of a signal is told: that a person has taken it, not of whom or what follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    TAKEN_US_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The reporter's own number of the report."""
+    taken_us: _builtins.int
+    """When a person took it, microseconds since 1970 UTC."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        taken_us: _builtins.int = ...,
+        drill: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill", "reference", b"reference", "taken_us", b"taken_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalUpdate: _TypeAlias = SignalUpdate  # noqa: Y015
 
 @_typing.final
 class ExpectedReport(_message.Message):
@@ -651,6 +689,7 @@ class Alert(_message.Message):
     SIGNAL_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     OPINION_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`alerts/{id}`."""
     state: Global___AlertState.ValueType
@@ -677,6 +716,8 @@ class Alert(_message.Message):
     """Version for optimistic updates."""
     opinion: _builtins.str
     """What the reporter makes of it."""
+    reference: _builtins.str
+    """The reporter's own number of the report."""
     @_builtins.property
     def described(self) -> _types_pb2.StudentDescription:
         """What is known about the student."""
@@ -703,10 +744,11 @@ class Alert(_message.Message):
         signal: _builtins.str = ...,
         etag: _builtins.str = ...,
         opinion: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["described", b"described"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time_us", b"create_time_us", "described", b"described", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reporter", b"reporter", "signal", b"signal", "source", b"source", "state", b"state", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time_us", b"create_time_us", "described", b"described", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "reporter", b"reporter", "signal", b"signal", "source", b"source", "state", b"state", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

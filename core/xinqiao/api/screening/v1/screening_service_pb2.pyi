@@ -383,6 +383,7 @@ class ReportSignalRequest(_message.Message):
     OPINION_FIELD_NUMBER: _builtins.int
     OCCURRED_US_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     source: _screening_pb2.SignalSource.ValueType
@@ -397,6 +398,8 @@ class ReportSignalRequest(_message.Message):
     """When it happened, microseconds since 1970 UTC; 0 = not known."""
     location: _builtins.str
     """Where it happened, or where the student is."""
+    reference: _builtins.str
+    """The reporter's own number of the report, by which it is told that a person has taken it; empty where it need not be."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """About whom."""
@@ -412,10 +415,11 @@ class ReportSignalRequest(_message.Message):
         opinion: _builtins.str = ...,
         occurred_us: _builtins.int = ...,
         location: _builtins.str = ...,
+        reference: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "kind", b"kind", "location", b"location", "occurred_us", b"occurred_us", "opinion", b"opinion", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "kind", b"kind", "location", b"location", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
