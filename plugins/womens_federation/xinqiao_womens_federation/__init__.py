@@ -21,7 +21,7 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             settings=FederationSettings,
             create=FederationAdapter,
             hosts=hosts,
-            simulator=FederationSimulator,
+            simulator=lambda folder: FederationSimulator(folder, signs=True),
             reader=FederationReader(),
         ),
     )

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -13,6 +15,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.proto import parse_length_prefixed
 from python_calamine import CalamineWorkbook
 
+from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem
 from xinqiao.contract.clock import Clock, SystemClock
@@ -23,10 +26,13 @@ from xinqiao_womens_federation.shelf import INBOX, MANIFEST, OUTBOX, FolderShelf
 
 USER: Final = "xinqiao"
 _TIME_S: Final = 5.0
+_TICK_S: Final = 0.1
 
 
 class FederationSimulator:
-    """One made-up federation in ``folder``. With ``sftp`` its folders are reached only through its own server."""
+    """One made-up federation in ``folder``. With ``sftp`` its folders are reached only through its own server;
+    with ``signs`` its tool signs by itself while it is started, else at each ``tick``.
+    """
 
     def __init__(
         self,
@@ -36,6 +42,7 @@ class FederationSimulator:
         gateway_key_pem: bytes | None = None,
         clock: Clock | None = None,
         refuse_items: frozenset[int] = frozenset(),
+        signs: bool = False,
     ) -> None:
         self._folder = folder
         self._clock = clock or SystemClock()
@@ -49,12 +56,19 @@ class FederationSimulator:
         self.password_file = folder / "password"
         self.login_key = paramiko.ECDSAKey.generate()
         self._sftp = sftp
+        self._signs = signs
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
         self.server: SftpServer | None = None
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> dict[str, Any]:
         """Serve; returns settings for an adapter (``password`` as `!file`'s path, see ``password_file``)."""
+        if self._signs and self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="federation-simulator", daemon=True)
+            self._thread.start()
         if not self._sftp:
             return {"folder": {"inbox": str(self.inbox), "outbox": str(self.outbox)}, "settle_s": 0}
         if self.server is None:
@@ -65,10 +79,19 @@ class FederationSimulator:
         return {"sftp": {**about, "inbox": f"/{INBOX}", "outbox": f"/{OUTBOX}"}, "settle_s": 0}
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop serving and signing."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
         if self.server is not None:
             self.server.stop()
             self.server = None
+
+    def _run(self) -> None:
+        while not self._stop.wait(_TICK_S):
+            with suppress(OSError, PartnerUnavailable):  # the gateway replaced a file meanwhile
+                self.tick()
 
     def receipt_public_key_pem(self) -> bytes:
         """The key that verifies what the federation signs."""
