@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins.womens_federation.tests.conftest import referral, task
+from plugins.womens_federation.tests.conftest import recall, referral, task
 from python_calamine import CalamineWorkbook
 
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.book import Mend, error_book, workbook
 from xinqiao_womens_federation.sheets import read_book
@@ -100,9 +101,9 @@ def test_a_drop_down_fits_what_a_workbook_can_hold() -> None:
 
 
 @pytest.mark.parametrize("drill", [True, False])
-def test_a_drill_says_so(drill: bool) -> None:
-    request = referral()
-    request.drill = drill
-    assert ("演练" in str(cells(workbook("2026-11", [request]), wire.REFERRALS.name))) is drill
-
-
+@pytest.mark.parametrize(
+    ("request_", "sheet"), [(referral(), wire.REFERRALS), (task(), wire.TASKS), (recall(), wire.RECALLS)]
+)
+def test_a_drill_says_so_on_every_sheet(request_: DeliverRequest, sheet: wire.Sheet, drill: bool) -> None:
+    request_.drill = drill
+    assert ("演练" in str(cells(workbook("2026-11", [request_]), sheet.name))) is drill

@@ -202,7 +202,8 @@ def _task(row: DeliverRequest) -> Cells:
 
 def _recall(row: DeliverRequest) -> Cells:
     recall = row.recall
-    return (recall.name, "\n".join(recall.items) or code(recall.student), _day(recall.due_us), _ADVICE)
+    items = "\n".join(recall.items) or code(recall.student)
+    return (recall.name, items, _day(recall.due_us), " ".join(filter(None, (_drill(row), _ADVICE))))
 
 
 def _guardian(guardian: Guardian) -> str:
