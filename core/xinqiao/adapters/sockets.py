@@ -19,16 +19,19 @@ class SocketTransport:
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         self._allowed = frozenset(allowed_entry(entry) for entry in allowed)
 
-    def connect(self, endpoint: str, timeout_s: float, tls: ssl.SSLContext | None = None) -> socket.socket:
+    def connect(
+        self, endpoint: str, timeout_s: float, tls: ssl.SSLContext | None = None, *, secured_by_ssh: bool = False
+    ) -> socket.socket:
         """A connected socket, its time-out set to what is left of ``timeout_s`` seconds.
 
+        ``secured_by_ssh``: the adapter speaks SSH over it and compares the host key with a pinned one before it logs in.
         Raises PartnerRefused: ``EGRESS/NOT_ALLOWED``, ``EGRESS/PLAINTEXT`` (no ``tls`` beyond loopback),
         ``EGRESS/CERTIFICATE``; or PartnerUnavailable.
         """
         target = parse_endpoint(endpoint)
         if target.endpoint not in self._allowed:
             raise PartnerRefused("EGRESS/NOT_ALLOWED", "this address is not one of the agency's hosts")
-        if tls is None and not target.local:
+        if tls is None and not secured_by_ssh and not target.local:
             raise PartnerRefused("EGRESS/PLAINTEXT", f"{target.endpoint}: plain TCP is for loopback only; use TLS")
         deadline = time.monotonic() + timeout_s
         raw: socket.socket | None = None
