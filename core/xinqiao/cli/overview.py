@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -32,6 +31,7 @@ from xinqiao.contract.errors import Refusal
 
 _FETCHED: Final = 200  # of each list; more fit on no screen, and the header has the counts
 _PIPED_ROWS: Final = 200
+_NARROW: Final = 110  # columns
 _SETTLED: Final = (exchange.RUN_STATE_RECONCILED, exchange.RUN_STATE_ABANDONED)
 _COMING_BACK: Final = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 _STATE_STYLES: Final = {
@@ -66,7 +66,8 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table of the screen; ``more`` is the command that shows all of it, ``total`` how many there are."""
+    """One table of the screen; ``total`` is how many there are, ``more`` the command that shows them all, ``note`` what is
+    said of those that need no row, ``spare`` the columns that a narrow window does without."""
 
     title: str
     headings: Sequence[str]
@@ -74,6 +75,8 @@ class Section:
     total: int
     more: str
     empty: str
+    note: str = ""
+    spare: Sequence[int] = ()
 
 
 def status(
@@ -104,11 +107,32 @@ def ask(remote: Remote) -> Overview:
     """Everything the screen shows. Raises Refusal."""
     gateway, channel = GatewayServiceStub(remote.channel), remote.channel
     runs = remote.call(ExchangeServiceStub(channel).ListExchangeRuns, ListExchangeRunsRequest(page_size=_FETCHED))
-    holdings = remote.call(ReferralServiceStub(channel).ListHoldings, ListHoldingsRequest(page_size=_FETCHED))
     return Overview(
-        remote.call(gateway.GetStatus, rpc.GetStatusRequest()), tuple(runs.runs), tuple(holdings.holdings),
+        remote.call(gateway.GetStatus, rpc.GetStatusRequest()), tuple(runs.runs), _stuck(remote),
         tuple(remote.call(gateway.ListRepairs, rpc.ListRepairsRequest()).repairs),
     )  # fmt: skip
+
+
+def _stuck(remote: Remote) -> tuple[Holding, ...]:
+    """The first open items by deadline, and every overdue one however many they are: the newest of them may be red.
+
+    Overdue first, of these the sternest tier, then by deadline.
+    """
+    stub, found, request = ReferralServiceStub(remote.channel), list[Holding](), ListHoldingsRequest(page_size=_FETCHED)
+    while True:
+        page = remote.call(stub.ListHoldings, request)
+        now_us = page.time_us
+        found += page.holdings
+        request.page_token = page.next_page_token
+        if not page.next_page_token or found[-1].deadline_us >= now_us:
+            break
+    return tuple(sorted(found, key=lambda each: urgency(each, now_us)))
+
+
+def urgency(each: Holding, now_us: int) -> tuple[bool, int, int]:
+    """Sorts what is overdue to the front, by tier; what is not yet due by its deadline alone."""
+    late = each.deadline_us < now_us
+    return not late, -each.tier if late else 0, each.deadline_us
 
 
 def _watch(texts: Texts, remote: Remote, seen: Overview, every: float) -> None:
@@ -142,9 +166,9 @@ def fitted(texts: Texts, seen: Overview, console: Console) -> RenderableType:
     while True:
         shown = screen(texts, seen, console, rows)
         over = len(console.render_lines(shown, pad=False)) - console.height
-        if over <= 0 or rows <= 4:
+        if over <= 0 or rows <= 1:
             return shown
-        rows = max(4, rows - max(1, over))
+        rows = max(1, rows - max(1, over // 2))
 
 
 def screen(texts: Texts, seen: Overview, console: Console, rows: int) -> RenderableType:
@@ -153,7 +177,7 @@ def screen(texts: Texts, seen: Overview, console: Console, rows: int) -> Rendera
     shares = share([len(each.rows) for each in sections], rows)
     parts: list[RenderableType] = [*_head(texts, seen)]
     for section, count in zip(sections, shares, strict=True):
-        parts.append(_table(texts, section, count))
+        parts.append(_table(texts, section, count, narrow=console.width < _NARROW))
     return Group(*parts)
 
 
@@ -195,37 +219,46 @@ def _head(texts: Texts, seen: Overview) -> list[Text]:
 
 
 def _agencies(texts: Texts, seen: Overview) -> Section:
+    """A row for each that is not well or has something to say; the others by name, so that none is off the screen."""
     agencies = sorted(seen.status.agencies, key=lambda each: (_FIRST.index(each.state), each.agency))
+    well = [each for each in agencies if each.state == rpc.AGENCY_STATE_READY and not each.message]
     rows = [
         (
             Text(texts(f"agency.{each.state}"), _STATE_STYLES[each.state]), _cell(each.agency), _cell(each.adapter),
             _cell(each.message),
         )
         for each in agencies
+        if each not in well
     ]  # fmt: skip
-    return _section(texts, "agencies", ("state", "agency", "adapter", "message"), rows, len(rows), "adapters list")
+    headings = [texts(f"col.{name}") for name in ("state", "agency", "adapter", "message")]
+    names = ", ".join(f"{each.agency} ({each.adapter})" for each in well)
+    note = f"{texts(f'agency.{rpc.AGENCY_STATE_READY}')} {len(well)}: {names}" if well else ""
+    title, more = texts("status.agencies"), "xinqiao adapters list"
+    return Section(title, headings, rows, len(agencies), more, texts("nothing") if not well else "", note, (2,))
 
 
 def _runs(texts: Texts, seen: Overview) -> Section:
-    """What is not settled first, by its deadline; then what is, the newest first."""
+    """What is not settled, by its deadline; of what is, how many."""
     now_us = seen.status.time_us
     still = sorted((each for each in seen.runs if each.state not in _SETTLED), key=lambda each: each.deadline_us)
-    settled = [each for each in seen.runs if each.state in _SETTLED]
     rows = [
         (
             Text(texts(f"run.{each.state}"), _RUN_STYLES.get(each.state, "yellow")), _cell(each.exchange),
             _cell(each.partner), _cell(f"{each.period} r{each.revision}" if each.revision else each.period),
             _cell(texts("status.sent", sent=each.sent, selected=each.selected)),
-            *(_until(texts, each.deadline_us, now_us) if each.state not in _SETTLED else (Text(), Text())),
+            *_until(texts, each.deadline_us, now_us),
         )
-        for each in (*still, *settled)
+        for each in still
     ]  # fmt: skip
     names = ("state", "exchange", "partner", "period", "sent", "until", "time_left")
-    return _section(texts, "runs", names, rows, len(rows), "exchange list")
+    counts = {state: sum(each.state == state for each in seen.runs) for state in _SETTLED}
+    note = ", ".join(f"{texts(f'run.{state}')} {count}" for state, count in counts.items() if count)
+    headings = [texts(f"col.{name}") for name in names]
+    title, more = texts("status.runs"), "xinqiao exchange list"
+    return Section(title, headings, rows, len(seen.runs), more, texts("nothing"), note, (4, 5))
 
 
 def _holdings(texts: Texts, seen: Overview) -> Section:
-    """The gateway lists them by deadline: overdue first."""
     zh = texts.language == "zh"
     rows: list[tuple[Text, ...]] = []
     for each in seen.holdings:
@@ -240,7 +273,10 @@ def _holdings(texts: Texts, seen: Overview) -> Section:
             )
         )  # fmt: skip
     names = ("time_left", "holder", "step", "until", "tier", "phone", "item")
-    return _section(texts, "holdings", names, rows, seen.status.holdings, "holdings")
+    headings, total = [texts(f"col.{name}") for name in names], max(seen.status.holdings, len(rows))
+    return Section(
+        texts("status.holdings"), headings, rows, total, "xinqiao holdings", texts("nothing"), spare=(5, 6)
+    )  # fmt: skip
 
 
 def _repairs(texts: Texts, seen: Overview) -> Section:
@@ -255,29 +291,26 @@ def _repairs(texts: Texts, seen: Overview) -> Section:
         for each in seen.repairs
     ]  # fmt: skip
     headings = [texts(f"repairs.{name}") for name in ("severity", "subject", "message", "since", "mend")]
-    return Section(texts("status.repairs"), headings, rows, len(rows), "xinqiao repairs", texts("repairs.none"))
+    title, more = texts("status.repairs"), "xinqiao repairs"
+    return Section(title, headings, rows, len(rows), more, texts("repairs.none"), spare=(3,))
 
 
-def _section(
-    texts: Texts, name: str, columns: Sequence[str], rows: Sequence[Sequence[Text]], total: int, more: str
-) -> Section:
-    headings = [texts(f"col.{each}") for each in columns]
-    return Section(texts(f"status.{name}"), headings, rows, max(total, len(rows)), f"xinqiao {more}", texts("nothing"))
-
-
-def _table(texts: Texts, section: Section, count: int) -> RenderableType:
-    title = Text(f"{section.title} ({section.total})", "bold underline")
+def _table(texts: Texts, section: Section, count: int, *, narrow: bool) -> RenderableType:
+    title = Text(f"{section.title} ({section.total})", "bold reverse")
+    note = [Text(clean(section.note), "green")] if section.note else []
     if not section.rows:
-        return Group(title, Text(f"  {section.empty}", "green"))
-    shown = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in section.headings:
-        shown.add_column(heading, overflow="fold")
+        return Group(title, *(note or [Text(section.empty, "green")]))
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    kept = [index for index in range(len(section.headings)) if not (narrow and index in section.spare)]
+    for index in kept:
+        shown.add_column(section.headings[index], overflow="fold")
     for row in section.rows[:count]:
-        shown.add_row(*row)
+        shown.add_row(*(row[index] for index in kept))
     parts: list[RenderableType] = [title, shown]
-    if section.total > count:
-        parts.append(Text(f"  {texts('status.more', count=section.total - count, command=section.more)}", "dim"))
-    return Group(*parts)
+    hidden = len(section.rows) - count if section.note else section.total - count
+    if hidden > 0:
+        parts.append(Text(texts("status.more", count=hidden, command=section.more), "dim"))
+    return Group(*parts, *note)
 
 
 def _until(texts: Texts, deadline_us: int, now_us: int) -> tuple[Text, Text]:
