@@ -70,8 +70,12 @@ def line_of(town: Any, shown: str) -> str:
     return key.strip()
 
 
+def nearly_full(folder: Path) -> tuple[int, int]:
+    return 100, 9
+
+
 def test_a_full_disk_is_named(town: Any) -> None:
-    repairs = made(town, free=lambda folder: (100, 9))
+    repairs = made(town, free=nearly_full)
     with town.gate.gateway.store.read() as reading:
         [full] = [each for each in repairs.node(reading) if each.code == "DISK_FULL"]
     assert "9 %" in full.text_en and "9%" in full.text_zh

@@ -66,8 +66,11 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table of the screen; ``total`` is how many there are, ``more`` the command that shows them all, ``note`` what is
-    said of those that need no row, ``spare`` the columns that a narrow window does without."""
+    """One table of the screen; ``total`` is how many there are, ``more`` the command that shows them all.
+
+    ``note`` is what is said of those that need no row, ``spare`` the columns that a narrow window does without, ``aside``
+    stands beside the title in red.
+    """
 
     title: str
     headings: Sequence[str]
@@ -77,6 +80,7 @@ class Section:
     empty: str
     note: str = ""
     spare: Sequence[int] = ()
+    aside: str = ""
 
 
 def status(
@@ -233,8 +237,10 @@ def _agencies(texts: Texts, seen: Overview) -> Section:
     headings = [texts(f"col.{name}") for name in ("state", "agency", "adapter", "message")]
     names = ", ".join(f"{each.agency} ({each.adapter})" for each in well)
     note = f"{texts(f'agency.{rpc.AGENCY_STATE_READY}')} {len(well)}: {names}" if well else ""
+    ill = [(state, sum(each.state == state for each in agencies)) for state in (_FIRST[0], _FIRST[1])]
+    aside = ", ".join(f"{texts(f'agency.{state}')} {count}" for state, count in ill if count)
     title, more = texts("status.agencies"), "xinqiao adapters list"
-    return Section(title, headings, rows, len(agencies), more, texts("nothing") if not well else "", note, (2,))
+    return Section(title, headings, rows, len(agencies), more, texts("nothing") if not well else "", note, (2,), aside)
 
 
 def _runs(texts: Texts, seen: Overview) -> Section:
@@ -296,7 +302,7 @@ def _repairs(texts: Texts, seen: Overview) -> Section:
 
 
 def _table(texts: Texts, section: Section, count: int, *, narrow: bool) -> RenderableType:
-    title = Text(f"{section.title} ({section.total})", "bold reverse")
+    title = Text.assemble((f"{section.title} ({section.total})", "bold reverse"), "  ", (section.aside, "bold red"))
     note = [Text(clean(section.note), "green")] if section.note else []
     if not section.rows:
         return Group(title, *(note or [Text(section.empty, "green")]))
@@ -306,7 +312,7 @@ def _table(texts: Texts, section: Section, count: int, *, narrow: bool) -> Rende
         shown.add_column(section.headings[index], overflow="fold")
     for row in section.rows[:count]:
         shown.add_row(*(row[index] for index in kept))
-    parts: list[RenderableType] = [title, shown]
+    parts: list[RenderableType] = [title, shown] if count else [title]
     hidden = len(section.rows) - count if section.note else section.total - count
     if hidden > 0:
         parts.append(Text(texts("status.more", count=hidden, command=section.more), "dim"))
