@@ -31,7 +31,7 @@ from xinqiao.contract.errors import Refusal
 
 _FETCHED: Final = 200  # of each list; more fit on no screen, and the header has the counts
 _PIPED_ROWS: Final = 200
-_NARROW: Final = 110  # columns
+_NARROW: Final = 140  # columns; with less, ids and telephones would break most rows in two
 _SETTLED: Final = (exchange.RUN_STATE_RECONCILED, exchange.RUN_STATE_ABANDONED)
 _COMING_BACK: Final = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
 _STATE_STYLES: Final = {

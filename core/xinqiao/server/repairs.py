@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from itertools import chain
 from pathlib import Path
@@ -61,6 +62,10 @@ class Repairs:
     def place(self, *loc: str | int) -> Problem:
         """Where a key of gateway.yaml stands, or the nearest around it."""
         return self._settings.problem(Finding(loc, "CONFIG/VALUE", ""))
+
+    def _beside(self, there: str, key: str) -> str:
+        """Where ``key`` belongs that may be absent: at the line of its neighbour."""
+        return _shown(replace(self.place(there), key=key))
 
     def _places(self) -> Mapping[str, tuple[str, str]]:
         return {
@@ -126,10 +131,10 @@ class Repairs:
                 place = _line(Path(self._settings.documents) / f"{form.id}.yaml", ("valid_to",))
                 yield from _ending("FORM", form.form_version, _after_us(form.valid_to), now_us, ahead_us, place)
         if self._settings.legal_bases_key is None:
-            yield repair("BASES_UNSIGNED", bases.name, place=_shown(self.place("legal_bases_key")))
+            yield repair("BASES_UNSIGNED", bases.name, place=self._beside("legal_bases", "legal_bases_key"))
         key = self._settings.document_key
         if self._forms is not None and (key is None or not Path(key).exists()):
-            yield repair("NOTICES_UNSIGNED", "", place=_shown(self.place("document_key")))
+            yield repair("NOTICES_UNSIGNED", "", place=self._beside("documents", "document_key"))
 
     def node(self, reading: ReadTx) -> Iterator[rpc.Repair]:
         """What concerns this node: journal, disk."""
