@@ -17,6 +17,8 @@ from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.host import AdapterHost, AgencySpec, BlockedPlugin
 from xinqiao.adapters.isolation import landlock
+from xinqiao.adapters.isolation.frames import WINDOW
+from xinqiao.adapters.workers import READ_AHEAD
 from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, DeliverRequest, Rejected
 from xinqiao.api.common.v1.options_pb2 import LANE_CRISIS, LANE_ROUTINE
 from xinqiao.api.exchange.v1.exchange_pb2 import Package
@@ -266,13 +268,16 @@ def test_a_stream_stays_a_window_ahead_and_stops_when_nobody_takes(world: World)
     [agency] = world.start("a")
     stream = agency.read("")
     next(stream)
-    time.sleep(0.5)
     progress = world.folder / "a" / "progress"
-    reached = int(progress.read_text())
-    assert reached <= 200  # of 500: a window in the process, one in the gateway
+    # Of 500. The gateway takes one window to lie in wait, and grants the process as much again. Only once the process
+    # has used that up does the file say something: before, a slow machine is still on its way there.
+    ahead = READ_AHEAD + WINDOW
+    until(lambda: progress.read_text() == str(ahead))
+    time.sleep(0.3)
+    assert progress.read_text() == str(ahead)
     stream.close()
     time.sleep(0.2)
-    assert int(progress.read_text()) <= reached + 1
+    assert progress.read_text() == str(ahead)
     assert len(list(agency.read(""))) == 500
 
 

@@ -16,7 +16,7 @@ from xinqiao.cli.texts import FAMILIES, TABLE, Texts, choose
 from xinqiao.contract.errors import Refusal
 
 COMMANDS = (
-    "demo", "serve", "config check", "config schema", "adapters list", "adapters check", "adapters read",
+    "demo", "serve", "config check", "config schema", "status", "repairs", "adapters list", "adapters check", "adapters read",
     "exchange list", "exchange run", "exchange show", "exchange preview", "exchange items", "deliveries list", "deliveries retry", "journal verify",
     "holdings", "holdings close", "keys init", "db upgrade", "signals list", "cadence list", "cadence due",
     "triage check", "triage shadow", "policy sign", "policy check", "access ask", "access list", "access decide",

@@ -21,7 +21,7 @@ def list_adapters(texts: Texts, config: Path, partner: str, address: str, *, jso
         return 0
     say(
         texts(
-            "status", deployment=status.deployment, version=status.version, policy=status.policy_version,
+            "adapters.summary", deployment=status.deployment, version=status.version, policy=status.policy_version,
             holdings=status.holdings, overdue=status.overdue,
         )
     )  # fmt: skip

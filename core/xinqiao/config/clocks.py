@@ -41,6 +41,7 @@ class Clocks:
         self._clocks = district.clocks
         self._crisis = district.crisis
         self.consent, self.agreement_notice = district.consent, district.agreement_notice
+        self.repairs = district.repairs
         self._rosters = {roster.school: roster for roster in district.rosters}
 
     def deadline(self, tier: int, step: str, now_us: int) -> int:

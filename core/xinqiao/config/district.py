@@ -137,6 +137,25 @@ class Plugins(Strict):
     blocked: tuple[BlockedPlugin, ...] = Field(default=(), description="What may not; also while the gateway runs.")
 
 
+class RepairTerms(Strict):
+    """When something counts as to be mended, for `xinqiao repairs` and `xinqiao status`."""
+
+    silent_after: Duration = Field(
+        default=timedelta(days=35), ge=timedelta(days=1), description="Time without any contact with a partner."
+    )
+    consent_notice: Duration = Field(
+        default=timedelta(days=30), ge=timedelta(days=1), description="Time before a consent ends, whole days."
+    )
+    law_notice: Duration = Field(
+        default=timedelta(days=60), ge=timedelta(days=1), description="Time before a legal basis or a form ends."
+    )
+    overrides_within: Duration = Field(
+        default=timedelta(days=7), ge=timedelta(days=1), description="Time over which emergency accesses are counted."
+    )
+    overrides_person: int = Field(default=3, ge=1, le=10_000, description="Emergency accesses of one person then.")
+    overrides_agency: int = Field(default=10, ge=1, le=10_000, description="Emergency accesses of one agency then.")
+
+
 class District(FileModel):
     """config/districts/<code>.yaml. Without an overlay the defaults hold."""
 
@@ -177,6 +196,9 @@ class District(FileModel):
     consent: ConsentTerms = Field(default=ConsentTerms(), description="Consents and what follows from taking one back.")
     agreement_notice: Duration = Field(
         default=timedelta(days=30), description="How long before its end an agreement's renewal is put to the operator."
+    )
+    repairs: RepairTerms = Field(
+        default=RepairTerms(), description="When something counts as to be mended [待处理事项]."
     )
     plugins: Plugins = Field(default=Plugins(), description="The kill switch for versions of plugins [插件停用].")
 

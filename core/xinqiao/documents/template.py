@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,7 +80,8 @@ class Audience(_Part):
 
 
 class Template(_Part):
-    """One form. ``id-version`` is what consent evidence cites."""
+    """One form. ``id-version`` is what consent evidence cites. ``valid_to`` is the last day on which its words hold,
+    where that is known; from then on it is among the repairs."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.-]{1,20}$")]
@@ -91,6 +93,7 @@ class Template(_Part):
     sections: tuple[Section, ...] = Field(min_length=1)
     footer: Words | None = None
     plain_words: tuple[str, ...] = ()
+    valid_to: date | None = None
     withheld: Words = Words(zh="（依规定不予显示）", en="(withheld)")
 
     @property

@@ -4,11 +4,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from xinqiao.contract.clock import Clock
+from cryptography import x509
+
+from xinqiao.contract.clock import Clock, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
 
 _RELOAD_S = 30.0
+_UNREADABLE = -1
 _security = logging.getLogger("xinqiao.security")
 
 
@@ -22,7 +25,9 @@ class Identity:
         self._deny_list = deny_list
         self._denied: frozenset[int] | None = None
         self._next_load = float("-inf")
-        self._serials: dict[bytes, int] = {}
+        self._certificates: dict[bytes, tuple[int, int]] = {}
+        self.ends: dict[str, int] = {}
+        """When the certificate ends with which a partner last called here, microseconds since 1970 UTC."""
 
     def caller(self, auth_context: Mapping[str, Iterable[bytes]]) -> Partner:
         """The calling partner. Raises Refusal UNAUTHENTICATED/IDENTITY or REVOKED."""
@@ -32,25 +37,37 @@ class Identity:
             raise Refusal(
                 "UNAUTHENTICATED", "IDENTITY", "the certificate needs exactly one URI name, of a registered partner"
             )
+        known = [self._known(pem) for pem in auth_context.get("x509_pem_cert", ())]
         if self._deny_list is not None:
-            self._check_serial(auth_context)
+            self._check_serials(serial for serial, _ in known)
+        if known and known[0][1]:
+            self.ends[partner.id] = known[0][1]
         return partner
 
-    def _check_serial(self, auth_context: Mapping[str, Iterable[bytes]]) -> None:
+    def _known(self, pem: bytes) -> tuple[int, int]:
+        """Serial number and end of a certificate, read once."""
+        found = self._certificates.get(pem)
+        if found is None:
+            if len(self._certificates) > 10_000:
+                self._certificates.clear()
+            try:
+                certificate = x509.load_pem_x509_certificate(pem)
+                found = certificate.serial_number, to_us(certificate.not_valid_after_utc)
+            except ValueError:  # the listener took it: only a deny list, which needs its number, must not
+                found = _UNREADABLE, 0
+            self._certificates[pem] = found
+        return found
+
+    def _check_serials(self, serials: Iterable[int]) -> None:
         if self._clock.monotonic() >= self._next_load:
             self._load()
         if self._denied is None:
             raise Refusal("UNAVAILABLE", "DENY_LIST", "the deny list cannot be read; an operator must mend it")
-        if not self._denied:
-            return
-        for pem in auth_context.get("x509_pem_cert", ()):
-            serial = self._serials.get(pem)
-            if serial is None:
-                if len(self._serials) > 10_000:
-                    self._serials.clear()
-                serial = self._serials[pem] = _serial(pem)
-            if serial in self._denied:
-                raise Refusal("UNAUTHENTICATED", "REVOKED", "the certificate is on the deny list")
+        numbers = set(serials)
+        if self._denied and _UNREADABLE in numbers:
+            raise Refusal("UNAUTHENTICATED", "IDENTITY", "the certificate's serial number cannot be read")
+        if not self._denied.isdisjoint(numbers):
+            raise Refusal("UNAUTHENTICATED", "REVOKED", "the certificate is on the deny list")
 
     def _load(self) -> None:
         self._next_load = self._clock.monotonic() + _RELOAD_S
@@ -61,9 +78,3 @@ class Identity:
         except (OSError, ValueError):
             # The last good list goes on; where there never was one, nobody is let in: privacy fails closed.
             _security.error("ALARM: the deny list cannot be read, the last good one stays: %s", self._deny_list)
-
-
-def _serial(pem: bytes) -> int:
-    from cryptography import x509  # only where there is a deny list
-
-    return x509.load_pem_x509_certificate(pem).serial_number

@@ -1,169 +1,212 @@
-"""What an administrator must mend: one list, computed from what is there whenever somebody asks. All its rules are here."""
+"""What an administrator must mend: one list, computed from what is there whenever somebody asks."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from cryptography import x509
+from pydantic import BaseModel
 
 from xinqiao.adapters.agency import AgencyHandle
-from xinqiao.api.exchange.v1.exchange_pb2 import RUN_STATE_AWAIT_RECEIPT, RUN_STATE_INCOMPLETE
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
+from xinqiao.config.district import RepairTerms
+from xinqiao.config.document import read_document
+from xinqiao.config.problems import Finding, Loc, Problem
 from xinqiao.config.settings import Gateway as Settings
-from xinqiao.contract.clock import to_us
+from xinqiao.contract.clock import BEIJING, to_us
 from xinqiao.disclosure.call import Call
-from xinqiao.disclosure.registry import Registry
+from xinqiao.disclosure.door import Door
+from xinqiao.documents.template import Catalogue
 from xinqiao.journal.checkpoint import unsigned_since
+from xinqiao.server import repair_store as stored
+from xinqiao.server.repair_texts import repair
 from xinqiao.store import tables
-from xinqiao.store.claims import DeliveryState
-from xinqiao.store.sql import func
 from xinqiao.store.tx import ReadTx
 
 _DAY_US: Final = 86_400_000_000
 _UNSIGNED_US: Final = 300_000_000  # as the status: five checkpoints missed
-_NOTICE, _WARNING, _ERROR = rpc.REPAIR_SEVERITY_NOTICE, rpc.REPAIR_SEVERITY_WARNING, rpc.REPAIR_SEVERITY_ERROR
-
-TEXTS: Final[Mapping[str, tuple[rpc.RepairSeverity.ValueType, str, str, str]]] = {
-    "ADAPTER_FAILED": (_ERROR, "适配器未运行：{why}", "the adapter does not run: {why}", "gateway.yaml: adapters.{subject}"),
-    "ADAPTER_RETRYING": (_WARNING, "合作方无应答：{why}", "the partner does not answer: {why}", "xinqiao adapters check"),
-    "PLUGIN_BLOCKED": (_ERROR, "插件版本已停用：{why}", "{why}", "pip install -U xinqiao-{kind}"),
-    "CERTIFICATE_ENDED": (_ERROR, "证书已过期 {days} 天", "the certificate ended {days} days ago", "{file}"),
-    "CERTIFICATE_ENDS": (_WARNING, "证书将在 {days} 天后到期", "the certificate ends in {days} days", "{file}"),
-    "CERTIFICATE_UNREADABLE": (_ERROR, "证书无法读取", "the certificate cannot be read", "{file}"),
-    "AGREEMENT_ENDED": (
-        _ERROR, "保密协议已失效 {days} 天，不再向其提供信息", "the agreement ended {days} days ago: nothing goes there",
-        "gateway.yaml: partners.{subject}.agreement",
-    ),
-    "AGREEMENT_ENDS": (
-        _WARNING, "保密协议将在 {days} 天后到期", "the agreement ends in {days} days",
-        "gateway.yaml: partners.{subject}.agreement",
-    ),
-    "DEAD_LETTERS": (
-        _ERROR, "{count} 件投递已放弃", "{count} deliveries were given up", "xinqiao deliveries list --dead"
-    ),
-    "NOT_TAKEN": (
-        _WARNING, "{count} 份来件未能接收", "{count} things that were sent in could not be taken", "xinqiao holdings"
-    ),
-    "RECEIPT_OVERDUE": (
-        _WARNING, "第 {period} 期已发出，逾期未收到回执", "no receipt for {period}, it is overdue",
-        "xinqiao exchange list",
-    ),
-    "RUN_INCOMPLETE": (_ERROR, "第 {period} 期对账不符", "the run of {period} does not reconcile", "xinqiao exchange list"),
-    "CONFIG_BROKEN": (
-        _ERROR, "新规则文件有误，仍用旧规则", "the new rules are broken, the old ones stay",
-        "xinqiao config check gateway.yaml",
-    ),
-    "JOURNAL_UNSIGNED": (
-        _ERROR, "存证日志已有 {minutes} 分钟未签名", "the journal has had no signature for {minutes} minutes",
-        "xinqiao journal verify",
-    ),
-    "BASES_UNSIGNED": (
-        _NOTICE, "法律依据未经签名，仅可用于演示", "the legal bases are not signed: for a demonstration only",
-        "xinqiao policy sign; gateway.yaml: legal_bases_key",
-    ),
-    "DISK_FULL": (_WARNING, "磁盘仅余 {percent}%", "only {percent} % of the disk is free", "{file}"),
-}  # fmt: skip
-"""Severity, Chinese, English, and the command or the file and key that mends it."""
+_US: Final = timedelta(microseconds=1)
+_LARGEST: Final = 65_536  # bytes of a file of certificates
+_BEGINS: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class Repairs:
     """``ListRepairs``. Nothing is kept: what was mended is not on the next list."""
 
     def __init__(
-        self, settings: Settings, agencies: Mapping[str, AgencyHandle], registry: Registry,
-        free: Callable[[Path], tuple[int, int]] | None = None,
+        self, settings: Settings, agencies: Mapping[str, AgencyHandle], door: Door, terms: Callable[[], RepairTerms],
+        seen: Mapping[str, int], forms: Catalogue | None, free: Callable[[Path], tuple[int, int]] | None = None,
     ) -> None:  # fmt: skip
-        """``free`` says the size of a folder's disk and what is free, bytes."""
-        self._settings, self._agencies, self._registry, self._free = settings, agencies, registry, free or _disk
+        """``seen`` says when the certificate ends with which a partner last called, microseconds since 1970 UTC;
+        ``free`` the size of a folder's disk and what is free, bytes."""
+        self._settings, self._agencies, self._door, self._terms = settings, agencies, door, terms
+        self._seen, self._forms, self._free = seen, forms, free or _disk
 
     def list_repairs(self, request: rpc.ListRepairsRequest, call: Call) -> rpc.ListRepairsResponse:
         """The most urgent first, then the oldest."""
-        reading = call.reading
+        reading, terms = call.reading, self._terms()
         found = [
-            *self._adapters(), *self.certificates(reading.now_us), *self.agreements(reading.now_us),
-            *self._open(reading), *self._runs(reading), *self.node(reading),
+            *self._adapters(reading), *self.certificates(reading.now_us), *self.agreements(reading),
+            *self.law(reading.now_us), *stored.dead_letters(reading), *stored.not_taken(reading, self._places()),
+            *stored.broken_rules(reading, self.place().file), *stored.open_runs(reading),
+            *stored.silent(reading, self._agencies, self._door.registry, terms),
+            *stored.ending_consents(reading, terms), *stored.many_overrides(reading, terms), *self.node(reading),
         ]  # fmt: skip
         found.sort(key=lambda each: (-each.severity, each.since_us or reading.now_us, each.code, each.subject))
         return rpc.ListRepairsResponse(repairs=found)
 
-    def _adapters(self) -> Iterator[rpc.Repair]:
+    def place(self, *loc: str | int) -> Problem:
+        """Where a key of gateway.yaml stands, or the nearest around it."""
+        return self._settings.problem(Finding(loc, "CONFIG/VALUE", ""))
+
+    def _beside(self, there: str, key: str) -> str:
+        """Where ``key`` belongs that may be absent: at the line of its neighbour."""
+        return _shown(replace(self.place(there), key=key))
+
+    def _places(self) -> Mapping[str, tuple[str, str]]:
+        return {
+            agency: (handle.kind, _shown(self.place("adapters", agency, "settings")))
+            for agency, handle in self._agencies.items()
+        }
+
+    def _adapters(self, reading: ReadTx) -> Iterator[rpc.Repair]:
         for agency, handle in self._agencies.items():
+            since = stored.waiting_since(reading, agency)
             if handle.blocked:
-                yield _repair("PLUGIN_BLOCKED", agency, why=handle.message, kind=handle.kind)
+                yield repair("PLUGIN_BLOCKED", agency, since, why=handle.message, kind=handle.kind)
             elif handle.state == rpc.AGENCY_STATE_FAILED:
-                yield _repair("ADAPTER_FAILED", agency, why=handle.message)
+                place = _shown(self.place("adapters", agency))
+                yield repair("ADAPTER_FAILED", agency, since, why=handle.message, place=place)
             elif handle.state == rpc.AGENCY_STATE_RETRYING:
-                yield _repair("ADAPTER_RETRYING", agency, why=handle.message)
+                yield repair("ADAPTER_RETRYING", agency, since, why=handle.message)
 
     def certificates(self, now_us: int) -> Iterator[rpc.Repair]:
-        """Those this gateway shows and checks with."""
+        """Those this gateway shows and checks with, those its adapters use, and those of the partners where known."""
         tls = self._settings.server.tls
-        for path in (Path(tls.certificate), Path(tls.ca)):
-            try:
-                ends_us = to_us(x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
-            except (OSError, ValueError):
-                yield _repair("CERTIFICATE_UNREADABLE", path.name, file=path)
-                continue
-            left_us = ends_us - now_us
-            if left_us <= 0:
-                yield _repair("CERTIFICATE_ENDED", path.name, ends_us, days=-left_us // _DAY_US, file=path)
-            elif left_us < self._settings.repairs.certificate_days * _DAY_US:
-                yield _repair("CERTIFICATE_ENDS", path.name, days=left_us // _DAY_US, file=path)
+        for key, path in (("certificate", Path(tls.certificate)), ("ca", Path(tls.ca))):
+            place = _shown(self.place("server", "tls", key))
+            yield from self._certificate(path.name, _ends_us(path), now_us, place)
+        for agency, entry in self._settings.adapters.items():
+            for loc, path in _files(entry.settings, ("adapters", agency, "settings")):
+                if _holds_certificates(path):
+                    yield from self._certificate(agency, _ends_us(path), now_us, _shown(self.place(*loc)))
+        for partner in self._door.registry.all():
+            path = Path(tls.ca).parent / "partners" / f"{partner.id}.pem"
+            ends_us = self._seen.get(partner.id) or (_ends_us(path) if path.exists() else None)
+            if ends_us is not None:
+                place = _shown(self.place("partners", partner.id, "spiffe"))
+                yield from self._certificate(partner.id, ends_us, now_us, place)
 
-    def agreements(self, now_us: int) -> Iterator[rpc.Repair]:
-        """Of every partner."""
-        for partner in self._registry.all():
-            left_us = partner.agreement_to_us - now_us
-            if left_us <= 0:
-                yield _repair("AGREEMENT_ENDED", partner.id, partner.agreement_to_us, days=-left_us // _DAY_US)
-            elif left_us < self._settings.repairs.agreement_days * _DAY_US:
-                yield _repair("AGREEMENT_ENDS", partner.id, days=left_us // _DAY_US)
+    def _certificate(self, subject: str, ends_us: int | None, now_us: int, place: str) -> Iterator[rpc.Repair]:
+        if ends_us is None:
+            yield repair("CERTIFICATE_UNREADABLE", subject, place=place)
+        else:
+            ahead_us = self._settings.repairs.certificate_days * _DAY_US
+            yield from _ending("CERTIFICATE", subject, ends_us, now_us, ahead_us, place)
 
-    def _open(self, reading: ReadTx) -> Iterator[rpc.Repair]:
-        d, h = tables.deliveries.c, tables.holdings.c
-        columns = tables.deliveries.select().with_only_columns(
-            d.recipient, func.count().label("n"), func.min(d.updated_us).label("since")
-        )
-        for row in reading.all(columns.where(d.state == int(DeliveryState.DEAD)).group_by(d.recipient)):
-            yield _repair("DEAD_LETTERS", row["recipient"], row["since"], count=row["n"])
-        columns = tables.holdings.select().with_only_columns(
-            h.kind, func.count().label("n"), func.min(h.opened_us).label("since")
-        )
-        for row in reading.all(columns.where(h.kind.in_(["intake", "config"])).group_by(h.kind)):
-            yield _repair("NOT_TAKEN" if row["kind"] == "intake" else "CONFIG_BROKEN", "", row["since"], count=row["n"])
+    def agreements(self, reading: ReadTx) -> Iterator[rpc.Repair]:
+        """Of every partner; since when the operator knows of an end that is near."""
+        ahead_us = self._settings.repairs.agreement_days * _DAY_US
+        for partner in self._door.registry.all():
+            held = reading.get(tables.holdings, f"agreements/{partner.id}")
+            place = _shown(self.place("partners", partner.id, "agreement", "valid_to"))
+            known_us = int(held["opened_us"]) if held is not None else 0
+            ends_us, now_us = partner.agreement_to_us, reading.now_us
+            yield from _ending("AGREEMENT", partner.id, ends_us, now_us, ahead_us, place, known_us)
 
-    def _runs(self, reading: ReadTx) -> Iterator[rpc.Repair]:
-        r = tables.exchange_runs.c
-        wanted = [int(RUN_STATE_AWAIT_RECEIPT), int(RUN_STATE_INCOMPLETE)]
-        for row in reading.all(tables.exchange_runs.select().where(r.state.in_(wanted))):
-            subject = f"{row['exchange']}/{row['partner']}"
-            if row["state"] == int(RUN_STATE_INCOMPLETE):
-                yield _repair("RUN_INCOMPLETE", subject, row["updated_us"], period=row["period"])
-            elif row["deadline_us"] < reading.now_us:
-                yield _repair("RECEIPT_OVERDUE", subject, row["deadline_us"], period=row["period"])
+    def law(self, now_us: int) -> Iterator[rpc.Repair]:
+        """Legal bases and forms whose time is over or soon will be, and what nobody has signed."""
+        ahead_us = self._terms().law_notice // _US
+        bases = Path(self._settings.legal_bases)
+        for index, basis in enumerate(self._door.bases.values()):
+            if basis.end is not None:
+                place = _line(bases, ("bases", index, "effective_to"))
+                yield from _ending("BASIS", basis.id, _after_us(basis.end), now_us, ahead_us, place)
+        for form in self._forms.templates.values() if self._forms is not None else ():
+            if form.valid_to is not None and self._settings.documents is not None:
+                place = _line(Path(self._settings.documents) / f"{form.id}.yaml", ("valid_to",))
+                yield from _ending("FORM", form.form_version, _after_us(form.valid_to), now_us, ahead_us, place)
+        if self._settings.legal_bases_key is None:
+            yield repair("BASES_UNSIGNED", bases.name, place=self._beside("legal_bases", "legal_bases_key"))
+        key = self._settings.document_key
+        if self._forms is not None and (key is None or not Path(key).exists()):
+            yield repair("NOTICES_UNSIGNED", "", place=self._beside("documents", "document_key"))
 
     def node(self, reading: ReadTx) -> Iterator[rpc.Repair]:
-        """What concerns this node: journal, legal bases, disk."""
+        """What concerns this node: journal, disk."""
         since = unsigned_since(reading)
         if since is not None and reading.now_us - since >= _UNSIGNED_US:
-            yield _repair("JOURNAL_UNSIGNED", "", since, minutes=(reading.now_us - since) // 60_000_000)
-        if self._settings.legal_bases_key is None:
-            yield _repair("BASES_UNSIGNED", Path(self._settings.legal_bases).name)
+            yield repair("JOURNAL_UNSIGNED", "", since, minutes=(reading.now_us - since) // 60_000_000)
         folder = Path(self._settings.store.keyring).parent
         size, free = self._free(folder)
         if (percent := free * 100 // max(size, 1)) < self._settings.repairs.disk_percent:
-            yield _repair("DISK_FULL", "", percent=percent, file=folder)
+            yield repair("DISK_FULL", "", percent=percent, file=folder)
+
+
+def _ending(
+    kind: str, subject: str, ends_us: int, now_us: int, ahead_us: int, place: str, known_us: int = 0
+) -> Iterator[rpc.Repair]:
+    """`KIND_ENDED` since its end, or `KIND_ENDS` when that is less than ``ahead_us`` away."""
+    left_us = ends_us - now_us
+    if left_us <= 0:
+        yield repair(f"{kind}_ENDED", subject, ends_us, days=-left_us // _DAY_US, place=place)
+    elif left_us < ahead_us:
+        yield repair(f"{kind}_ENDS", subject, known_us, days=left_us // _DAY_US, place=place)
+
+
+def _after_us(last: date) -> int:
+    """The end of a last day."""
+    return to_us(datetime.combine(last + timedelta(days=1), time(), BEIJING))
+
+
+def _shown(problem: Problem) -> str:
+    """`gateway.yaml:42: partners.hospital`; without a line where the settings came from no file."""
+    where = f"{problem.file}:{problem.line}" if problem.line else "gateway.yaml"
+    return f"{where}: {problem.key}" if problem.key else where
+
+
+def _line(path: Path, loc: Loc) -> str:
+    return _shown(read_document(path).problem(Finding(loc, "CONFIG/VALUE", "")))
+
+
+def _files(model: BaseModel, loc: Loc) -> Iterator[tuple[Loc, Path]]:
+    """Every path in an adapter's settings, with its place."""
+    for name in type(model).model_fields:
+        yield from _paths(getattr(model, name), (*loc, name))
+
+
+def _paths(value: object, loc: Loc) -> Iterator[tuple[Loc, Path]]:
+    if isinstance(value, Path):
+        yield loc, value
+    elif isinstance(value, BaseModel):
+        yield from _files(value, loc)
+    elif isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        yield from chain.from_iterable(_paths(item, (*loc, key)) for key, item in items)
+    elif isinstance(value, (list, tuple)):
+        several = enumerate(cast("list[object]", value))
+        yield from chain.from_iterable(_paths(item, (*loc, index)) for index, item in several)
+
+
+def _holds_certificates(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size <= _LARGEST and _BEGINS in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _ends_us(path: Path) -> int | None:
+    """When the first certificate in a file ends; None where it cannot be read."""
+    try:
+        return to_us(x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
+    except (OSError, ValueError):
+        return None
 
 
 def _disk(folder: Path) -> tuple[int, int]:
     usage = shutil.disk_usage(folder)
     return usage.total, usage.free
-
-
-def _repair(code: str, subject: str, since_us: int = 0, **values: object) -> rpc.Repair:
-    severity, zh, en, mend = TEXTS[code]
-    zh, en, mend = (text.format(subject=subject, **values) for text in (zh, en, mend))
-    return rpc.Repair(
-        code=code, severity=severity, subject=subject, since_us=int(since_us), text_zh=zh, text_en=en, mend=mend
-    )

@@ -173,13 +173,15 @@ class Gateway:
         self.access = Access(
             self.store, self.door, load_access_rules(settings.policy / "access.yaml"), Exports(self.door)
         )
+        deny_list = settings.server.tls.deny_list
+        identity = Identity(self.registry, self.clock, deny_list and Path(deny_list))
         room = GatewayRoom(
             settings.deployment,
             self.host.agencies,
             phones.emergency,
             lambda: self.checkpointer.failure,
             self.keyring,
-            Repairs(settings, self.host.agencies, self.registry),
+            Repairs(settings, self.host.agencies, self.door, lambda: clocks.repairs, identity.ends, terms.forms),
         )
         self.pipeline = Pipeline(
             self.store,
@@ -245,10 +247,10 @@ class Gateway:
             self.operator,
             lambda: self.checkpointer.notes,
         )  # fmt: skip
-        limits, deny_list = settings.server.limits, settings.server.tls.deny_list
+        limits = settings.server.limits
         self.edge = Edge(
             self.pipeline,
-            Identity(self.registry, self.clock, deny_list and Path(deny_list)),
+            identity,
             Limits(
                 limits.message_bytes, limits.metadata_bytes, limits.streams_per_connection,
                 float(limits.max_deadline_s), limits.concurrent_per_partner, limits.rate_per_partner,

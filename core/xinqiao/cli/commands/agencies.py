@@ -78,6 +78,19 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         wishes = scaffolding.Wishes(zh=zh, en=en, partner_kind=partner, protocol=protocol, contracts=contracts)
         return scaffolding.new(texts, name, wishes, folder, json=json)
 
+    @command(app, texts, "status")
+    def status(
+        watch: Annotated[bool, typer.Option("--watch", help=texts("opt.watch"))] = False,
+        every: Annotated[float, typer.Option(help=texts("opt.every"), min=0.5, max=3600, metavar="SECONDS")] = 2.0,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import overview
+
+        return overview.status(texts, config, as_, address, watch=watch, every=every, json=json)
+
     @command(app, texts, "repairs")
     def list_repairs(
         config: Annotated[Path, config] = DEFAULT,

@@ -145,8 +145,55 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "severity.3": ("ERROR", "错误"),
     "adapters.ok": ("all agencies answer", "所有机构均已应答"),
     "adapters.bad": ("{count} plugins or agencies do not work", "{count} 个插件或机构不可用"),
-    "status": (
+    "adapters.summary": (
         "{deployment} {version}, policy {policy}: {holdings} open items, {overdue} overdue",
         "{deployment} {version}，策略 {policy}：{holdings} 个未结事项，{overdue} 个逾期",
     ),
+    "status": (
+        "Show on one screen how all agencies, exchange runs, open items and repairs stand: what is stuck, with whom, until "
+        "when. With --watch it goes on until Ctrl-C.\n"
+        "Ends with 75 when something does not work now.\n\n"
+        "\b\nExamples:\n  xinqiao status --config config/gateway.yaml\n  xinqiao status --watch",
+        "在一屏内显示各机构、对账、未结事项和待处理事项：卡在哪里、由谁负责、何时到期。加 --watch 持续刷新，按 Ctrl-C 结束。\n"
+        "有功能当前不可用时退出码为 75。\n\n"
+        "\b\n示例：\n  xinqiao status --config config/gateway.yaml\n  xinqiao status --watch",
+    ),
+    "opt.watch": ("Go on showing it, anew every few seconds.", "持续显示，每隔几秒刷新。"),
+    "opt.every": ("Seconds between two looks.", "刷新间隔，秒。"),
+    "status.one": (
+        "--watch is for people, --json for programs: give one of them",
+        "--watch 供人查看，--json 供程序使用：请只选其一",
+    ),
+    "status.head": ("{deployment} {version}, policy {policy}", "{deployment} {version}，策略 {policy}"),
+    "status.open": ("{count} open", "未结 {count}"),
+    "status.overdue": (" {count} overdue ", " 逾期 {count} "),
+    "status.lane_routine": ("to send", "待投递"),
+    "status.lane_crisis": ("CRISIS to send", "危机待投递"),
+    "status.lost": (
+        " what stands below is old, the gateway is looked for again: {why} ",
+        " 以下内容已过时，正在重新连接网关：{why} ",
+    ),
+    "status.agencies": ("AGENCIES", "机构"),
+    "status.runs": ("EXCHANGES", "对账"),
+    "status.holdings": ("OPEN ITEMS", "未结事项"),
+    "status.repairs": ("TO MEND", "待处理"),
+    "status.more": ("{count} more: {command}", "另有 {count} 项：{command}"),
+    "status.sent": ("{sent} of {selected}", "{sent}／{selected} 项"),
+    "status.late": ("late {time}", "逾期 {time}"),
+    "status.left": ("in {time}", "还有 {time}"),
+    "status.for": ("for {time}", "已 {time}"),
+    "agency.0": ("unknown", "未知"),
+    "agency.1": ("ready", "正常"),
+    "agency.2": ("retrying", "重试中"),
+    "agency.3": ("FAILED", "故障"),
+    "agency.4": ("paused", "维护"),
+    "agency.5": ("off", "停用"),
+    "run.0": ("unknown", "未知"),
+    "run.1": ("planned", "已排期"),
+    "run.2": ("frozen", "已固定"),
+    "run.3": ("sending", "发送中"),
+    "run.4": ("no receipt", "待回执"),
+    "run.5": ("reconciled", "已对平"),
+    "run.6": ("INCOMPLETE", "不符"),
+    "run.7": ("given up", "已放弃"),
 }

@@ -93,6 +93,7 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "col.value": ("value", "值"),
     "yes": ("yes", "是"),
     "no": ("", ""),
+    "col.time_left": ("time left", "剩余时间"),
     "col.until": ("until", "期限"),
     "col.overdue": ("overdue", "逾期"),
     "col.phone": ("telephone", "电话"),
