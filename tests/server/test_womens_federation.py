@@ -69,13 +69,18 @@ def test_a_month_with_the_womens_federation(town: Any, desk: FederationSimulator
     assert (row["转介编号"], row["需要的支持"], row["姓名"][:2]) == (name, "每周入户一次", "欧阳")
     assert "CLINICAL" not in str(clerk.rows(wire.REFERRALS))
     clerk.answer(wire.REFERRALS, name, {"办理": wire.DONE, "办理情况": "家长参加了两次课程"})
-    clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 类别="家庭教育指导 Family education", 对象="家长 Parents", 人次=30)
+    clerk.add(
+        wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 类别="家庭教育指导 Family education", 对象="家长 Parents", 人次=30
+    )
     clerk.add(wire.VISITS, 学生编号=row["学生编号"], 日期=DAY, 类别=wire.VISIT, 情况="家里安静")
     clerk.add(wire.VISITS, 学生编号="z" * 26, 日期=DAY, 类别=wire.VISIT, 情况="没有这个学生")
     clerk.add(wire.VISITS, 学生编号=row["学生编号"], 日期="十月", 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "oct.xlsx")
     tally = read(town)
-    assert town.call(town.PSYCH, GetReferralRequest(name=name)).referral.state == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED
+    assert (
+        town.call(town.PSYCH, GetReferralRequest(name=name)).referral.state
+        == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED
+    )
     (activity,) = town.call(WOMEN, ListActivitiesRequest()).activities
     assert (activity.source, activity.attendances) == ("A-1", 30)
     (entry,) = town.call(town.PSYCH, ListEntriesRequest(student={"local_id": local})).entries

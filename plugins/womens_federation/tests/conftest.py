@@ -48,7 +48,13 @@ class Desk:
     def restart(self, seal: Any = None) -> FederationAdapter:
         sockets = SocketTransport(hosts(self.settings))
         context = AgencyContext(
-            "wf", {"zh": "妇联", "en": "WF"}, "test", HttpTransport([]), self.folder / "state", sockets=sockets, seal=seal
+            "wf",
+            {"zh": "妇联", "en": "WF"},
+            "test",
+            HttpTransport([]),
+            self.folder / "state",
+            sockets=sockets,
+            seal=seal,
         )
         self.adapter = FederationAdapter(self.settings, context, self.clock)
         return self.adapter
@@ -88,7 +94,11 @@ def desk(desk_for: Callable[..., Desk]) -> Desk:
 
 def student(letter: str = "a") -> Student:
     return Student(
-        name="students/" + letter * 26, family_name="欧阳", given_name="小雨", birth_date="2011-03-09", phone="13800000001",
+        name="students/" + letter * 26,
+        family_name="欧阳",
+        given_name="小雨",
+        birth_date="2011-03-09",
+        phone="13800000001",
         guardians=[
             Guardian(full_name="李梅", relation="mother", phone="13800000002"),
             Guardian(full_name="欧阳刚", relation="father", phone="13800000003", in_conflict=True),
@@ -105,9 +115,7 @@ def referral(number: int = 1, letter: str = "a", **more: Any) -> DeliverRequest:
 
 def task(number: int = 1, state: int = 1, letter: str = "b") -> DeliverRequest:
     about = CareTask(name=f"tasks/t{number}", what="每周上门", state=state, due_us=NOVEMBER)
-    return DeliverRequest(
-        request_id=f"task-{number:04}-{state}", task=TaskPackage(task=about, student=student(letter))
-    )
+    return DeliverRequest(request_id=f"task-{number:04}-{state}", task=TaskPackage(task=about, student=student(letter)))
 
 
 def recall(letter: str = "a") -> DeliverRequest:

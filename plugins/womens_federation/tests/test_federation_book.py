@@ -52,7 +52,9 @@ def test_only_the_clerks_cells_are_open() -> None:
     open_ones = {at for at, xf in enumerate(cell_formats) if 'locked="0"' in xf}
     xml = part(data, wire.REFERRALS.name)
     row = xml.partition('<row r="2"')[2].partition("</row>")[0]
-    styled = {cell[4 : cell.index('"', 4)]: int(cell.partition(' s="')[2].partition('"')[0]) for cell in row.split("<c")[1:]}
+    styled = {
+        cell[4 : cell.index('"', 4)]: int(cell.partition(' s="')[2].partition('"')[0]) for cell in row.split("<c")[1:]
+    }
     assert {ref for ref, style in styled.items() if style in open_ones} == {"I2", "J2", "K2"}
     assert len(styled) == len(wire.REFERRALS.fields)
 

@@ -129,7 +129,9 @@ def test_the_rows_that_are_kept_are_sealed_and_bound_to_their_place(desk: Desk) 
     desk.deliver(referral(1), referral(2, "c"))
     kept = sorted((desk.folder / "state" / "rows").glob("*.row"))
     assert all(path.read_bytes().startswith(f"rows{path.name}".encode()) for path in kept)
-    assert not any("欧阳".encode() in path.read_bytes() for path in (desk.folder / "state").rglob("*") if path.is_file())
+    assert not any(
+        "欧阳".encode() in path.read_bytes() for path in (desk.folder / "state").rglob("*") if path.is_file()
+    )
     kept[0].write_bytes(kept[1].read_bytes())
     desk.clock.us += 31 * DAY_US
     desk.read()

@@ -20,14 +20,18 @@ def package(count: int = 2, **manifest: Any) -> Package:
     for ordinal in range(count):
         item = PackageItem(ordinal=ordinal, referral=Referral(name=f"referrals/r{ordinal}")).SerializeToString()
         items += bytes([len(item)]) + item
-    made = Manifest(version=1, period="2026-10", items=count, items_sha256=hashlib.sha256(items).digest(), checkpoint="note")
+    made = Manifest(
+        version=1, period="2026-10", items=count, items_sha256=hashlib.sha256(items).digest(), checkpoint="note"
+    )
     made.MergeFrom(Manifest(**manifest))
     data = made.SerializeToString(deterministic=True)
     return Package(manifest=data, signature=KEY.sign(data), name="monthly-2026-10-r0", items=items)
 
 
 @pytest.mark.parametrize("sftp", [False, True])
-def test_a_package_comes_back_with_a_receipt_that_the_federation_signed(desk_for: Callable[..., Desk], sftp: bool) -> None:
+def test_a_package_comes_back_with_a_receipt_that_the_federation_signed(
+    desk_for: Callable[..., Desk], sftp: bool
+) -> None:
     desk, sent = desk_for(sftp=sftp), package()
     assert desk.adapter.exchange(sent, "exchange-0001", 5) is None
     assert desk.sim.tick() == []

@@ -32,7 +32,15 @@ def filled(desk: Desk) -> Clerk:
     clerk.answer(wire.REFERRALS, "referrals/r2", {"办理": wire.DECLINE, "婉拒原因": wire.NO_ROOM})
     clerk.answer(wire.TASKS, "tasks/t1", {"完成情况": wire.TASK_DONE, "说明": "已上门"})
     clerk.add(wire.ACTIVITIES, 活动编号="A-1", 日期=DAY, 人次=30, 人数=28, **LECTURE)
-    clerk.add(wire.VISITS, 学生编号="a" * 26, 日期=DAY, 类别=wire.VISIT, 情况="家里安静", 已告知学校=wire.YES, 下次走访="2026-12-01")
+    clerk.add(
+        wire.VISITS,
+        学生编号="a" * 26,
+        日期=DAY,
+        类别=wire.VISIT,
+        情况="家里安静",
+        已告知学校=wire.YES,
+        下次走访="2026-12-01",
+    )
     clerk.add(wire.VISITS, 学生编号="b" * 26, 日期="2026-11-04", 类别=wire.SUPPORT, 情况="送去学习用品")
     clerk.said("activities", wire.SOME)
     clerk.said("visits", wire.SOME)
@@ -57,7 +65,12 @@ def test_everything_a_clerk_fills_in_comes_as_what_it_is(desk_for: Callable[...,
     assert visit.entry.home_visit.told_school
     assert (support.entry.day, support.entry.support.what) == ("2026-11-04", "送去学习用品")
     said = items[8].report
-    assert (said.cadence, said.period, said.nil_report, said.students_seen) == ("wf-visits-monthly", "2026-11", False, 2)
+    assert (said.cadence, said.period, said.nil_report, said.students_seen) == (
+        "wf-visits-monthly",
+        "2026-11",
+        False,
+        2,
+    )
     receipt = json.loads((desk.sim.outbox / "receipts" / "nov.xlsx.receipt.json").read_bytes())
     assert (receipt["outcome"], receipt["items"], receipt["refused"], receipt["errors"]) == ("taken", 9, 0, "")
     assert desk.read() == []

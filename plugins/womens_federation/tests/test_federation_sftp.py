@@ -138,7 +138,9 @@ def test_the_simulators_server_shows_nothing_outside_of_its_folder(there: Desk) 
             files.get(INBOX, name)
 
 
-def test_a_name_that_is_a_path_is_refused_and_nothing_is_written_there(there: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_a_path_is_refused_and_nothing_is_written_there(
+    there: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there.deliver(referral(1))
     honest = paramiko.SFTPClient.listdir_attr
 
@@ -204,7 +206,9 @@ def peer(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     loop.close()
 
 
-def test_a_server_by_other_hands_is_spoken_to_as_well(peer: tuple[Path, dict[str, Any]], desk_for: Callable[..., Desk]) -> None:
+def test_a_server_by_other_hands_is_spoken_to_as_well(
+    peer: tuple[Path, dict[str, Any]], desk_for: Callable[..., Desk]
+) -> None:
     root, told = peer
     desk = desk_for(sftp=True)
     desk.sim.inbox, desk.sim.outbox = root / INBOX, root / OUTBOX
