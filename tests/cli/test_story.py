@@ -65,9 +65,9 @@ def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, la
         ("rescue: PIPL", "identity", "the school's own") if lang == "en" else ("紧急救助", "身份信息", "学校自身")
     ):
         assert word in statement
-    # Two referrals and the drill's, which keeps its row so that its report can be read.
+    # Two referrals to the hospital, three for support, and the drill's, which keeps its row so that its report can be read.
     assert counts(folder) == {
-        "notices": 1, "returns": 1, "referrals": 3, "drills": 1, "signals": 12, "consents": 1, "assessments": 240,
+        "notices": 1, "returns": 1, "referrals": 6, "drills": 1, "signals": 13, "consents": 7, "assessments": 240,
         "recalls": 1, "overrides": 1,
     }  # fmt: skip
     assert (folder / "notice.pdf").read_bytes().startswith(b"%PDF")

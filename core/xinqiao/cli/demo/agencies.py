@@ -97,7 +97,12 @@ class Simulators:
 
 
 class SettingsDumper(yaml.SafeDumper):
-    """Writes secrets as an administrator writes them: where they lie, never what they are."""
+    """Writes secrets as an administrator writes them: where they lie, never what they are; and each value out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """The configuration takes no anchors."""
+        del data
+        return True
 
 
 def _secret(dumper: yaml.SafeDumper, secret: Secret) -> yaml.Node:

@@ -30,7 +30,7 @@ class Clients:
         self.notices = NoticeServiceStub(psychologist)
         self.returns = ReturnServiceStub(psychologist)
         self.platform = ScreeningServiceStub(deployment.channel(SCHOOL, port))
-        operator = deployment.channel(OPERATOR, port)
+        self.operator = operator = deployment.channel(OPERATOR, port)
         self.exchange = ExchangeServiceStub(operator)
         self.watch = ReferralServiceStub(operator)
 

@@ -25,7 +25,7 @@ def withdraw(stage: Stage) -> None:
     asked.student.name = triage.student
     case = stage.clients.cases.GetCase(asked, timeout=DEADLINE_S).case
     mine = (casefile_pb2.CONSENT_STATE_GIVEN, casefile_pb2.CONSENT_STATE_WITHDRAWN)  # withdrawn: played before
-    name = next(consent.name for consent in case.consents if consent.state in mine)
+    name = next(each.name for each in case.consents if each.state in mine and each.recipient == HOSPITAL)
     stage.clients.cases.WithdrawConsent(
         casefile_service_pb2.WithdrawConsentRequest(request_id=key("withdraw", name), name=name), timeout=DEADLINE_S
     )

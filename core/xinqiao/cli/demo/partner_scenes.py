@@ -17,13 +17,17 @@ from xinqiao.api.casefile.v1.plan_service_pb2_grpc import CasePlanServiceStub
 from xinqiao.api.casefile.v1.team_service_pb2_grpc import CareTeamServiceStub
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1.types_pb2 import Student, StudentRef
+from xinqiao.api.exchange.v1 import report_service_pb2
+from xinqiao.api.exchange.v1.report_service_pb2_grpc import ReportServiceStub
+from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_pb2, screening_service_pb2
-from xinqiao.cli.demo.agencies import GRID, HOTLINE, POLICE
+from xinqiao.cli.demo.agencies import GRID, HOTLINE, PLATFORM, POLICE, SOCIAL_WORK, WOMEN, YOUTH
 from xinqiao.cli.demo.clients import everything
 from xinqiao.cli.demo.deployment import SCHOOL
 from xinqiao.cli.demo.referral_scenes import give_consent
-from xinqiao.cli.demo.stage import BEGIN, DEADLINE_S, Stage, key
+from xinqiao.cli.demo.stage import BEGIN, DEADLINE_S, Stage, key, wind
 from xinqiao.contract.clock import BEIJING, from_us, to_us
+from xinqiao.disclosure.door import words
 from xinqiao.store import tables
 from xinqiao.store.sql import RowMapping, func, select
 
@@ -34,7 +38,16 @@ _CARE: Final = [
     options.FIELD_CLASS_CONTACT,
     options.FIELD_CLASS_CARE_TASK,
 ]
-_WHAT: Final[Mapping[str, str]] = {GRID: "本周上门一次，问问睡眠", HOTLINE: "三天内回访一次，确认有人陪伴"}
+_SUPPORT: Final[Mapping[str, str]] = {
+    WOMEN: "每周一次家庭教育指导，帮助母子沟通",
+    SOCIAL_WORK: "驻校社工每周陪伴一次",
+    PLATFORM: "核实困境儿童津贴，减免课后托管费",
+}
+_WHAT: Final[Mapping[str, str]] = {
+    GRID: "本周上门一次，问问睡眠",
+    HOTLINE: "三天内回访一次，确认有人陪伴",
+    YOUTH: "周末课业辅导，一名大学生志愿者",
+}
 
 
 def police(stage: Stage) -> None:
@@ -107,6 +120,54 @@ def team(stage: Stage) -> None:
     )
 
 
+def support(stage: Stage) -> None:
+    """The family of the first referral is supported: each agency is asked for its own, and told nothing clinical."""
+    triage = stage.red(0)
+    asked = [agency for agency in _SUPPORT if stage.deployment.others.get(agency) is not None]
+    if triage is None or not asked:
+        return
+    for agency in asked:
+        _care(stage, triage.student, agency)
+        request = referral_service_pb2.CreateReferralRequest(
+            request_id=key(f"support-{agency}", triage.name), recipient=agency, triage=triage.name,
+            urgency=referral_pb2.URGENCY_ROUTINE, reason="见量表与访谈", support=_SUPPORT[agency],
+        )  # fmt: skip
+        request.student.name = triage.student
+        created = stage.clients.referrals.CreateReferral(request, timeout=DEADLINE_S)
+        stage.wait(created.referral.name, referral_pb2.REFERRAL_STATE_RECEIVED)
+        kept = words(list(created.withheld)) or "-"
+        stage.tell(
+            f"{stage.name(agency)}：“{_SUPPORT[agency]}”；未给出: {kept}",
+            f"{stage.name(agency)} is asked for support; kept back: {kept}",
+        )
+
+
+def counts(stage: Stage) -> None:
+    """The month in figures, as it may leave the bureau: what was done, and no table in which anybody could be found."""
+    youth = stage.deployment.others.get(YOUTH)
+    if youth is not None:
+        youth.month("blue-2026-10", "2026-10", 4, 57)
+    made = report_service_pb2.Report()
+    for _ in range(30):
+        stage.gateway.read_all()
+        made = ReportServiceStub(stage.clients.operator).MakeReport(
+            report_service_pb2.MakeReportRequest(request_id=f"demo.report.{time.time_ns()}", report="monthly", period="2026-10"),
+            timeout=DEADLINE_S,
+        ).report  # fmt: skip
+        if youth is None or any(each.id == "volunteering" and each.value for each in made.figures):
+            break
+        time.sleep(0.1)
+    said = [
+        f"{each.name_zh if stage.zh else each.name_en} {each.value} {each.unit_zh if stage.zh else each.unit_en}"
+        for each in made.figures if each.value
+    ]  # fmt: skip
+    blank = sum(cell < 0 for table in made.statistics for cell in table.cells)
+    stage.tell(
+        f"月度报告: {'、'.join(said) or '无'}; 统计表 {len(made.statistics)} 张，其中 {blank} 格人数过少不显示",
+        f"monthly report: {', '.join(said) or 'nothing'}; {len(made.statistics)} tables, {blank} cells blank: too few",
+    )
+
+
 def back(stage: Stage) -> None:
     """Three days later the hotline is back: nothing is lost, nothing doubled, and both say what they did."""
     hotline, grid = stage.deployment.others.get(HOTLINE), stage.deployment.others.get(GRID)
@@ -115,6 +176,7 @@ def back(stage: Stage) -> None:
         return
     tries = max((int(row["attempt"]) for row in _tasks_of(stage, HOTLINE)), default=0)
     hotline.calm()
+    wind(stage.gateway, stage.clock, from_us(stage.clock.now_us()) + timedelta(minutes=10))  # its next try is due
     stage.quiet()
     tasks = [str(task) for task in hotline.callbacks]
     stage.tell(
@@ -129,6 +191,10 @@ def back(stage: Stage) -> None:
             f"C-2026-{number}", now - timedelta(hours=1), topic="none", task=task, closed="是",
             student=mine,
         )  # fmt: skip
+    youth = stage.deployment.others.get(YOUTH)
+    if youth is not None:
+        for request in list(youth.requests):
+            youth.tell(request, "found", group="blue-team")
     if grid is not None:
         told = stage.gateway.door.students.name(GRID, _inside(stage, student))
         grid.visit(
@@ -147,7 +213,11 @@ def back(stage: Stage) -> None:
 
 
 def _members(stage: Stage) -> "list[tuple[str, sharing_pb2.MemberRole.ValueType]]":
-    roles = {GRID: sharing_pb2.MEMBER_ROLE_GRID_MEMBER, HOTLINE: sharing_pb2.MEMBER_ROLE_HOTLINE}
+    roles = {
+        GRID: sharing_pb2.MEMBER_ROLE_GRID_MEMBER,
+        HOTLINE: sharing_pb2.MEMBER_ROLE_HOTLINE,
+        YOUTH: sharing_pb2.MEMBER_ROLE_YOUTH_LEAGUE,
+    }
     return [(agency, role) for agency, role in roles.items() if stage.deployment.others.get(agency) is not None]
 
 

@@ -94,6 +94,7 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (BEGIN, "关爱小组", "a care team", partners.team),
         (BEGIN, "告知监护人", "the families are told", school.families),
         (BEGIN, "知情同意与转介", "a consent, and a referral", referral.refer),
+        (BEGIN, "家庭支持", "support for the family", partners.support),
         (BEGIN, "没有同意即拒绝", "without consent: refused", referral.refuse),
         (BEGIN, "危机转介，法定依据", "a crisis, under the law", referral.crisis),
         (_FRIDAY, "中断三天之后", "after three days without the hotline", partners.back),
@@ -104,6 +105,7 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (_MONDAY, "该来的报告没有来", "a report that did not come", district.missed),
         (_CLOSE, "紧急访问，两人负责", "an emergency access, two persons answer for it", consent.break_glass),
         (_CLOSE, "月末对账", "the month is settled", district.settle),
+        (_CLOSE, "月度报告", "the month in figures", partners.counts),
         (_CLOSE, "撤回同意", "a consent is taken back", consent.withdraw),
         (_CLOSE, "家庭查询：谁看过什么", "a family asks who saw what", consent.statement),
     ]
