@@ -1,6 +1,7 @@
 """A complete deployment in one folder: configuration, keys, certificates and the partners' simulators."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import grpc
 import yaml
 
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.cli.demo.agencies import AGENCIES, Agency, SettingsDumper, Simulators
 from xinqiao.contract.clock import SystemClock
 from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
 from xinqiao.server.pki import Authority, write_private
@@ -32,6 +34,12 @@ class Deployment:
     host: AdapterHost
     school: Any
     hospital: Any
+    others: Simulators
+
+    def stop(self) -> None:
+        """Stop every simulator."""
+        for simulator in (self.school, self.hospital, self.others):
+            simulator.stop()
 
     def channel(self, partner: str, port: int) -> grpc.Channel:
         """A channel with the certificate of ``partner``, as any client would open it."""
@@ -56,24 +64,28 @@ def prepare(folder: Path, example: Path, settings: dict[str, Any], files: str) -
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # a real roster may be played, and forms are printed
     told.write_text(files, encoding="utf-8")
-    host = AdapterHost.load(["school", "hospital"])
+    host = AdapterHost.load(["school", "hospital", *(agency.plugin for agency in AGENCIES)])
     missing = {"school", "hospital"} - set(host.kinds)
     if missing:
         raise SystemExit(f"the plugins {sorted(missing)} are not installed: run `make install` ({dict(host.failures)})")
     school = host.kinds["school"].simulator(folder / "school")
     hospital = host.kinds["hospital"].simulator(folder / "hospital")
+    others = Simulators(host, folder)
     adapters = {
         SCHOOL: {"adapter": "school", "settings": {**school.start(), **settings}},
         HOSPITAL: {"adapter": "hospital", "settings": hospital.start()},
+        **others.start(),
     }
-    config = _write_config(folder, example, adapters)
-    _make_keys(folder, config)
+    config, spiffes = _write_config(folder, example, adapters, others.agencies)
+    _make_keys(folder, spiffes)
     for name, simulator in ((SCHOOL, school), (HOSPITAL, hospital)):
         (folder / "pki" / f"{name}.receipt.pub").write_bytes(simulator.receipt_public_key_pem())
-    return Deployment(folder, config, host, school, hospital)
+    return Deployment(folder, config, host, school, hospital, others)
 
 
-def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path:
+def _write_config(
+    folder: Path, example: Path, adapters: dict[str, Any], others: Sequence[Agency]
+) -> tuple[Path, dict[str, str]]:
     config: dict[str, Any] = yaml.safe_load(example.read_text(encoding="utf-8"))
     for key in _FOLDERS:
         config[key] = str((example.parent / str(config[key])).resolve())
@@ -92,14 +104,17 @@ def _write_config(folder: Path, example: Path, adapters: dict[str, Any]) -> Path
     config["document_key"] = str(pki / "documents.key")
     config["delivery"]["backoff_s"] = [1, 2, 5, 30, 300]
     for name, entry in adapters.items():
-        config["adapters"][name] |= entry
+        config["adapters"].setdefault(name, {}).update(entry)
+    for name in (SCHOOL, HOSPITAL):
         config["partners"][name]["receipt_key"] = str(pki / f"{name}.receipt.pub")
     if (school := adapters[SCHOOL]["settings"].get("school")) is not None:
         for name in (SCHOOL, PSYCHOLOGIST):
             config["partners"][name]["schools"] = [school]
+    for agency in others:
+        config["partners"][agency.id] = agency.partner(config["partners"][SCHOOL]["schools"])
     path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    return path
+    path.write_text(yaml.dump(config, Dumper=SettingsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return path, {name: str(partner["spiffe"]) for name, partner in config["partners"].items()}
 
 
 def _write_district(folder: Path, shipped: Path) -> Path:
@@ -112,7 +127,7 @@ def _write_district(folder: Path, shipped: Path) -> Path:
     return path
 
 
-def _make_keys(folder: Path, config: Path) -> None:
+def _make_keys(folder: Path, spiffes: Mapping[str, str]) -> None:
     pki = folder / "pki"
     if (folder / "keyring" / "kek").exists():
         return
@@ -122,9 +137,8 @@ def _make_keys(folder: Path, config: Path) -> None:
     certificate, key = authority.issue("gateway", dns=["localhost"])
     (pki / "gateway.pem").write_bytes(certificate)
     write_private(pki / "gateway.key", key)
-    partners = yaml.safe_load(config.read_text(encoding="utf-8"))["partners"]
-    for name, partner in partners.items():
-        certificate, key = authority.issue(name, uris=[partner["spiffe"]])
+    for name, spiffe in spiffes.items():
+        certificate, key = authority.issue(name, uris=[spiffe])
         (pki / "partners" / f"{name}.pem").write_bytes(certificate)
         write_private(pki / "partners" / f"{name}.key", key)
     create_signing_key(pki / "journal.key")

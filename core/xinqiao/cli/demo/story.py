@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from xinqiao.cli.demo import consent_scenes as consent
 from xinqiao.cli.demo import district_scenes as district
+from xinqiao.cli.demo import partner_scenes as partners
 from xinqiao.cli.demo import referral_scenes as referral
 from xinqiao.cli.demo import school_scenes as school
 from xinqiao.cli.demo import tables as show
@@ -61,8 +62,7 @@ def play(
         (folder / "ended").write_text("")
     finally:
         gateway.stop()
-        deployment.school.stop()
-        deployment.hospital.stop()
+        deployment.stop()
     return _verify(stage)
 
 
@@ -81,6 +81,7 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         ),
         (BEGIN, "班主任发现异常", "a class teacher notices something", school.teacher),
         (BEGIN, "心理教师确认等级", "the psychologist confirms tiers", school.confirm),
+        (BEGIN, "110 推送警情", "the police send an alert", partners.police),
         (BEGIN, "告知监护人", "the families are told", school.families),
         (BEGIN, "知情同意与转介", "a consent, and a referral", referral.refer),
         (BEGIN, "没有同意即拒绝", "without consent: refused", referral.refuse),

@@ -76,6 +76,8 @@ class _MemberRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemberRole
     """Women's federation (妇联)."""
     MEMBER_ROLE_YOUTH_LEAGUE: _MemberRole.ValueType  # 10
     """Youth league (团委)."""
+    MEMBER_ROLE_HOTLINE: _MemberRole.ValueType  # 11
+    """Helpline (心理热线), which calls back."""
 
 class MemberRole(_MemberRole, metaclass=_MemberRoleEnumTypeWrapper):
     """What a member is to a care team (关爱小组; Suzhou draft art. 32)."""
@@ -102,6 +104,8 @@ MEMBER_ROLE_WOMENS_FEDERATION: MemberRole.ValueType  # 9
 """Women's federation (妇联)."""
 MEMBER_ROLE_YOUTH_LEAGUE: MemberRole.ValueType  # 10
 """Youth league (团委)."""
+MEMBER_ROLE_HOTLINE: MemberRole.ValueType  # 11
+"""Helpline (心理热线), which calls back."""
 Global___MemberRole: _TypeAlias = MemberRole  # noqa: Y015
 
 @_typing.final

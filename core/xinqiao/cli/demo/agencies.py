@@ -1,0 +1,101 @@
+"""The other agencies of the district: who they are, and the simulators that stand in for them."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.config import Secret
+
+POLICE, GRID, WOMEN, HOTLINE = "kunshan-110", "yushan-grid", "kunshan-women", "suzhou-12355"
+SOCIAL_WORK, YOUTH, PLATFORM = "kunshan-aide", "kunshan-youth", "kunshan-welfare"
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """One agency: the plugin it is reached with, its role, its names for people."""
+
+    id: str
+    plugin: str
+    role: str
+    zh: str
+    en: str
+    schools: bool = False
+
+    def partner(self, schools: list[str]) -> dict[str, Any]:
+        """Its entry under ``partners``."""
+        return {
+            "kind": self.plugin, "names": {"zh": self.zh, "en": self.en}, "roles": [self.role],
+            "spiffe": f"spiffe://xinqiao.example/partner/{self.id}", **({"schools": schools} if self.schools else {}),
+            "agreement": {"number": f"KS-{self.id}", "valid_from": "2026-01-01", "valid_to": "2028-12-31"},
+        }  # fmt: skip
+
+
+AGENCIES: Final = (
+    Agency(POLICE, "police", "POLICE", "昆山市公安局 110 指挥中心", "Kunshan police, 110 centre"),
+    Agency(GRID, "community_grid", "GRID", "玉山镇网格中心", "Yushan grid station"),
+    Agency(WOMEN, "womens_federation", "WOMENS_FEDERATION", "昆山市妇联", "Kunshan women's federation"),
+    Agency(HOTLINE, "hotline", "HOTLINE", "苏州 12355 热线", "Suzhou hotline 12355"),
+    Agency(SOCIAL_WORK, "social_work", "SOCIAL_WORK", "昆山示范社工机构", "Kunshan model social workers", schools=True),
+    Agency(YOUTH, "youth_league", "YOUTH_LEAGUE", "昆山团市委", "Kunshan youth league"),
+    Agency(
+        PLATFORM,
+        "gov_share",
+        "SOCIAL_WORK",
+        "昆山市儿童福利机构",
+        "Kunshan child welfare, by the city's platform",
+    ),
+)
+"""All that the story knows; those whose plugin is not installed stay out of it."""
+
+
+def present(host: AdapterHost) -> list[Agency]:
+    """The agencies whose plugins are there."""
+    return [agency for agency in AGENCIES if agency.plugin in host.kinds]
+
+
+class Simulators:
+    """The partners' stand-ins, by agency; started with ``start``, each in a folder of its own."""
+
+    def __init__(self, host: AdapterHost, folder: Path) -> None:
+        self.agencies = present(host)
+        self.receivers: dict[str, tuple[str, int]] = {}
+        """Where the gateway listens for an agency that pushes."""
+        self._all = {each.id: host.kinds[each.plugin].simulator(folder / each.id) for each in self.agencies}
+
+    def start(self) -> dict[str, dict[str, Any]]:
+        """The entries under ``adapters``."""
+        return {each.id: {"adapter": each.plugin, "settings": self._settings(each.id)} for each in self.agencies}
+
+    def _settings(self, agency: str) -> dict[str, Any]:
+        settings: dict[str, Any] = self._all[agency].start()
+        if "receiver" in settings:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.receivers[agency] = ("127.0.0.1", int(free.getsockname()[1]))
+            settings["receiver"] = {**settings["receiver"], "listen": "{}:{}".format(*self.receivers[agency])}
+        return settings
+
+    def get(self, agency: str) -> Any:
+        """The stand-in of an agency; None where its plugin is not installed."""
+        return self._all.get(agency)
+
+    def stop(self) -> None:
+        """Stop them all."""
+        for simulator in self._all.values():
+            simulator.stop()
+
+
+class SettingsDumper(yaml.SafeDumper):
+    """Writes secrets as an administrator writes them: where they lie, never what they are."""
+
+
+def _secret(dumper: yaml.SafeDumper, secret: Secret) -> yaml.Node:
+    kind, _, name = repr(secret).partition(" ")
+    return dumper.represent_scalar(kind, name)
+
+
+SettingsDumper.add_representer(Secret, _secret)
+SettingsDumper.add_representer(tuple, lambda dumper, items: dumper.represent_list(list(items)))
