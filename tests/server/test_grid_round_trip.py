@@ -54,7 +54,9 @@ def reports(town: Any) -> list[tuple[str, int]]:
 
 def assigned(town: Any) -> tuple[str, Any]:
     """A student with a team and a task that the grid holds."""
-    local = town.student(phone="13800000001", guardians=[{"full_name": "欧阳敏", "relation": "mother", "phone": "13800000002"}])
+    local = town.student(
+        phone="13800000001", guardians=[{"full_name": "欧阳敏", "relation": "mother", "phone": "13800000002"}]
+    )
     town.consent(local, recipient=GRID, purpose=CARE, classes=[2, 3, 4, 13])
     town.call(town.PSYCH, plan.OpenPlanRequest(student={"local_id": local}, reason="RED_CASE"))
     team = town.call(town.PSYCH, team_service_pb2.OpenTeamRequest(student={"local_id": local})).team
@@ -113,7 +115,9 @@ def test_a_week_in_which_the_grid_is_silent_is_held_and_a_late_report_ends_that(
 def test_a_visit_to_a_child_the_grid_was_never_given_is_refused_named_and_told_to_the_station(
     town: Any, station: CommunityGridSimulator
 ) -> None:
-    station.visit("v-1", "students/" + "a" * 26, day=local_date(town.clock.now_us()).isoformat(), observed="CANARY-SEEN")
+    station.visit(
+        "v-1", "students/" + "a" * 26, day=local_date(town.clock.now_us()).isoformat(), observed="CANARY-SEEN"
+    )
     town.gate.gateway.read_all()
     (row,) = town.journal(kind="intake.rejected")
     assert row["reason"] == "STUDENT:1"

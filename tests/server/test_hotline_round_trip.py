@@ -55,7 +55,9 @@ def moment(town: Any, **before: int) -> Any:
     return from_us(town.clock.now_us()).astimezone(BEIJING).replace(second=0, microsecond=0) - timedelta(**before)
 
 
-def test_a_described_child_is_found_or_held_for_a_person_and_the_calls_are_counted(town: Any, centre: HotlineSimulator) -> None:
+def test_a_described_child_is_found_or_held_for_a_person_and_the_calls_are_counted(
+    town: Any, centre: HotlineSimulator
+) -> None:
     local = town.student(family_name="欧阳", given_name="小雨", born="2011-05-04")
     told = {"school": "3205830001", "name": "欧阳小雨", "birth_date": "2011-05-04"}
     centre.call("c-1", moment(town, hours=3), topic="self_harm", caller="parent", **told)
@@ -68,7 +70,9 @@ def test_a_described_child_is_found_or_held_for_a_person_and_the_calls_are_count
     states = sorted(row["state"] for row in town.rows(tables.alerts))
     assert len(states) == 2
     assert len(town.rows(tables.holdings, kind="alert")) == 1
-    counted = {(row["source"][-6:], row["times"], row["crisis"]) for row in town.rows(tables.activities, agency=HOTLINE)}
+    counted = {
+        (row["source"][-6:], row["times"], row["crisis"]) for row in town.rows(tables.activities, agency=HOTLINE)
+    }
     assert {(times, bool(crisis)) for _, times, crisis in counted} == {(1, False), (2, True)}
     assert town.journal(kind="intake.rejected") == []
 

@@ -142,7 +142,7 @@ class Intake:
         elif kind == "rejected":
             tally.rejected.append(item.rejected)
         else:
-            self._as_sent(kind, getattr(item, kind), tally)
+            self._as_sent(kind, getattr(item, kind), tally, item.cursor)
         self._move(item.cursor, tally, sheet)
 
     def _register(self, batch: "_Students", tally: Tally) -> None:
@@ -258,10 +258,12 @@ class Intake:
             _pass_on(refusal)
             tally.rejected.append(_rejected(update.source, refusal))
 
-    def _as_sent(self, kind: str, request: Any, tally: Tally) -> None:
+    def _as_sent(self, kind: str, request: Any, tally: Tally, cursor: str) -> None:
         """What the partner would send itself, under an id that the same content always gets."""
         request.request_id = ""
-        request.request_id = _key(kind, request.SerializeToString(deterministic=True))
+        # Counts replace one another: a correction that goes back to earlier figures is a new event, not a repeat.
+        place = cursor.encode() if kind == "activities" else b""
+        request.request_id = _key(kind, place + request.SerializeToString(deterministic=True))
         try:
             self._pipeline.call(_AS_SENT[kind], request, self._partner)
             tally.updates += 1

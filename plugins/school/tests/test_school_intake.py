@@ -117,3 +117,13 @@ def test_row_67_a_file_read_again_after_a_crash_replays_its_receipt(gate: Gate) 
     again = gate.read()
     assert (again.forms, again.critical) == (first.forms, first.critical) == (2, 1)
     assert (gate.count(tables.assessments), gate.count(tables.triages), gate.count(tables.students)) == stored
+
+
+def test_observations_are_signals_once_whatever_is_read_again(gate: Gate) -> None:
+    (gate.inbox / "observations.csv").write_text("student_id,date,codes\nSYN-00001,2026-10-12,C01;S01\n", "utf-8")
+    tally = gate.read()
+    assert (tally.updates, tally.rejected) == (2, [])
+    assert gate.count(tables.signals) == 2
+    gate.forget_cursor()
+    gate.read()
+    assert gate.count(tables.signals) == 2

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
@@ -18,6 +19,8 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
 from xinqiao.contract.clock import SystemClock
 from xinqiao_school import inbox, reports, wire
+from xinqiao_school.feeds import feed_of, read_feed
+from xinqiao_school.forms import lay_out
 from xinqiao_school.inbox import Cursor, Entry, InboxFile, Ledger
 from xinqiao_school.index import PUPIL, Marks, State, marks, positions
 from xinqiao_school.manifest import check_manifest, manifest_bytes, unknown_type
@@ -84,6 +87,7 @@ class SchoolAdapter:
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
         """Yield what the inbox has beyond ``cursor``, file by file, oldest first."""
+        lay_out(self._settings)
         position = Cursor.parse(cursor)
         ledger = Ledger(self._state)
         begun = ledger.rewind(position)
@@ -176,7 +180,12 @@ class SchoolAdapter:
                 items = yield from self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
                 self._refuse_conflict(ledger, file, sha256)
-                items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
+                feed = feed_of(file.name, self._settings)
+                if feed is not None:
+                    facts = read_feed(feed, stream, file.name, file.label, self._settings, notes, expected_rows)
+                    items = chain((fact.response for fact in facts), notes.responses())
+                else:
+                    items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
             else:
                 raise unknown_type(file.label)
         except RecordRejected as error:

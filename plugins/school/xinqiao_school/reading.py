@@ -11,6 +11,7 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import Place
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao_school import inbox
+from xinqiao_school.feeds import feed_of, read_feed
 from xinqiao_school.index import State
 from xinqiao_school.manifest import check_manifest, unknown_type
 from xinqiao_school.notes import Notes, rejected
@@ -68,6 +69,9 @@ class SchoolReader:
                 roster.check()
                 for place, student in roster.placed():
                     yield Accepted("student left" if student.left else "student", _within(label, place))
+        elif name.endswith((".csv", ".xlsx")) and (feed := feed_of(path.name, settings)) is not None:
+            for fact in read_feed(feed, stream, path.name, label, settings, notes, expected_rows):
+                yield Accepted(fact.kind, f"row {fact.row}")
         elif name.endswith((".csv", ".xlsx")):
             scores = read_scores(stream, path.name, label, settings, notes, expected_rows)
             for row, instrument in scores.in_order():

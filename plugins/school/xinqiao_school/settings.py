@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from xinqiao.adapters.transport import configured_endpoint
 from xinqiao.config.secret import Secret
+from xinqiao_school.feed_columns import COLUMNS, FeedKind
 
 Encoding = Literal["utf-8", "gb18030"]
 
@@ -99,6 +100,24 @@ class SheetSettings(_Strict):
         return self
 
 
+class FeedSettings(_Strict):
+    """How to read the tables whose file name matches ``match``: what they are, and their own headers.
+
+    ``columns`` names a header for a column of the feed, such as ``{absent: 旷课}``; the usual ones need no word.
+    """
+
+    match: str = Field(min_length=1)
+    kind: FeedKind
+    encoding: Encoding | None = None
+    columns: dict[str, str] = Field(default_factory=dict[str, str])
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> "FeedSettings":
+        if not self.columns.keys() <= COLUMNS[self.kind].keys():
+            raise ValueError(f"the columns of {self.kind} are {', '.join(COLUMNS[self.kind])}")
+        return self
+
+
 class RestSettings(_Strict):
     """A platform that serves OneRoster 1.2 (or 1.1) over REST, with OAuth 2 client credentials."""
 
@@ -134,6 +153,14 @@ class SchoolSettings(_Strict):
         description="Roster organisation (its sourcedId or identifier): school code, where one platform serves several",
     )
     sheets: list[SheetSettings] = Field(default_factory=list[SheetSettings])
+    feeds: list[FeedSettings] = Field(
+        default_factory=list[FeedSettings], description="Attendance, observations and weekly checks, by file name"
+    )
+    form_classes: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default_factory=list[str],
+        max_length=200,
+        description="Classes for which a form of the weekly check is laid into the outbox's `forms`",
+    )
     absent_means_left: bool = Field(
         default=False, description="Read students whom a new bulk package no longer names as having left the school"
     )

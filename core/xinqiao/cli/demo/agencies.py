@@ -68,7 +68,15 @@ class Simulators:
 
     def start(self) -> dict[str, dict[str, Any]]:
         """The entries under ``adapters``."""
-        return {each.id: {"adapter": each.plugin, "settings": self._settings(each.id)} for each in self.agencies}
+        # A partner that is back is tried again at once: three days of the story are seconds of the machine.
+        return {
+            each.id: {
+                "adapter": each.plugin,
+                "settings": self._settings(each.id),
+                "breaker": {"failures": 5, "reset_s": 1},
+            }
+            for each in self.agencies
+        }
 
     def _settings(self, agency: str) -> dict[str, Any]:
         settings: dict[str, Any] = self._all[agency].start()

@@ -1,16 +1,40 @@
 """Scenes with the other agencies: what they notice, what they are asked to do, and what they did."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Final
 
-from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.casefile.v1 import (
+    casefile_pb2,
+    casefile_service_pb2,
+    plan_service_pb2,
+    sharing_pb2,
+    team_pb2,
+    team_service_pb2,
+)
+from xinqiao.api.casefile.v1.plan_service_pb2_grpc import CasePlanServiceStub
+from xinqiao.api.casefile.v1.team_service_pb2_grpc import CareTeamServiceStub
+from xinqiao.api.common.v1 import options_pb2 as options
+from xinqiao.api.common.v1.types_pb2 import Student, StudentRef
 from xinqiao.api.screening.v1 import screening_pb2, screening_service_pb2
-from xinqiao.cli.demo.agencies import POLICE
+from xinqiao.cli.demo.agencies import GRID, HOTLINE, POLICE
 from xinqiao.cli.demo.clients import everything
 from xinqiao.cli.demo.deployment import SCHOOL
-from xinqiao.cli.demo.stage import DEADLINE_S, Stage, key
+from xinqiao.cli.demo.referral_scenes import give_consent
+from xinqiao.cli.demo.stage import BEGIN, DEADLINE_S, Stage, key
+from xinqiao.contract.clock import BEIJING, from_us, to_us
 from xinqiao.store import tables
-from xinqiao.store.sql import select
+from xinqiao.store.sql import RowMapping, func, select
+
+_DAY_US: Final = 86_400_000_000
+_CARE: Final = [
+    options.FIELD_CLASS_CASE_REF,
+    options.FIELD_CLASS_IDENTITY,
+    options.FIELD_CLASS_CONTACT,
+    options.FIELD_CLASS_CARE_TASK,
+]
+_WHAT: Final[Mapping[str, str]] = {GRID: "本周上门一次，问问睡眠", HOTLINE: "三天内回访一次，确认有人陪伴"}
 
 
 def police(stage: Stage) -> None:
@@ -40,6 +64,125 @@ def police(stage: Stage) -> None:
         f"110 推送警情 {took:.2f} 秒后成为红色信号；校方接手，110 收到回执: {'是' if told else '否'}",
         f"an alert of the 110 centre was a red signal after {took:.2f} s; taken by the school, and the centre told: {told}",
     )
+
+
+def team(stage: Stage) -> None:
+    """A care team with tasks for the grid and the hotline; the hotline's system goes down that very day."""
+    student, members = _somebody(stage, 1), _members(stage)
+    if student is None or not members:
+        return
+    for agency, _ in members:
+        _care(stage, student.name, agency)
+    plans, teams = CasePlanServiceStub(stage.clients.psychologist), CareTeamServiceStub(stage.clients.psychologist)
+    ref = StudentRef(name=student.name)
+    plans.OpenPlan(
+        plan_service_pb2.OpenPlanRequest(request_id=key("plan", student.name), student=ref, reason="DEMO"),
+        timeout=DEADLINE_S,
+    )
+    made = teams.OpenTeam(
+        team_service_pb2.OpenTeamRequest(request_id=key("team", student.name), student=ref), timeout=DEADLINE_S
+    ).team
+    _play(stage, HOTLINE, "down", times=0)
+    for agency, role in members:
+        until_us = to_us(BEGIN) + 20 * _DAY_US
+        teams.AddMember(
+            team_service_pb2.AddMemberRequest(
+                request_id=key(f"member-{agency}", made.name), team=made.name, recipient=agency, role=role,
+                not_after_us=until_us, reason="CARE_TEAM",
+            ),
+            timeout=DEADLINE_S,
+        )  # fmt: skip
+        teams.AssignTask(
+            team_service_pb2.AssignTaskRequest(
+                request_id=key(f"task-{agency}", made.name), team=made.name, holder=agency,
+                due_us=to_us(BEGIN) + 7 * _DAY_US, what=_WHAT[agency],
+            ),
+            timeout=DEADLINE_S,
+        )  # fmt: skip
+    time.sleep(0.5)
+    who = "、".join(stage.name(agency) for agency, _ in members)
+    stage.tell(
+        f"关爱小组成立，任务派给 {who}; 热线系统当天中断，任务在本网关等候",
+        f"a care team is formed, with tasks for {who}; the hotline's system goes down: its task waits here",
+    )
+
+
+def back(stage: Stage) -> None:
+    """Three days later the hotline is back: nothing is lost, nothing doubled, and both say what they did."""
+    hotline, grid = stage.deployment.others.get(HOTLINE), stage.deployment.others.get(GRID)
+    student = _somebody(stage, 1)
+    if student is None or hotline is None:
+        return
+    tries = max((int(row["attempt"]) for row in _tasks_of(stage, HOTLINE)), default=0)
+    hotline.calm()
+    stage.quiet()
+    tasks = [str(task) for task in hotline.callbacks]
+    stage.tell(
+        f"热线中断三天后恢复：其间尝试 {tries} 次，恢复后送达 {len(tasks)} 件，无丢失、无重复",
+        f"the hotline is back after three days: tried {tries} times meanwhile, {len(tasks)} delivered, none lost or doubled",
+    )
+    now = from_us(stage.clock.now_us()).astimezone(BEIJING)
+    _play(stage, HOTLINE, "duplicate", times=0)
+    mine = stage.gateway.door.students.name(HOTLINE, _inside(stage, student))
+    for number, task in enumerate(tasks):
+        hotline.call(
+            f"C-2026-{number}", now - timedelta(hours=1), topic="none", task=task, closed="是",
+            student=mine,
+        )  # fmt: skip
+    if grid is not None:
+        told = stage.gateway.door.students.name(GRID, _inside(stage, student))
+        grid.visit(
+            "V-2026-1", told, day=f"{now:%Y-%m-%d}", observed="祖母照看，情绪平稳", need="课后陪伴",
+            task=next(f"tasks/{row['item'].removeprefix('tasks/')}" for row in _tasks_of(stage, GRID)),
+        )  # fmt: skip
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline and _open_tasks(stage):
+        stage.gateway.read_all()
+        time.sleep(0.1)
+    stage.tell(
+        f"网格走访与热线回访记入一生一策；热线每条记录发两遍，各计一次；未办任务 {_open_tasks(stage)} 件",
+        f"the grid's visit and the hotline's call-back are in the plan; it says everything twice, each counts once;"
+        f" open tasks: {_open_tasks(stage)}",
+    )
+
+
+def _members(stage: Stage) -> "list[tuple[str, sharing_pb2.MemberRole.ValueType]]":
+    roles = {GRID: sharing_pb2.MEMBER_ROLE_GRID_MEMBER, HOTLINE: sharing_pb2.MEMBER_ROLE_HOTLINE}
+    return [(agency, role) for agency, role in roles.items() if stage.deployment.others.get(agency) is not None]
+
+
+def _care(stage: Stage, student: str, recipient: str) -> None:
+    """The family agrees to what a member of the care team needs."""
+    consent = casefile_service_pb2.RecordConsentRequest(request_id=key(f"care-{recipient}", student))
+    consent.student.name = student
+    consent.consent.recipient, consent.consent.purpose = recipient, options.PURPOSE_CARE
+    consent.consent.classes.extend(_CARE)
+    consent.consent.not_after_us = to_us(BEGIN) + 180 * _DAY_US
+    consent.consent.signer, consent.consent.state = casefile_pb2.SIGNER_BOTH, casefile_pb2.CONSENT_STATE_GIVEN
+    give_consent(stage, consent)
+
+
+def _play(stage: Stage, agency: str, fault: str, *, times: int) -> None:
+    simulator = stage.deployment.others.get(agency)
+    if simulator is not None:
+        simulator.play(fault, times=times)
+
+
+def _tasks_of(stage: Stage, agency: str) -> list[RowMapping]:
+    d = tables.deliveries
+    with stage.gateway.store.read() as reading:
+        return list(reading.all(d.select().where((d.c.recipient == agency) & (d.c.kind == "task"))))
+
+
+def _open_tasks(stage: Stage) -> int:
+    t = tables.tasks.c
+    with stage.gateway.store.read() as reading:
+        wanted = tables.tasks.select().with_only_columns(func.count()).where(t.state == int(team_pb2.TASK_STATE_OPEN))
+        return int(reading.scalar(wanted) or 0)
+
+
+def _inside(stage: Stage, student: Student) -> str:
+    return stage.gateway.door.students.identified(SCHOOL, student.name.removeprefix("students/"))
 
 
 def _signal(stage: Stage) -> screening_pb2.Signal | None:

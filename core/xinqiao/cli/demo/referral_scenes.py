@@ -39,10 +39,10 @@ _SHARED: Final = [
 ]
 
 
-def _consent(stage: Stage, request: casefile_service_pb2.RecordConsentRequest) -> None:
+def give_consent(stage: Stage, request: casefile_service_pb2.RecordConsentRequest) -> None:
     """Print the form, have it signed and witnessed, and cite exactly what was printed; once, also when played again."""
     case = stage.clients.cases.GetCase(casefile_service_pb2.GetCaseRequest(student=request.student), timeout=DEADLINE_S)
-    if case.case.consents:
+    if any(each.recipient == request.consent.recipient for each in case.case.consents):
         return
     consent = request.consent
     asked = notice_pb2.ConsentAsked(
@@ -78,7 +78,7 @@ def refer(stage: Stage) -> None:
     consent.consent.not_after_us = to_us(BEGIN) + 180 * _DAY_US
     consent.consent.signer = casefile_pb2.SIGNER_BOTH
     consent.consent.state = casefile_pb2.CONSENT_STATE_GIVEN
-    _consent(stage, consent)
+    give_consent(stage, consent)
     created = stage.clients.referrals.CreateReferral(
         _referral(stage, triage, referral_pb2.URGENCY_URGENT, "情绪持续低落，量表提示需专业评估"), timeout=DEADLINE_S
     )

@@ -53,6 +53,11 @@ class Stage:
         """The reader's language."""
         return zh if self.zh else en
 
+    def name(self, agency: str) -> str:
+        """An agency's name in the reader's language."""
+        found = self.gateway.registry.find(agency)
+        return (found.names["zh" if self.zh else "en"]) if found is not None else agency
+
     def red(self, index: int) -> screening_pb2.Triage | None:
         """The index-th red case of a different student, the same after a restart."""
         chosen: dict[str, screening_pb2.Triage] = {}

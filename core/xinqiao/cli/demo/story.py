@@ -16,7 +16,7 @@ from xinqiao.cli.demo import partner_scenes as partners
 from xinqiao.cli.demo import referral_scenes as referral
 from xinqiao.cli.demo import school_scenes as school
 from xinqiao.cli.demo import tables as show
-from xinqiao.cli.demo.deployment import prepare
+from xinqiao.cli.demo.deployment import Deployment, prepare
 from xinqiao.cli.demo.stage import BEGIN, Stage, wind
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, ShiftedClock, from_us
@@ -47,6 +47,16 @@ def play(
         # Other people's files: take their good rows, and students that only a sheet names.
         settings = {"register_unknown": True, "accept_valid_rows": True, "default_date": "2026-10-12"}
     deployment = prepare(folder, example, settings, f"{roster}\n{scores}\n")
+    try:  # whatever goes wrong from here on, no simulator stays behind
+        return _play(console, deployment, folder, lang, roster, scores, stay=stay)
+    finally:
+        deployment.stop()
+
+
+def _play(
+    console: Console, deployment: Deployment, folder: Path, lang: str, roster: Path | None, scores: Path | None, *,
+    stay: bool,
+) -> int:  # fmt: skip
     clock = ShiftedClock(BEGIN)
     gateway = Gateway(deployment.config, host=deployment.host, clock=clock)
     resumed = wind(gateway, clock, BEGIN)
@@ -62,7 +72,6 @@ def play(
         (folder / "ended").write_text("")
     finally:
         gateway.stop()
-        deployment.stop()
     return _verify(stage)
 
 
@@ -82,10 +91,12 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (BEGIN, "班主任发现异常", "a class teacher notices something", school.teacher),
         (BEGIN, "心理教师确认等级", "the psychologist confirms tiers", school.confirm),
         (BEGIN, "110 推送警情", "the police send an alert", partners.police),
+        (BEGIN, "关爱小组", "a care team", partners.team),
         (BEGIN, "告知监护人", "the families are told", school.families),
         (BEGIN, "知情同意与转介", "a consent, and a referral", referral.refer),
         (BEGIN, "没有同意即拒绝", "without consent: refused", referral.refuse),
         (BEGIN, "危机转介，法定依据", "a crisis, under the law", referral.crisis),
+        (_FRIDAY, "中断三天之后", "after three days without the hotline", partners.back),
         (_FRIDAY, "每周排查报告", "the weekly report", district.report),
         (referral.OUTCOME, "医院反馈", "the hospital reports", referral.outcome),
         (referral.OUTCOME, "休学与复学", "leave, and the way back", referral.leave),

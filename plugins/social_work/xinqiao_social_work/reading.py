@@ -1,0 +1,50 @@
+"""Reads one file outside of any agency, as the adapter would: for ``xinqiao adapters read``."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files import Place
+from xinqiao.adapters.protocols import Accepted, FileItem, Refused
+from xinqiao.contract.clock import SystemClock, local_date
+from xinqiao_social_work import inbox
+from xinqiao_social_work.rows import read_sheet
+from xinqiao_social_work.settings import SocialWorkSettings
+
+
+class ReadingSettings(SocialWorkSettings):
+    """The adapter's settings where there is no deployment: folders do not matter for reading a file."""
+
+    inbox: Path = Path("inbox")
+    outbox: Path = Path("outbox")
+
+
+class SocialWorkReader:
+    """Logs and answers, one file at a time."""
+
+    @property
+    def settings(self) -> type[BaseModel]:
+        """What it reads by."""
+        return ReadingSettings
+
+    def read_file(self, path: Path, settings: SocialWorkSettings) -> Iterator[FileItem]:
+        """Each row that would be taken, then each defect. Raises OSError."""
+        label = inbox.safe_label(path.name)
+        today = local_date(SystemClock().now_us())
+        try:
+            sheet = read_sheet(io.BytesIO(path.read_bytes()), path.name, label, settings, today)
+        except RecordRejected as error:
+            place = error.place if isinstance(error.place, Place) else Place(label)
+            yield Refused(error.reason, _within(place), f"whole file refused: {error.message}")
+            return
+        for record in sheet.records:
+            yield Accepted(record.source.partition("/")[0], f"row {record.number}")
+        for finding in sheet.findings.rejected:
+            yield Refused(finding.reason, _within(finding.place), finding.message)
+
+
+def _within(place: Place) -> str:
+    return str(Place("", place.sheet, place.row, place.column)).removeprefix(": ") or place.file
