@@ -16,6 +16,7 @@ import typer
 
 from xinqiao.adapters.manifest import load_manifest
 from xinqiao.cli import main
+from xinqiao.cli.texts import kit
 from xinqiao.testing import scaffolding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,7 +128,7 @@ def test_a_bad_name_is_refused_with_an_example(tmp_path: Path, capsys: pytest.Ca
     ("flags", "said"),
     [
         (["--protocol", "carrier-pigeon"], "http, folder, webhook"),
-        (["--contracts", "referral,gossip"], "referral, referral_update, recall"),
+        (["--contracts", "referral,gossip"], ", ".join(scaffolding.CONTRACTS)),
         (["--protocol", "webhook", "--contracts", "referral"], "--contracts"),
         (["--partner", "Tax Bureau"], "hospital"),
         (["--zh", 'a "quoted" name'], "--zh"),
@@ -156,6 +157,16 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path, capsys: pytest.Cap
 def test_it_says_so_in_chinese_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--lang", "zh", "adapters", "new", "Bureau", "--folder", str(tmp_path)]) == 64
     assert "小写英文单词" in capsys.readouterr().err
+
+
+def test_every_contract_it_offers_is_named_and_conforms(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    everything = ",".join(scaffolding.CONTRACTS)
+    for spoken in kit.TABLE["opt.new_contracts"]:
+        assert all(contract in spoken for contract in scaffolding.CONTRACTS)
+    assert main(["adapters", "new", "bureau", "--contracts", everything, "--folder", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tier"] == "platinum"
+    made = load_manifest(tmp_path / "bureau" / "manifest.yaml")
+    assert [use.contract for use in made.contracts.written] == everything.split(",")
 
 
 def test_on_a_terminal_it_asks_what_no_flag_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -253,6 +253,15 @@ class Rehearsed(Faulty, Protocol):
         ...
 
 
+@runtime_checkable
+class Answered(Protocol):
+    """A Simulator of a partner that pushes and is told in the answer, at once, what is not taken of it."""
+
+    def refusals(self) -> Sequence[Rejected]:
+        """What the gateway did not take of what it pushed: why, where and how to mend it, as the partner was told."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterKind:
     """One kind of adapter that a plugin offers; many agencies can be configured of one kind.

@@ -23,6 +23,9 @@ CONTRACTS: Final[Mapping[str, str]] = {
     "referral": "CASE_REF, IDENTITY, CONTACT, REFERRAL_REASON",
     "referral_update": "CASE_REF, REFERRAL_REASON",
     "recall": "CASE_REF",
+    "task": "CASE_REF, IDENTITY, CONTACT, CARE_TASK",
+    "police_report": "CASE_REF, IDENTITY, CONTACT, CRISIS_FACT, LOCATION",
+    "signal_update": "CASE_REF",
 }
 """Contracts that a new plugin can be given, with the classes it starts with."""
 

@@ -10,6 +10,7 @@ from plugins.police.tests.conftest import CREATED
 from plugins.police.tests.door import Door
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.transport import HttpResponse, HttpTransport
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralChange
 from xinqiao.contract.clock import ManualClock, from_us
@@ -166,7 +167,7 @@ def test_during_a_rotation_each_secret_signs(open_door: OpenDoor, rescue: Delive
     ("fault", "error"),
     [
         (FaultScript("unavailable", seconds=7), PartnerUnavailable), (FaultScript("down"), PartnerUnavailable),
-        (FaultScript("slow", seconds=1), PartnerUnavailable), (FaultScript("refuse"), RecordRejected),
+        (FaultScript("slow", seconds=1), PartnerUnavailable), (FaultScript("unprocessable"), RecordRejected),
     ],
 )  # fmt: skip
 def test_what_the_centre_answers_and_what_the_gateway_does_next(
@@ -190,10 +191,39 @@ def test_a_secret_the_centre_does_not_know_is_refused_for_good(open_door: OpenDo
         door.adapter.deliver(rescue, 5)
 
 
-def test_an_answer_without_a_receipt_is_enough(open_door: OpenDoor, rescue: DeliverRequest) -> None:
+@pytest.mark.parametrize("body", [b"", b"\r\n", b"{}", b'{"receipt": 17}', b'{"receipt": "\xe6\x9d\x8e"}'])
+def test_an_answer_without_a_receipt_is_enough(
+    open_door: OpenDoor, rescue: DeliverRequest, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
     door = open_door()
-    door.centre.inject(FaultScript("html"))
+    monkeypatch.setattr(HttpTransport, "request", lambda *given, **named: HttpResponse(200, {}, body))
     assert door.adapter.deliver(rescue, 5).receipt.startswith("webhook/msg_")
+
+
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b"OK", b"[]", b'{"receipt":', b"[" * 100_000, b"\xff"])
+def test_a_proxy_that_answers_in_the_centres_place_is_no_acknowledgement(
+    open_door: OpenDoor, rescue: DeliverRequest, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    door = open_door()
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpTransport, "request", lambda *given, **named: HttpResponse(200, {}, body))
+        for call in (door.adapter.check, lambda: door.adapter.deliver(rescue, 5)):
+            with pytest.raises(PartnerUnavailable, match="not the 110 centre"):
+                call()
+    assert door.adapter.deliver(rescue, 5).receipt == "110/1"
+
+
+def test_a_change_without_the_number_of_its_request_is_refused(open_door: OpenDoor) -> None:
+    changed = update(12)
+    changed.referral_update.ClearField("name")
+    with pytest.raises(RecordRejected, match="referral_update.name"):
+        open_door().adapter.deliver(changed, 5)
+
+
+def test_a_report_without_a_number_goes_out_all_the_same(door: Door, escort: DeliverRequest) -> None:
+    escort.police_report.ClearField("notice")
+    assert door.adapter.deliver(escort, 5).receipt == "110/1"
+    assert b"msg_" in door.centre.raw()[0]
 
 
 def test_check_is_a_signed_ping_that_leaves_nothing(door: Door) -> None:

@@ -65,10 +65,10 @@ class PoliceAdapter:
         # A report bears no time of its own, and every try must be the same bytes.
         first_us = self._first.keep(request.request_id, now_us) if body == "police_report" else 0
         said = envelope(request, sender=self._settings.sender, first_sent_us=first_us)
-        answer = self._judged(self._post(said, message_id(request), timeout_s))
+        receipt = self._judged(self._post(said, message_id(request), timeout_s))
         if body == "referral":
             self._taken.keep(request.referral.referral.name, now_us)
-        return DeliverResponse(receipt=_receipt(answer) or f"webhook/{message_id(request)}")
+        return DeliverResponse(receipt=receipt or f"webhook/{message_id(request)}")
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
         """What the centre sent, or put into the folder, and the gateway does not have yet; asks nobody."""
@@ -126,9 +126,10 @@ class PoliceAdapter:
         return self._context.http.request("POST", settings.url, headers=headers, body=body, timeout_s=timeout_s)
 
     @staticmethod
-    def _judged(answer: HttpResponse) -> HttpResponse:
+    def _judged(answer: HttpResponse) -> str:
+        """The centre's number for what it took; empty where it gives none."""
         if 200 <= answer.status < 300:
-            return answer
+            return _receipt(answer)
         if answer.status >= 500 or answer.status in _LATER:
             raise PartnerUnavailable(f"the 110 centre answered {answer.status}", _retry_after(answer))
         if answer.status in _STOP:
@@ -140,10 +141,12 @@ class PoliceAdapter:
 
 def _receipt(answer: HttpResponse) -> str:
     try:
-        found: object = json.loads(answer.body)
+        found: object = json.loads(answer.body) if answer.body.strip() else {}
     except (ValueError, RecursionError):
-        return ""
-    receipt = found.get("receipt") if is_object(found) else None
+        found = None
+    if not is_object(found):  # the page of a proxy says nothing of the centre, and a cry for help would be lost
+        raise PartnerUnavailable("what answered is not the 110 centre (neither JSON nor an empty body); check url")
+    receipt = found.get("receipt")
     return receipt if isinstance(receipt, str) and _RECEIPT.fullmatch(receipt) else ""
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Kind = Literal[
-    "slow", "down", "drop_after", "unavailable", "refuse", "html",
-    "duplicate", "reordered", "bad_signature", "clock_skew", "rewritten",
+    "slow", "down", "drop_before", "drop_after", "unavailable", "throttled", "unauthorized", "forbidden", "unprocessable",
+    "html", "duplicate", "out_of_order", "wrong_code", "reordered", "bad_signature", "clock_skew", "rewritten",
 ]  # fmt: skip
 
 
@@ -14,9 +14,8 @@ Kind = Literal[
 class FaultScript:
     """One fault; ``times`` messages are hit, 0 means until it is cleared.
 
-    Of what the centre is sent: ``slow`` waits ``seconds``; ``down`` breaks the connection before and ``drop_after`` after
-    the effect; ``unavailable`` answers 503 with ``seconds`` as Retry-After; ``refuse`` answers 422; ``html`` a web page.
-    Of what it sends: ``duplicate`` sends twice, ``reordered`` after the next one, ``bad_signature`` signs with another
+    The common words are those of ``xinqiao.testing.simulators``; ``out_of_order`` and ``wrong_code`` are of one ``bring``.
+    Of what the centre sends there are more: ``reordered`` sends after the next one, ``bad_signature`` signs with another
     secret, ``clock_skew`` with a clock ``seconds`` off, ``rewritten`` lets a proxy add a blank to the body.
     """
 

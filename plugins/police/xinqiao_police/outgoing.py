@@ -37,7 +37,7 @@ def message_id(request: DeliverRequest) -> str:
 def envelope(request: DeliverRequest, *, sender: str, first_sent_us: int) -> Envelope:
     """What is said. ``first_sent_us`` is for a report, which bears no time of its own.
 
-    Raises RecordRejected for a body that is not for the police.
+    Raises RecordRejected for a body that is not for the police, or a change of nobody knows what.
     """
     match request.WhichOneof("body"):
         case "referral":
@@ -45,7 +45,7 @@ def envelope(request: DeliverRequest, *, sender: str, first_sent_us: int) -> Env
         case "referral_update":
             return _change(request.referral_update, request.request_id, sender=sender, drill=request.drill)
         case "police_report":
-            return _escort(request.police_report, first_sent_us, drill=request.drill)
+            return _escort(request, first_sent_us)
         case "signal_update":
             return _taken(request.signal_update, drill=request.drill)
         case _:
@@ -67,6 +67,9 @@ def _rescue(package: ReferralPackage, *, drill: bool) -> Envelope:
 
 
 def _change(referral: Referral, request_id: str, *, sender: str, drill: bool) -> Envelope:
+    if not referral.name:
+        why = "a change that does not say of which request; the police need the class CASE_REF"
+        raise RecordRejected("DATA/REQUIRED", why, "referral_update.name")
     over = referral.state in _OVER
     original = _identifier(referral.name)
     at = referral.history[-1].time_us if referral.history else referral.create_time_us
@@ -80,12 +83,13 @@ def _change(referral: Referral, request_id: str, *, sender: str, drill: bool) ->
     return Envelope(kind, beijing(at), _present(**data), drill=drill or referral.drill)
 
 
-def _escort(report: PoliceReport, first_sent_us: int, *, drill: bool) -> Envelope:
+def _escort(request: DeliverRequest, first_sent_us: int) -> Envelope:
+    report: PoliceReport = request.police_report
     data = {
-        "message": _identifier(report.notice), "report": report.notice, "facts": report.crisis_facts,
+        "message": _identifier(report.notice) or message_id(request), "report": report.notice, "facts": report.crisis_facts,
         "location": report.location, "basis": _present(citation=report.citation), "student": _student(report.student),
     }  # fmt: skip
-    return Envelope("escort.requested", beijing(first_sent_us), _present(**data), drill=drill or report.drill)
+    return Envelope("escort.requested", beijing(first_sent_us), _present(**data), drill=request.drill or report.drill)
 
 
 def _taken(update: SignalUpdate, *, drill: bool) -> Envelope:

@@ -5,20 +5,23 @@ import hashlib
 import http.client
 import json
 import secrets
+import socket
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xinqiao.adapters import durable
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
 from xinqiao.config import Secret
 from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao.testing.simulators import FAULTS
 from xinqiao_police import cap
-from xinqiao_police.faults import Faults, FaultScript
+from xinqiao_police.faults import Faults, FaultScript, Kind
 from xinqiao_police.handoff import CallFacts, handoff_key, issue
+from xinqiao_police.notebook import Steps
 from xinqiao_police.receiver import STATUS, WEBHOOKS
 from xinqiao_police.settings import Wire
 from xinqiao_police.signature import NotSigned, key_of, sign, verify
@@ -26,6 +29,11 @@ from xinqiao_police.wire import CAP, JSON, Envelope, Json, NotUnderstood, beijin
 
 SENDER = "110@police.example"
 _TIMEOUT_S = 10.0
+_REFUSALS: tuple[tuple[Kind, int], ...] = (
+    ("unavailable", 503), ("throttled", 429), ("unauthorized", 401), ("forbidden", 403), ("unprocessable", 422),
+)  # fmt: skip
+_NEWS = ("accepted", "arrived", "closed")
+_CHILD: Json = {"school": "示范中学", "full_name": "欧阳小雨", "birth_date": "2011-03-09", "phone": "13800000001"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +63,39 @@ class Centre110:
         self.faults = Faults()
         self.refused: list[str] = []
         self._folder = folder
+        (folder / "received").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.stopping = threading.Event()
         self._late: list[tuple[str, bytes, str]] = []
+        self._told: list[Rejected] = []
+        self._counts = Steps(folder / "counts")
         self._lock = threading.Lock()
         self._gateway: tuple[str, int] | None = None
-        (folder / "received").mkdir(mode=0o700, parents=True, exist_ok=True)
         self.own_secrets = [self._secret("centre.secret")]
         self.gateway_secret = self._secret("gateway.secret")
         self.handoff_secret = self._secret("handoff.key")
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread: threading.Thread | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> dict[str, Any]:
-        """Serve; the settings of an adapter that talks to it, its receiver on any free port of the loopback."""
+        """Serve; the settings of an adapter that talks to it, its receiver where it will send to."""
+        if self._gateway is None:
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                self._gateway = ("127.0.0.1", int(probe.getsockname()[1]))
+        host, door = self._gateway
         if self._thread is None:
             self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
             self._thread.start()
         return {
             "url": f"http://127.0.0.1:{self._server.server_port}/webhooks", "wire": self.wire,
             "sign_with": (self.gateway_secret,), "verify_with": tuple(self.own_secrets),
-            "handoff_keys": (self.handoff_secret,), "receiver": {"listen": "127.0.0.1:0"},
+            "handoff_keys": (self.handoff_secret,), "receiver": {"listen": f"{host}:{door}"},
         }  # fmt: skip
 
     def stop(self) -> None:
         """Stop serving."""
+        self.stopping.set()
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join(2)
@@ -92,7 +107,7 @@ class Centre110:
         return b""
 
     def connect(self, address: tuple[str, int]) -> None:
-        """Where the gateway's receiver is."""
+        """Where the gateway's receiver is, if not where ``start`` said."""
         self._gateway = address
 
     def rotate(self) -> Secret:
@@ -103,6 +118,59 @@ class Centre110:
     def inject(self, *scripts: FaultScript) -> None:
         """Break as the scripts say."""
         self.faults.add(*scripts)
+
+    # -- the Rehearsed and Answered protocols -------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """The common faults that it knows; ``FaultScript`` has more."""
+        return frozenset(FAULTS) & frozenset(get_args(Kind))
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a common fault. Raises ValueError for another."""
+        self.inject(FaultScript.from_json({"kind": fault, "times": times, "seconds": seconds}))
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.faults.clear()
+
+    def effects(self) -> list[str]:
+        """Every message taken, as it came."""
+        return [body.decode() for body in self.raw()]
+
+    def bring(self, count: int) -> None:
+        """Go on with its requests a step at a time, and send alerts. Raises RuntimeError when a good one is not taken."""
+        news = [*self._steps(count // 2)]
+        while len(news) < count:
+            number = self._counts.last("alerts") + 1
+            self._counts.note("alerts", number)
+            news.append(("alert.created", _alert(f"J-{number}")))
+        if self.faults.take("wrong_code") is not None:
+            news.insert(0, ("alert.created", {**_alert("J-0"), "source": "CODE_OF_ANOTHER_TABLE"}))
+        if self.faults.take("out_of_order") is not None:
+            news.reverse()
+        for kind, data in news:
+            answer = self.say(kind, data)
+            if answer.status >= 400 and data.get("alert") != "J-0":
+                raise RuntimeError(f"a message was answered {answer.status}")
+
+    def refusals(self) -> list[Rejected]:
+        """What the gateway's answers said of messages it did not take."""
+        return list(self._told)
+
+    def _steps(self, count: int) -> list[tuple[str, Json]]:
+        asked = [str(said.data["request"]) for said in self.received if said.type == "rescue.requested"]
+        open_steps = [
+            (request, sequence, word)
+            for request in asked
+            for sequence, word in enumerate(_NEWS, start=1)
+            if sequence > self._counts.last(request)
+        ]
+        found: list[tuple[str, Json]] = []
+        for request, sequence, word in open_steps[:count]:
+            self._counts.note(request, sequence)
+            found.append((f"request.{word}", self._progress(request, word, "已送医 taken to hospital", sequence)))
+        return found
 
     # -- what it sends ------------------------------------------------------------------------------------------------
 
@@ -121,12 +189,15 @@ class Centre110:
 
     def answer(self, request: str, word: str, reason: str = "", sequence: int = 0) -> Answer:
         """How far it is with a request of the gateway's: received, accepted, declined, arrived, held, resumed, closed."""
+        return self.say(f"request.{word}", self._progress(request, word, reason, sequence))
+
+    def _progress(self, request: str, word: str, reason: str, sequence: int) -> Json:
         identifier = request.replace("/", ".", 1)
         data: Json = {"request": request, "message": f"{identifier}.{word}.{sequence}"}
         if self.wire == "cap":
             data["references"] = f"xinqiao,{identifier},{beijing(self.clock.now_us())}"
         more = {"reason": reason} if reason else {}
-        return self.say(f"request.{word}", {**data, **more, **({"sequence": sequence} if sequence else {})})
+        return {**data, **more, **({"sequence": sequence} if sequence else {})}
 
     def say(self, kind: str, data: Json, *, drill: bool = False, webhook_id: str = "") -> Answer:
         """Any message, in the wire that was agreed."""
@@ -162,7 +233,10 @@ class Centre110:
         headers = {"Content-Type": kind, **sign(keys, webhook_id, seconds, body)}
         if self.faults.take("rewritten") is not None:
             body += b" "
-        return post(self._gateway, path, body, headers)
+        answer = post(self._gateway, path, body, headers)
+        if error := answer.body.get("error"):
+            self._told.append(Rejected(reason=error["reason"], place=error["place"], message=error["message"]))
+        return answer
 
     # -- what it is sent ----------------------------------------------------------------------------------------------
 
@@ -228,29 +302,39 @@ def post(gateway: tuple[str, int], path: str, body: bytes, headers: Mapping[str,
         connection.close()
 
 
+def _alert(number: str) -> Json:
+    facts = f"警情{number}：有人看见学生独自上桥"
+    more = {"kind": "SUICIDAL", "facts": facts, "location": "人民桥", "student": _CHILD}
+    return {"alert": number, "message": number, **more}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is part of the play, and a traceback could show a record: say nothing."""
+
+
 def _handler(centre: Centre110) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            if (slow := centre.faults.take("slow")) is not None:
-                time.sleep(slow.seconds)
-            if centre.faults.take("down") is not None:
-                self.close_connection = True
+            self.close_connection = True
+            if centre.faults.take("down", "drop_before") is not None:
                 return
-            if (busy := centre.faults.take("unavailable")) is not None:
-                self._answer(503, b"", {"Retry-After": str(int(busy.seconds))})
+            if (slow := centre.faults.take("slow")) is not None and centre.stopping.wait(slow.seconds):
                 return
+            for fault, refusal in _REFUSALS:
+                if (script := centre.faults.take(fault)) is not None:
+                    later = {"Retry-After": str(int(script.seconds))} if script.seconds else {}
+                    self._answer(refusal, dump({"error": fault}), later)
+                    return
             if centre.faults.take("html") is not None:
                 self._answer(200, b"<html>sign in</html>", {})
                 return
-            if centre.faults.take("refuse") is not None:
-                self._answer(422, dump({"error": "no"}), {})
-                return
             status, found = centre.take({name.lower(): value for name, value in self.headers.items()}, body)
-            if centre.faults.take("drop_after") is not None:
-                self.close_connection = True
-                return
-            self._answer(status, dump(found), {})
+            if centre.faults.take("drop_after") is None:
+                self._answer(status, dump(found), {})
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""

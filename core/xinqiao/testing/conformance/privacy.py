@@ -16,7 +16,7 @@ from xinqiao.testing.conformance.rig import NotApplicable, NotShown, Rig, expect
 _MADE_UP = ("None", "1970-01-01", "1900-01-01", "undefined", "NaN")
 """What programs write where there is no value."""
 
-_FREE_TEXTS = ("reason", "state_reason", "crisis_facts", "what", "advice", "note", "text")
+_FREE_TEXTS = ("reason", "state_reason", "crisis_facts", "support", "what", "advice", "note", "text")
 _ODD = ("=cmd|'/c calc'!A1", "小\u202e雨\u200b", "a\tb\r\nPID|x", "𠮷田\U0001f600", "<b>&amp;\"'", "\\.br\\^~&|")
 
 

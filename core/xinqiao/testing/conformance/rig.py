@@ -16,8 +16,8 @@ from typing import Any, Final, NoReturn
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost, AgencyHandle, AgencySpec, installed_entry_points
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import AdapterKind, Faulty, Rehearsed, Simulator
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.adapters.protocols import AdapterKind, Answered, Faulty, Rehearsed, Simulator
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.contract.clock import ManualClock
 from xinqiao.testing.conformance import samples
 
@@ -303,6 +303,11 @@ class Rig:
         elif not self.read(limit=1):
             raise NotShown("the partner has no news and cannot be told to have some")
 
+    def refusals(self) -> list[Rejected]:
+        """What a partner that pushes was told at the door; none where it is not told there."""
+        partner: object = self._simulator
+        return list(partner.refusals()) if isinstance(partner, Answered) else []
+
     def three_days(self) -> Iterator[timedelta]:
         """The back-off of three days: seconds at first, then once an hour; the gateway's clock goes along."""
         passed, wait = timedelta(), timedelta(seconds=RESET_S)
@@ -316,7 +321,7 @@ class Rig:
 
     def said(self) -> Sequence[str]:
         """Every receipt, error text, rejection and log line so far."""
-        return [*self._said.texts, *self._log.lines]
+        return [*self._said.texts, *self._log.lines, *(f"{each}" for each in self.refusals())]
 
     def _typed_settings(self) -> Any:
         return self.kind.settings.model_validate(self.settings)

@@ -17,7 +17,7 @@ from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, PackageItem
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import ConsentEvidence, Referral, ReferralPackage, ReferralState, Urgency
-from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score
+from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score, SignalUpdate
 from xinqiao.contract.fields import mask_of, plan, redact
 
 _DAY_US: Final = 86_400_000_000
@@ -148,6 +148,7 @@ def _referral(number: int) -> Referral:
         location=f"示范路{number}号学生宿舍",
         create_time_us=_CREATED_US + number,
         note=f"咨询室里说的话·第{number}例",
+        support=f"请陪同家长就医·第{number}例",
     )
 
 
@@ -234,6 +235,10 @@ def _police_report(number: int) -> PoliceReport:
     )
 
 
+def _signal_update(number: int) -> SignalUpdate:
+    return SignalUpdate(reference=f"J-2026-{number:04d}", taken_us=_CREATED_US + number)
+
+
 _HAN: Final = "甲乙丙丁戊己庚辛壬癸"
 _BODIES: Final[Mapping[str, Callable[[int], Message]]] = {
     "referral": _package_of_referral,
@@ -241,4 +246,5 @@ _BODIES: Final[Mapping[str, Callable[[int], Message]]] = {
     "recall": _recall,
     "task": _task,
     "police_report": _police_report,
+    "signal_update": _signal_update,
 }
