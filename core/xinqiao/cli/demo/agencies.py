@@ -107,7 +107,8 @@ class SettingsDumper(yaml.SafeDumper):
 
 def _secret(dumper: yaml.SafeDumper, secret: Secret) -> yaml.Node:
     kind, _, name = repr(secret).partition(" ")
-    return dumper.represent_scalar(kind, name)
+    node: yaml.Node = dumper.represent_scalar(kind, name)  # pyright: ignore[reportUnknownMemberType]
+    return node
 
 
 SettingsDumper.add_representer(Secret, _secret)
