@@ -44,7 +44,7 @@ class DyingStore:
 def test_killed_at_any_command_a_rerun_finishes_and_the_partner_sees_one_effect(
     books: Books, after_commit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("items", "steps"):
+    for module in ("items", "building"):
         monkeypatch.setattr(f"xinqiao.exchange.{module}.PAGE", 2)
     periods = iter(f"{year}-{month:02}" for year in range(2020, 2025) for month in range(1, 13))
     states: set[int] = set()
@@ -121,6 +121,24 @@ def test_a_record_erased_between_its_judgement_and_its_sending_does_not_go(books
     (run,) = books.run()
     assert (run.revision, run.state, run.sent, run.failed) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
     assert [item.referral.name for item in books.desk.only()] == ["referrals/a"]
+
+
+def test_a_record_erased_while_its_package_is_signed_does_not_go(books: Books) -> None:
+    books.refer_many("a", "b")
+
+    class Erasing(DyingStore):
+        """As the sixth command writes the manifest, somebody is erased."""
+
+        def run(self, command: Callable[[Tx], T], crisis: bool = False) -> T:
+            self._left -= 1
+            if self._left == 0:
+                books.store.keys.shred(student_of("b"))
+            return self._store.run(command, crisis)
+
+    erasing = cast(Store, Erasing(books.store, 6, after_commit=False))
+    (run,) = books.exchanges(erasing).run(EXCHANGE, PERIOD, actor="admin")
+    assert (run.revision, run.state, run.sent, run.withdrawn) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
+    assert [item.WhichOneof("body") for item in books.desk.only()] == ["referral", "tombstone"]
 
 
 def test_a_driver_that_slept_through_its_lease_changes_nothing(books: Books) -> None:

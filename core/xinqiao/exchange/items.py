@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1.exchange_pb2 import (
@@ -24,13 +24,20 @@ from xinqiao.exchange.periods import Span
 from xinqiao.store import tables
 from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
-from xinqiao.store.errors import KeyGone, SealBroken
+from xinqiao.store.errors import SealBroken
 from xinqiao.store.sealing import Sealer
-from xinqiao.store.sql import RowMapping, select
+from xinqiao.store.sql import RowMapping, bindparam, select
 from xinqiao.store.tx import ReadTx
 
 PAGE: Final = 200
 """Items in one transaction: a crisis write that waits behind it waits for milliseconds."""
+
+_ASKED: Final = 200  # referrals in one statement
+_KEYS_ASKED: Final = tuple(f"k{n}" for n in range(_ASKED))
+_R: Final = tables.referrals.c
+_BY_KEYS: Final = select(_R.id, _R.school, _R.sender, _R.recipient, _R.sealed).where(
+    _R.id.in_([bindparam(name) for name in _KEYS_ASKED])
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,44 +130,72 @@ def belongs(tx: ReadTx, door: Door, item: str, period: Span) -> bool:
     return _changed_in(door, row, period)
 
 
-def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
-    """Ask the door what of this item ``recipient`` may have now; ``ordinal`` is its place in the package.
+class Judge:
+    """Asks the door of the items of one page, whose rows, keys and names are fetched all at once.
 
     The same record, policy and consents give the same bytes, whatever happened to the referral after the period.
     """
-    row = tx.get(tables.referrals, member.item.removeprefix("referrals/"))
-    if row is None:
-        return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
-    try:
-        referral = door.keys.record(Referral, row, table="referrals")
-        sealer = door.keys.sealer(member.student)
-    except KeyGone:
-        return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
-    except SealBroken:
-        return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
-    mask, denials = door.permitted(
-        tx, recipient=recipient, purpose=PURPOSE_RECONCILIATION, student=member.student,
-        relation=_relation(recipient, row),
-    )  # fmt: skip
-    if not mask >> FIELD_CLASS_CASE_REF & 1:
-        return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
-    _as_of(referral, period)
-    hide_chain(referral)
-    referral.name = member.item
-    referral.student = door.students.name(recipient.agency, member.student)
-    item = PackageItem(ordinal=ordinal, referral=referral)
-    kept = redact(item, mask)
-    data = item.SerializeToString(deterministic=True)
-    return Verdict(ITEM_OUTCOME_SENT, "", data, present(item), sealer, item, kept, denials)
+
+    def __init__(self, tx: ReadTx, door: Door, recipient: Partner, page: Sequence[Selected], period: Span) -> None:
+        students = [chosen.student for chosen in page]
+        self._tx, self._door, self._recipient, self._period = tx, door, recipient, period
+        self._rows = {str(row[0]): row for row in _rows(tx, [_key(chosen) for chosen in page])}
+        self._sealers = door.keys.sealers(students)
+        self._names = dict(zip(students, door.students.names(recipient.agency, students), strict=True))
+        self._alike: dict[Relation, tuple[int, Mapping[int, Decision]]] = {}
+
+    def __call__(self, chosen: Selected, ordinal: int) -> Verdict:
+        """What of this item the recipient may have now; ``ordinal`` is its place in the package."""
+        row = self._rows.get(_key(chosen))
+        if row is None:
+            return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
+        key, school, sender, recipient, sealed = row
+        sealer = self._sealers.get(chosen.student)
+        if sealer is None:
+            return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
+        try:
+            item = PackageItem(
+                ordinal=ordinal, referral=sealer.record(Referral, bytes(sealed), table="referrals", key=key)
+            )
+        except SealBroken:
+            return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
+        mask, denials = self._permitted(chosen.student, _relation(self._recipient, school, sender, recipient))
+        if not mask >> FIELD_CLASS_CASE_REF & 1:
+            return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
+        referral = item.referral
+        _as_of(referral, self._period)
+        hide_chain(referral)
+        referral.name = chosen.item
+        referral.student = self._names[chosen.student]
+        kept = redact(item, mask)
+        data = item.SerializeToString(deterministic=True)
+        return Verdict(ITEM_OUTCOME_SENT, "", data, present(item, mask), sealer, item, kept, denials)
+
+    def _permitted(self, student: str, relation: Relation) -> tuple[int, Mapping[int, Decision]]:
+        known = self._alike.get(relation)
+        if known is not None:
+            return known
+        found = self._door.permitted(
+            self._tx, recipient=self._recipient, purpose=PURPOSE_RECONCILIATION, student=student, relation=relation
+        )
+        # Where the policy asks for no consent, nothing of the answer is the student's own.
+        if not self._door.policy.asks_consent(self._recipient.roles, PURPOSE_RECONCILIATION, relation):
+            self._alike[relation] = found
+        return found
 
 
-def members(tx: ReadTx, run: str, *, after: int, outcomes: Sequence[int]) -> "list[RowMapping]":
-    """The next page of a run's items with one of these outcomes, in frozen order."""
+def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
+    """As :class:`Judge`, of one item."""
+    return Judge(tx, door, recipient, [member], period)(member, ordinal)
+
+
+def members(tx: ReadTx, run: str, *, after: int, end: int, outcomes: Sequence[int]) -> "list[RowMapping]":
+    """The next page of a run's items before ordinal ``end`` with one of these outcomes, in frozen order."""
     c = tables.exchange_items.c
     return list(
         tx.all(
             select(tables.exchange_items)
-            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after)
+            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after, c.ordinal < end)
             .order_by(c.ordinal)
             .limit(PAGE)
         )
@@ -172,10 +207,22 @@ def member(row: RowMapping) -> Selected:
     return Selected(str(row["item"]), str(row["student"]))
 
 
-def _relation(recipient: Partner, row: RowMapping) -> Relation:
-    if recipient.agency == row["recipient"]:
+def _key(chosen: Selected) -> str:
+    return chosen.item.removeprefix("referrals/")
+
+
+def _rows(tx: ReadTx, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """(id, school, sender, recipient, sealed) of many referrals; always the same statement, so it is rendered once."""
+    for start in range(0, len(keys), _ASKED):
+        part = list(keys[start : start + _ASKED])
+        part += part[-1:] * (_ASKED - len(part))
+        yield from tx.pick(_BY_KEYS, **dict(zip(_KEYS_ASKED, part, strict=True)))
+
+
+def _relation(asking: Partner, school: str, sender: str, recipient: str) -> Relation:
+    if asking.agency == recipient:
         return "PARTY"
-    return "OWN" if recipient.agency == row["sender"] and str(row["school"]) in recipient.schools else "NONE"
+    return "OWN" if asking.agency == sender and school in asking.schools else "NONE"
 
 
 def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:

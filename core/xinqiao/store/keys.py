@@ -244,6 +244,11 @@ class KeyStore:
         with self._database, self._engine.begin() as connection:
             return list(connection.execute(select(tombstones.c.student)).scalars())
 
+    def erased(self) -> int:
+        """How many students' keys were destroyed. While this stays the same, what opened before opens still."""
+        with self._database, self._engine.begin() as connection:
+            return connection.execute(select(func.count()).select_from(tombstones)).scalar_one()
+
     def rotate(self) -> int:
         """Make a new key-encryption key under a new version of the master key, and return its version: it wraps what is
         new from now on, :meth:`rewrap` brings the rest over.
