@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1.exchange_pb2 import (
@@ -29,8 +29,8 @@ from xinqiao.store.sealing import Sealer
 from xinqiao.store.sql import RowMapping, bindparam, select
 from xinqiao.store.tx import ReadTx
 
-PAGE: Final = 200
-"""Items in one transaction: a crisis write that waits behind it waits for milliseconds."""
+PAGE: Final = 400
+"""Items in one transaction: a crisis write that waits behind it waits for some 20 milliseconds."""
 
 _ASKED: Final = 200  # referrals in one statement
 _KEYS_ASKED: Final = tuple(f"k{n}" for n in range(_ASKED))
@@ -40,16 +40,14 @@ _BY_KEYS: Final = select(_R.id, _R.school, _R.sender, _R.recipient, _R.sealed).w
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(NamedTuple):
     """One frozen member of a run: a referral's name and its student."""
 
     item: str
     student: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the door says of one item now: ``data`` is the serialized ``item`` when ``outcome`` is SENT, without what
     was ``kept`` back of it, for the reasons in ``denials``."""
 
@@ -60,7 +58,7 @@ class Verdict:
     sealer: Sealer | None = None
     item: PackageItem | None = None
     kept: Sequence[Kept] = ()
-    denials: Mapping[int, Decision] = field(default_factory=dict[int, Decision])
+    denials: Mapping[int, Decision] = MappingProxyType({})
 
     @property
     def digest(self) -> bytes:
@@ -252,7 +250,6 @@ def _as_of(referral: Referral, period: Span) -> None:
         referral.ClearField("outcome")
         if reported:
             referral.outcome.CopyFrom(outcomes[reported - 1])
-    del referral.earlier_outcomes[:]
     del referral.history[len(kept) :]
-    for undated in ("appointment_us", "state_reason", "etag"):
+    for undated in ("earlier_outcomes", "appointment_us", "state_reason", "etag"):
         referral.ClearField(undated)
