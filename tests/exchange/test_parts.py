@@ -85,6 +85,17 @@ def test_killed_at_any_command_no_part_is_lost_and_at_most_one_goes_twice(books:
     assert repeated == int(not after_commit)  # killed after its receipt is kept, a part is done
 
 
+def test_a_long_run_that_was_barred_before_it_began_goes_as_a_new_revision(books: Books) -> None:
+    books.refer_many(*NAMES)
+    books.hospital_until_us = books.clock.now_us()
+    (run,) = books.run()
+    assert (run.state, books.desk.calls) == (pb.RUN_STATE_INCOMPLETE, [])
+    books.hospital_until_us = 2**60
+    (run,) = books.run()
+    assert (run.revision, run.state, run.sent) == (1, pb.RUN_STATE_RECONCILED, 5)
+    assert [manifest.part for manifest in manifests(books)] == [1, 2, 3]
+
+
 def test_what_is_refused_of_a_part_is_that_parts_item(books: Books) -> None:
     books.refer_many(*NAMES)
 

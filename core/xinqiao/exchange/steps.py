@@ -233,6 +233,9 @@ class Driver:
             pieces = parts.parts_of(tx, row)
         if waits:
             return False
+        if row["manifest"] is None:  # it was barred before it promised anything
+            self._revise(row)
+            return True
         first, waiting = 0, False
         signed: pb.SignedReceipt | None = None
         for piece in pieces:
