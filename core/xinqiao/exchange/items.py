@@ -38,6 +38,18 @@ _R: Final = tables.referrals.c
 _BY_KEYS: Final = select(_R.id, _R.school, _R.sender, _R.recipient, _R.sealed).where(
     _R.id.in_([bindparam(name) for name in _KEYS_ASKED])
 )
+_FIRST_PAGE: Final = (
+    select(_R.id, _R.student, _R.created_us, _R.updated_us)
+    .where(_R.sender == bindparam("of"), _R.recipient == bindparam("to"), not_drill(_R.student))
+    .where(_R.created_us < bindparam("until_us"), _R.updated_us >= bindparam("from_us"))
+    .order_by(_R.created_us, _R.id)
+    .limit(bindparam("most"))
+)
+# The first condition says nothing new, but only from it an index knows where to begin.
+_NEXT_PAGE: Final = _FIRST_PAGE.where(
+    _R.created_us >= bindparam("at_us"),
+    (_R.created_us > bindparam("at_us")) | ((_R.created_us == bindparam("at_us")) & (_R.id > bindparam("last"))),
+)
 
 
 class Selected(NamedTuple):
@@ -83,30 +95,25 @@ def select_page(
     # anew for every page.
     one, other = parties
     both = [_one_way(tx, sender, recipient, period, after, limit) for sender, recipient in ((one, other), (other, one))]
-    rows = list(islice(merge(*both, key=lambda row: (int(row["created_us"]), str(row["id"]))), limit))
-    found = [Selected(f"referrals/{row['id']}", str(row["student"])) for row in rows if _changed_in(door, row, period)]
-    if len(rows) < limit:
-        return found, None
-    return found, (int(rows[-1]["created_us"]), str(rows[-1]["id"]))
+    rows = list(islice(merge(*both, key=lambda row: (row[2], row[0])), limit))
+    found = [
+        Selected(f"referrals/{key}", student)
+        for key, student, _, updated_us in rows
+        if updated_us < period.to_us or belongs(tx, door, key, period)
+    ]
+    return found, (rows[-1][2], rows[-1][0]) if len(rows) == limit else None
 
 
 def _one_way(
     tx: ReadTx, sender: str, recipient: str, period: Span, after: Position | None, limit: int
-) -> "Sequence[RowMapping]":
-    c = tables.referrals.c
-    page = (
-        select(tables.referrals)
-        .where(c.sender == sender, c.recipient == recipient)
-        .where(c.created_us < period.to_us, c.updated_us >= period.from_us, not_drill(c.student))
-        .order_by(c.created_us, c.id)
-        .limit(limit)
-    )
-    if after is not None:
-        # The first condition says nothing new, but only from it an index knows where to begin.
-        page = page.where(
-            c.created_us >= after[0], (c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1]))
-        )
-    return tx.all(page)
+) -> Sequence[Sequence[Any]]:
+    """(id, student, created_us, updated_us) of a page of one direction."""
+    wanted: dict[str, object] = {
+        "of": sender, "to": recipient, "from_us": period.from_us, "until_us": period.to_us, "most": limit
+    }  # fmt: skip
+    if after is None:
+        return tx.pick(_FIRST_PAGE, **wanted)
+    return tx.pick(_NEXT_PAGE, **wanted, at_us=after[0], last=after[1])
 
 
 def select_items(store: Store, door: Door, parties: Sequence[str], period: Span) -> Iterator[list[Selected]]:
