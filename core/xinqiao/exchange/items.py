@@ -248,15 +248,16 @@ def _as_of(referral: Referral, period: Span) -> None:
 
     What the history does not date (appointment, reason of the last change, version) is left out.
     """
-    kept = [change for change in referral.history if change.time_us < period.to_us]
+    history = referral.history
+    kept = [change for change in history if change.time_us < period.to_us]
     if kept:
         referral.state = kept[-1].state
-    if len(kept) != len(referral.history):
+    if len(kept) != len(history):
         outcomes = [*referral.earlier_outcomes, referral.outcome]
         reported = sum(change.event == REFERRAL_EVENT_REPORT_OUTCOME for change in kept)
         referral.ClearField("outcome")
         if reported:
             referral.outcome.CopyFrom(outcomes[reported - 1])
-    del referral.history[len(kept) :]
+        del history[len(kept) :]
     for undated in ("earlier_outcomes", "appointment_us", "state_reason", "etag"):
         referral.ClearField(undated)
