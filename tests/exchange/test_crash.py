@@ -4,12 +4,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import pytest
-from tests.exchange.conftest import EXCHANGE, PERIOD, Books, student_of
+from tests.exchange.conftest import EXCHANGE, FOREVER, HOSPITAL, PERIOD, Books, student_of
 
+from xinqiao.api.casefile.v1.casefile_pb2 import CONSENT_STATE_GIVEN, CONSENT_STATE_WITHDRAWN
+from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.exchange.periods import span
 from xinqiao.exchange.runs import LEASE_US
+from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.tx import Tx
 
@@ -44,7 +47,7 @@ class DyingStore:
 def test_killed_at_any_command_a_rerun_finishes_and_the_partner_sees_one_effect(
     books: Books, after_commit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("items", "steps"):
+    for module in ("items", "building"):
         monkeypatch.setattr(f"xinqiao.exchange.{module}.PAGE", 2)
     periods = iter(f"{year}-{month:02}" for year in range(2020, 2025) for month in range(1, 13))
     states: set[int] = set()
@@ -121,6 +124,54 @@ def test_a_record_erased_between_its_judgement_and_its_sending_does_not_go(books
     (run,) = books.run()
     assert (run.revision, run.state, run.sent, run.failed) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
     assert [item.referral.name for item in books.desk.only()] == ["referrals/a"]
+
+
+def test_a_record_erased_while_its_package_is_signed_does_not_go(books: Books) -> None:
+    books.refer_many("a", "b")
+
+    class Erasing(DyingStore):
+        """As the sixth command writes the manifest, somebody is erased."""
+
+        def run(self, command: Callable[[Tx], T], crisis: bool = False) -> T:
+            self._left -= 1
+            if self._left == 0:
+                books.store.keys.shred(student_of("b"))
+            return self._store.run(command, crisis)
+
+    erasing = cast(Store, Erasing(books.store, 6, after_commit=False))
+    (run,) = books.exchanges(erasing).run(EXCHANGE, PERIOD, actor="admin")
+    assert (run.revision, run.state, run.sent, run.withdrawn) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
+    assert [item.WhichOneof("body") for item in books.desk.only()] == ["referral", "tombstone"]
+
+
+def test_a_consent_withdrawn_while_its_package_is_signed_is_heeded(books: Books) -> None:
+    text = books.policy.read_text("utf-8")
+    granted = "relation: [OWN, PARTY, NONE]\n    classes: [AGGREGATE, CASE_REF]\n    needs: none\n"
+    assert granted in text
+    books.policy = books.folder / "consents.yaml"
+    asks = granted.replace("AGGREGATE, CASE_REF", "CASE_REF").replace("none\n", "consent\n")
+    counts = granted.replace("AGGREGATE, CASE_REF", "AGGREGATE")
+    others = "  - id: monthly-counts\n    roles: [HOSPITAL]\n    purposes: [RECONCILIATION]\n    "
+    books.policy.write_text(text.replace(granted, f"{asks}{others}{counts}"), "utf-8")
+    books.refer_many("a", "b")
+    for name in ("a", "b"):
+        values = (name, student_of(name), HOSPITAL, PURPOSE_RECONCILIATION, 1 << FIELD_CLASS_CASE_REF)
+        row = (*values, int(CONSENT_STATE_GIVEN), 0, FOREVER, 1, 1, 1, b"")
+        books.store.run(lambda tx, row=row: tx.insert(tables.consents, *row))  # type: ignore[misc]
+
+    class Withdrawing(DyingStore):
+        """As the sixth command writes the manifest, a guardian withdraws."""
+
+        def run(self, command: Callable[[Tx], T], crisis: bool = False) -> T:
+            self._left -= 1
+            if self._left == 0:
+                withdrawn = int(CONSENT_STATE_WITHDRAWN)
+                self._store.run(lambda tx: tx.update(tables.consents, ("b",), state=withdrawn, updated_us=2))
+            return self._store.run(command, crisis)
+
+    withdrawing = cast(Store, Withdrawing(books.store, 6, after_commit=False))
+    (run,) = books.exchanges(withdrawing).run(EXCHANGE, PERIOD, actor="admin")
+    assert (run.revision, run.state, run.sent, run.withdrawn) == (1, pb.RUN_STATE_RECONCILED, 1, 1)
 
 
 def test_a_driver_that_slept_through_its_lease_changes_nothing(books: Books) -> None:

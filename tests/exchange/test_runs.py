@@ -202,7 +202,7 @@ def test_an_outcome_that_was_corrected_later_is_settled_as_it_was(books: Books) 
 
 
 def test_more_items_than_a_page_all_go_once_and_in_order(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("items", "steps"):
+    for module in ("items", "building"):
         monkeypatch.setattr(f"xinqiao.exchange.{module}.PAGE", 2)
     books.refer_many("a", "b", "c", "d", "e")
     books.store.keys.shred(student_of("b"))

@@ -1,5 +1,7 @@
 """Sealing: a blob opens only where it was sealed, unaltered, with its own suite."""
 
+import hmac
+
 import pytest
 
 from xinqiao.store.errors import SealBroken
@@ -86,6 +88,14 @@ def test_an_older_key_version_still_opens_and_the_newest_seals() -> None:
 def test_the_same_text_is_never_sealed_to_the_same_blob() -> None:
     sealer = _sealer()
     assert len({sealer.seal(b"x", **_PLACE) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize("size", [0, 1, 55, 64, 5000])
+def test_a_commitment_is_two_hmacs_under_the_students_first_key(size: int) -> None:
+    first, payload = bytes(range(32)), b"p" * size
+    sealer = Sealer("s", {1: (AES_256_GCM, first), 2: (AES_256_GCM, bytes(32))})
+    once = hmac.digest(first, b"journal" + b"\0\0\0\1w" + (7).to_bytes(8, "big"), "sha256")
+    assert sealer.commit("w", 7, payload) == hmac.digest(once, payload, "sha256")
 
 
 def test_a_commitment_depends_on_key_writer_place_and_payload() -> None:

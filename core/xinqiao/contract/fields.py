@@ -58,8 +58,7 @@ class Cut(NamedTuple):
     """Each with the cut inside, None for nothing, and whether nothing in it may go."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A field that the door kept back: its path, its class, and whether the message is useless without it."""
 
     path: str
@@ -166,9 +165,10 @@ def _redact(message: Message, cut: Cut, permitted: int, path: str, kept: list[Ke
             message.ClearField(branch.name)  # even empty messages tell how many there were
 
 
-def present(message: Message) -> int:
-    """The mask of classes for which ``message`` really holds a value."""
-    return _present(message, plan(message.DESCRIPTOR), 0)
+def present(message: Message, within: int = -1) -> int:
+    """The mask of classes for which ``message`` really holds a value. ``within`` is the mask to which it was redacted,
+    where it was: for other classes nothing need be looked at."""
+    return _present(message, plan(message.DESCRIPTOR), ~within) & within
 
 
 def _present(message: Message, compiled: Plan, mask: int) -> int:

@@ -2,10 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_CASE_REF, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1.exchange_pb2 import (
@@ -24,25 +24,42 @@ from xinqiao.exchange.periods import Span
 from xinqiao.store import tables
 from xinqiao.store.drills import not_drill
 from xinqiao.store.engine import Store
-from xinqiao.store.errors import KeyGone, SealBroken
+from xinqiao.store.errors import SealBroken
 from xinqiao.store.sealing import Sealer
-from xinqiao.store.sql import RowMapping, select
+from xinqiao.store.sql import RowMapping, bindparam, select
 from xinqiao.store.tx import ReadTx
 
-PAGE: Final = 200
-"""Items in one transaction: a crisis write that waits behind it waits for milliseconds."""
+PAGE: Final = 400
+"""Items in one transaction: a crisis write that waits behind it waits for some 20 milliseconds."""
+
+_ASKED: Final = 200  # referrals in one statement
+_KEYS_ASKED: Final = tuple(f"k{n}" for n in range(_ASKED))
+_R: Final = tables.referrals.c
+_BY_KEYS: Final = select(_R.id, _R.school, _R.sender, _R.recipient, _R.sealed).where(
+    _R.id.in_([bindparam(name) for name in _KEYS_ASKED])
+)
+_FIRST_PAGE: Final = (
+    select(_R.id, _R.student, _R.created_us, _R.updated_us)
+    .where(_R.sender == bindparam("of"), _R.recipient == bindparam("to"), not_drill(_R.student))
+    .where(_R.created_us < bindparam("until_us"), _R.updated_us >= bindparam("from_us"))
+    .order_by(_R.created_us, _R.id)
+    .limit(bindparam("most"))
+)
+# The first condition says nothing new, but only from it an index knows where to begin.
+_NEXT_PAGE: Final = _FIRST_PAGE.where(
+    _R.created_us >= bindparam("at_us"),
+    (_R.created_us > bindparam("at_us")) | ((_R.created_us == bindparam("at_us")) & (_R.id > bindparam("last"))),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(NamedTuple):
     """One frozen member of a run: a referral's name and its student."""
 
     item: str
     student: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the door says of one item now: ``data`` is the serialized ``item`` when ``outcome`` is SENT, without what
     was ``kept`` back of it, for the reasons in ``denials``."""
 
@@ -53,7 +70,7 @@ class Verdict:
     sealer: Sealer | None = None
     item: PackageItem | None = None
     kept: Sequence[Kept] = ()
-    denials: Mapping[int, Decision] = field(default_factory=dict[int, Decision])
+    denials: Mapping[int, Decision] = MappingProxyType({})
 
     @property
     def digest(self) -> bytes:
@@ -78,30 +95,25 @@ def select_page(
     # anew for every page.
     one, other = parties
     both = [_one_way(tx, sender, recipient, period, after, limit) for sender, recipient in ((one, other), (other, one))]
-    rows = list(islice(merge(*both, key=lambda row: (int(row["created_us"]), str(row["id"]))), limit))
-    found = [Selected(f"referrals/{row['id']}", str(row["student"])) for row in rows if _changed_in(door, row, period)]
-    if len(rows) < limit:
-        return found, None
-    return found, (int(rows[-1]["created_us"]), str(rows[-1]["id"]))
+    rows = list(islice(merge(*both, key=lambda row: (row[2], row[0])), limit))
+    found = [
+        Selected(f"referrals/{key}", student)
+        for key, student, _, updated_us in rows
+        if updated_us < period.to_us or belongs(tx, door, key, period)
+    ]
+    return found, (rows[-1][2], rows[-1][0]) if len(rows) == limit else None
 
 
 def _one_way(
     tx: ReadTx, sender: str, recipient: str, period: Span, after: Position | None, limit: int
-) -> "Sequence[RowMapping]":
-    c = tables.referrals.c
-    page = (
-        select(tables.referrals)
-        .where(c.sender == sender, c.recipient == recipient)
-        .where(c.created_us < period.to_us, c.updated_us >= period.from_us, not_drill(c.student))
-        .order_by(c.created_us, c.id)
-        .limit(limit)
-    )
-    if after is not None:
-        # The first condition says nothing new, but only from it an index knows where to begin.
-        page = page.where(
-            c.created_us >= after[0], (c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1]))
-        )
-    return tx.all(page)
+) -> Sequence[Sequence[Any]]:
+    """(id, student, created_us, updated_us) of a page of one direction."""
+    wanted: dict[str, object] = {
+        "of": sender, "to": recipient, "from_us": period.from_us, "until_us": period.to_us, "most": limit
+    }  # fmt: skip
+    if after is None:
+        return tx.pick(_FIRST_PAGE, **wanted)
+    return tx.pick(_NEXT_PAGE, **wanted, at_us=after[0], last=after[1])
 
 
 def select_items(store: Store, door: Door, parties: Sequence[str], period: Span) -> Iterator[list[Selected]]:
@@ -123,44 +135,72 @@ def belongs(tx: ReadTx, door: Door, item: str, period: Span) -> bool:
     return _changed_in(door, row, period)
 
 
-def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
-    """Ask the door what of this item ``recipient`` may have now; ``ordinal`` is its place in the package.
+class Judge:
+    """Asks the door of the items of one page, whose rows, keys and names are fetched all at once.
 
     The same record, policy and consents give the same bytes, whatever happened to the referral after the period.
     """
-    row = tx.get(tables.referrals, member.item.removeprefix("referrals/"))
-    if row is None:
-        return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
-    try:
-        referral = door.keys.record(Referral, row, table="referrals")
-        sealer = door.keys.sealer(member.student)
-    except KeyGone:
-        return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
-    except SealBroken:
-        return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
-    mask, denials = door.permitted(
-        tx, recipient=recipient, purpose=PURPOSE_RECONCILIATION, student=member.student,
-        relation=_relation(recipient, row),
-    )  # fmt: skip
-    if not mask >> FIELD_CLASS_CASE_REF & 1:
-        return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
-    _as_of(referral, period)
-    hide_chain(referral)
-    referral.name = member.item
-    referral.student = door.students.name(recipient.agency, member.student)
-    item = PackageItem(ordinal=ordinal, referral=referral)
-    kept = redact(item, mask)
-    data = item.SerializeToString(deterministic=True)
-    return Verdict(ITEM_OUTCOME_SENT, "", data, present(item), sealer, item, kept, denials)
+
+    def __init__(self, tx: ReadTx, door: Door, recipient: Partner, page: Sequence[Selected], period: Span) -> None:
+        students = [chosen.student for chosen in page]
+        self._tx, self._door, self._recipient, self._period = tx, door, recipient, period
+        self._rows = {str(row[0]): row for row in _rows(tx, [_key(chosen) for chosen in page])}
+        self._sealers = door.keys.sealers(students)
+        self._names = dict(zip(students, door.students.names(recipient.agency, students), strict=True))
+        self._alike: dict[Relation, tuple[int, Mapping[int, Decision]]] = {}
+
+    def __call__(self, chosen: Selected, ordinal: int) -> Verdict:
+        """What of this item the recipient may have now; ``ordinal`` is its place in the package."""
+        row = self._rows.get(_key(chosen))
+        if row is None:
+            return Verdict(ITEM_OUTCOME_FAILED, "ITEM_GONE")
+        key, school, sender, recipient, sealed = row
+        sealer = self._sealers.get(chosen.student)
+        if sealer is None:
+            return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
+        try:
+            item = PackageItem(
+                ordinal=ordinal, referral=sealer.record(Referral, bytes(sealed), table="referrals", key=key)
+            )
+        except SealBroken:
+            return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
+        mask, denials = self._permitted(chosen.student, _relation(self._recipient, school, sender, recipient))
+        if not mask >> FIELD_CLASS_CASE_REF & 1:
+            return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
+        referral = item.referral
+        _as_of(referral, self._period)
+        hide_chain(referral)
+        referral.name = chosen.item
+        referral.student = self._names[chosen.student]
+        kept = redact(item, mask)
+        data = item.SerializeToString(deterministic=True)
+        return Verdict(ITEM_OUTCOME_SENT, "", data, present(item, mask), sealer, item, kept, denials)
+
+    def _permitted(self, student: str, relation: Relation) -> tuple[int, Mapping[int, Decision]]:
+        known = self._alike.get(relation)
+        if known is not None:
+            return known
+        found = self._door.permitted(
+            self._tx, recipient=self._recipient, purpose=PURPOSE_RECONCILIATION, student=student, relation=relation
+        )
+        # Where the policy asks for no consent, nothing of the answer is the student's own.
+        if not self._door.policy.asks_consent(self._recipient.roles, PURPOSE_RECONCILIATION, relation):
+            self._alike[relation] = found
+        return found
 
 
-def members(tx: ReadTx, run: str, *, after: int, outcomes: Sequence[int]) -> "list[RowMapping]":
-    """The next page of a run's items with one of these outcomes, in frozen order."""
+def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: Span, ordinal: int) -> Verdict:
+    """As :class:`Judge`, of one item."""
+    return Judge(tx, door, recipient, [member], period)(member, ordinal)
+
+
+def members(tx: ReadTx, run: str, *, after: int, end: int, outcomes: Sequence[int]) -> "list[RowMapping]":
+    """The next page of a run's items before ordinal ``end`` with one of these outcomes, in frozen order."""
     c = tables.exchange_items.c
     return list(
         tx.all(
             select(tables.exchange_items)
-            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after)
+            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after, c.ordinal < end)
             .order_by(c.ordinal)
             .limit(PAGE)
         )
@@ -172,10 +212,22 @@ def member(row: RowMapping) -> Selected:
     return Selected(str(row["item"]), str(row["student"]))
 
 
-def _relation(recipient: Partner, row: RowMapping) -> Relation:
-    if recipient.agency == row["recipient"]:
+def _key(chosen: Selected) -> str:
+    return chosen.item.removeprefix("referrals/")
+
+
+def _rows(tx: ReadTx, keys: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """(id, school, sender, recipient, sealed) of many referrals; always the same statement, so it is rendered once."""
+    for start in range(0, len(keys), _ASKED):
+        part = list(keys[start : start + _ASKED])
+        part += part[-1:] * (_ASKED - len(part))
+        yield from tx.pick(_BY_KEYS, **dict(zip(_KEYS_ASKED, part, strict=True)))
+
+
+def _relation(asking: Partner, school: str, sender: str, recipient: str) -> Relation:
+    if asking.agency == recipient:
         return "PARTY"
-    return "OWN" if recipient.agency == row["sender"] and str(row["school"]) in recipient.schools else "NONE"
+    return "OWN" if asking.agency == sender and school in asking.schools else "NONE"
 
 
 def _changed_in(door: Door, row: RowMapping, period: Span) -> bool:
@@ -196,16 +248,16 @@ def _as_of(referral: Referral, period: Span) -> None:
 
     What the history does not date (appointment, reason of the last change, version) is left out.
     """
-    kept = [change for change in referral.history if change.time_us < period.to_us]
+    history = referral.history
+    kept = [change for change in history if change.time_us < period.to_us]
     if kept:
         referral.state = kept[-1].state
-    if len(kept) != len(referral.history):
+    if len(kept) != len(history):
         outcomes = [*referral.earlier_outcomes, referral.outcome]
         reported = sum(change.event == REFERRAL_EVENT_REPORT_OUTCOME for change in kept)
         referral.ClearField("outcome")
         if reported:
             referral.outcome.CopyFrom(outcomes[reported - 1])
-    del referral.earlier_outcomes[:]
-    del referral.history[len(kept) :]
-    for undated in ("appointment_us", "state_reason", "etag"):
+        del history[len(kept) :]
+    for undated in ("earlier_outcomes", "appointment_us", "state_reason", "etag"):
         referral.ClearField(undated)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -45,6 +46,11 @@ class ItemWriter:
             self._digest.update(part)
         self._count += 1
 
+    def add_all(self, items: Iterable[bytes]) -> None:
+        """Append many, in their order."""
+        for item in items:
+            self.add(item)
+
     def done(self) -> Items:
         """Everything added so far."""
         return Items(self._buffer.getvalue(), self._digest.digest(), self._count)
@@ -63,9 +69,9 @@ def read_items(data: bytes) -> list[bytes]:
     return found
 
 
-def package_name(exchange: str, period: str, revision: int) -> str:
-    """`exchange-period-rN`, safe as a file name."""
-    return f"{exchange}-{period}-r{revision}"
+def package_name(exchange: str, period: str, revision: int, part: int = 0) -> str:
+    """`exchange-period-rN`, safe as a file name; `-pN` behind it for a part."""
+    return f"{exchange}-{period}-r{revision}" + (f"-p{part}" if part else "")
 
 
 def make_package(manifest: bytes, items: bytes, key: Ed25519PrivateKey) -> Package:
@@ -74,7 +80,7 @@ def make_package(manifest: bytes, items: bytes, key: Ed25519PrivateKey) -> Packa
     return Package(
         manifest=manifest,
         signature=key.sign(manifest),
-        name=package_name(read.exchange, read.period, read.revision),
+        name=package_name(read.exchange, read.period, read.revision, read.part),
         items=items,
     )
 

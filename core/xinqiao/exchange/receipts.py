@@ -1,6 +1,7 @@
 """What a partner's receipt says of each item: what it refused goes back to its source, what differs to the operator."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
@@ -8,6 +9,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
 from xinqiao.exchange.package import check_receipt, partner_reason, read_receipt
+from xinqiao.exchange.parts import Part
 from xinqiao.journal import witness
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
@@ -52,58 +54,70 @@ def take_receipt(manifest: bytes, signed: pb.SignedReceipt, public_key_pem: byte
     return Judgement(reason, evidence, told if ours else None)
 
 
-def differing(tx: Tx, row: RowMapping, receipt: pb.Receipt) -> int:
-    """Mark the items of which the partner's copy is another, or is not there; how many, and items we never sent.
+def disagreement(tx: Tx, part: Part, judgement: Judgement) -> str:
+    """Why a receipt does not settle the part, and the items at fault marked; empty where it does."""
+    different = differing(tx, part, judgement.receipt) if judgement.receipt is not None else 0
+    return "RECEIPT_DIFFERS" if different else judgement.reason
+
+
+def unbalanced(counts: Mapping[str, int], accepted: int) -> str:
+    """TOTALS where the run's items do not add up to what was selected and what was taken; else empty."""
+    agreed = counts["selected"] == sum(counts.values()) - counts["selected"]
+    return "" if agreed and counts["sent"] + counts["withdrawn"] == accepted else "TOTALS"
+
+
+def differing(tx: Tx, part: Part, receipt: pb.Receipt) -> int:
+    """Mark the items of the part of which the partner's copy is another, or is not there; how many, and items we never sent.
 
     0 where the partner does not tell what it received.
     """
     told = receipt.item_sha256
     if not told:
         return 0
-    sent = pb.Manifest.FromString(bytes(row["manifest"])).items
+    sent = pb.Manifest.FromString(part.manifest).items
     c = tables.exchange_items.c
     different = max(len(told) - sent, 0)
-    after = -1
+    after = part.start - 1
     while True:
         page = tx.all(
             select(c.ordinal, c.place, c.digest)
-            .where(c.run == row["id"], c.place.is_not(None), c.ordinal > after)
+            .where(c.run == part.run, c.place.is_not(None), c.ordinal > after, c.ordinal < part.end)
             .order_by(c.ordinal)
             .limit(_PAGE)
         )
         for item in page:
-            place = int(item["place"])
+            place = int(item["place"]) - part.first
             there = place < len(told)
             if there and told[place] == bytes(item["digest"]):
                 continue
             different += 1
-            tx.update(tables.exchange_items, (row["id"], item["ordinal"]), reason=DIFFERS if there else MISSING)
+            tx.update(tables.exchange_items, (part.run, item["ordinal"]), reason=DIFFERS if there else MISSING)
         if len(page) < _PAGE:
             return different
         after = int(page[-1]["ordinal"])
 
 
-def take_refused(tx: Tx, row: RowMapping, judgement: Judgement) -> dict[str, int]:
-    """Write down what the partner refused, and what it is a witness of now; the run's totals after it."""
-    run, receipt = str(row["id"]), judgement.receipt
+def take_refused(tx: Tx, partner: str, part: Part, judgement: Judgement) -> None:
+    """Write down what the partner refused of the part, and what it is a witness of now."""
+    receipt = judgement.receipt
     assert receipt is not None, "only a good receipt settles"
     c = tables.exchange_items.c
+    within = (c.run == part.run) & (c.ordinal >= part.start) & (c.ordinal < part.end)
     for refused in receipt.refused:
         # The partner counts places in the package; the frozen list also holds what was not in it.
-        item = tx.one(select(c.ordinal).where(c.run == run, c.place == refused.ordinal))
+        item = tx.one(select(c.ordinal).where(within, c.place == part.first + refused.ordinal))
         if item is not None:
             tx.update(
-                tables.exchange_items, (run, item["ordinal"]),
+                tables.exchange_items, (part.run, item["ordinal"]),
                 outcome=int(pb.ITEM_OUTCOME_REFUSED), reason=partner_reason(refused.reason),
             )  # fmt: skip
-    witness.keep(tx, str(row["partner"]), [*filter(None, [receipt.checkpoint]), *receipt.checkpoints])
-    return runs.totals(tx, run)
+    witness.keep(tx, partner, [*filter(None, [receipt.checkpoint]), *receipt.checkpoints])
 
 
 def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> None:
     """Give each refused item back to the school it came from, and each differing one to the operator.
 
-    The holding is named by the item's place in the package; what it is stands in the run's items.
+    The holding is named by the item's place in the run's packages; what it is stands in the run's items.
     """
     c = tables.exchange_items.c
     wanted = select(tables.exchange_items).where(c.run == row["id"], c.place.is_not(None))
@@ -145,5 +159,5 @@ def mended(tx: ReadTx) -> list[str]:
 
 
 def item_name(row: RowMapping, place: int) -> str:
-    """`exchanges/{exchange}/runs/{id}/items/{place in the package}`."""
+    """`exchanges/{exchange}/runs/{id}/items/{place in the run's packages}`."""
     return f"{runs.name_of(row)}/items/{place}"

@@ -13,6 +13,7 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange.package import read_receipt
+from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import MARKS, Length, Schedule, length_of
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -143,18 +144,16 @@ def release(tx: Tx, run: str, owner: str) -> None:
         tx.delete(tables.meta, key)
 
 
-def packed(tx: ReadTx, run: str) -> int:
-    """How many items of the run have a place in its package by now."""
-    c = tables.exchange_items.c
-    return int(
-        tx.scalar(select(func.count()).select_from(tables.exchange_items).where(c.run == run, c.place.is_not(None)))
-    )
+def packed(tx: ReadTx, part: Part) -> int:
+    """How many items of the part have a place in its package by now."""
+    counted = select(func.count()).select_from(tables.exchange_items)
+    return int(tx.scalar(counted.where(_within(part), tables.exchange_items.c.place.is_not(None))))
 
 
-def totals(tx: ReadTx, run: str) -> dict[str, int]:
-    """How many items of the run have each outcome, by column of `exchange_runs`; ``selected`` is their sum."""
+def totals(tx: ReadTx, part: Part) -> dict[str, int]:
+    """How many items of the part have each outcome, by column of `exchange_runs`; ``selected`` is their sum."""
     c = tables.exchange_items.c
-    rows = tx.all(select(c.outcome, func.count().label("items")).where(c.run == run).group_by(c.outcome))
+    rows = tx.all(select(c.outcome, func.count().label("items")).where(_within(part)).group_by(c.outcome))
     found = {int(row["outcome"]): int(row["items"]) for row in rows}
     return {
         "selected": sum(found.values()),
@@ -164,6 +163,11 @@ def totals(tx: ReadTx, run: str) -> dict[str, int]:
         "failed": found.get(pb.ITEM_OUTCOME_FAILED, 0),
         "withdrawn": found.get(pb.ITEM_OUTCOME_WITHDRAWN, 0),
     }
+
+
+def _within(part: Part) -> ColumnElement[bool]:
+    c = tables.exchange_items.c
+    return (c.run == part.run) & (c.ordinal >= part.start) & (c.ordinal < part.end)
 
 
 def move(

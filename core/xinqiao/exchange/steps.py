@@ -17,18 +17,27 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.contract.workdays import WorkCalendar
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Partner
-from xinqiao.exchange import runs
-from xinqiao.exchange.items import PAGE, Selected, Verdict, judge, member, members, select_items
-from xinqiao.exchange.package import VERSION, Items, ItemWriter, make_package
+from xinqiao.exchange import parts, runs
+from xinqiao.exchange.building import Builder, Changed, make_manifest
+from xinqiao.exchange.items import Selected, select_items
+from xinqiao.exchange.package import Items, make_package
+from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import Span, due_at, span
-from xinqiao.exchange.receipts import Judgement, close_items, differing, hold_items, take_receipt, take_refused
+from xinqiao.exchange.receipts import (
+    Judgement,
+    close_items,
+    disagreement,
+    hold_items,
+    take_receipt,
+    take_refused,
+    unbalanced,
+)
 from xinqiao.exchange.runs import Definition, Key, key_of, move, name_of
-from xinqiao.exchange.tombstones import last_went, not_selected_again, tombstone
-from xinqiao.journal.append import append
-from xinqiao.journal.checkpoint import latest, routine_stopped
+from xinqiao.exchange.tombstones import not_selected_again
+from xinqiao.journal.checkpoint import routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
-from xinqiao.store.sql import RowMapping, delete, select
+from xinqiao.store.sql import RowMapping, delete
 from xinqiao.store.tx import ReadTx, Tx
 
 Sender = Callable[[str, pb.Package, str], pb.SignedReceipt | None]
@@ -37,16 +46,11 @@ Sender = Callable[[str, pb.Package, str], pb.SignedReceipt | None]
 T = TypeVar("T")
 _NO_COLUMNS: Final[Mapping[str, object]] = MappingProxyType({})
 _UNDECIDED: Final = pb.ITEM_OUTCOME_UNSPECIFIED
-_PACKED: Final = (pb.ITEM_OUTCOME_SENT, pb.ITEM_OUTCOME_WITHDRAWN)
 _log = logging.getLogger(__name__)
 
 
 class _MovedError(Exception):
     """Another driver changed the run's state meanwhile: what it did stands."""
-
-
-class _ChangedError(Exception):
-    """What may go is no longer what this revision promised: it must not be sent again under the same name."""
 
 
 class Driver:
@@ -73,6 +77,7 @@ class Driver:
         if found is None:
             raise Refusal("NOT_FOUND", "PARTNER", "the run's partner is not configured any more")
         self._recipient: Partner = found
+        self._builder = Builder(store, door, found, self._period, actor, self._write)
 
     def revise(self, revision: int, reason: str, *, amend: bool = False) -> None:
         """Follow a disputed revision with a new one, because a person said so, and drive that.
@@ -156,7 +161,11 @@ class Driver:
         for page in chain(pages, not_selected_again(self._store, key, run) if key.revision else ()):
             self._keep(row, page, ordinal)
             ordinal += len(page)
-        self._write(row, lambda tx: self._move(tx, row, pb.RUN_STATE_SNAPSHOT))
+        self._write(row, lambda tx: self._frozen(tx, row, ordinal))
+
+    def _frozen(self, tx: Tx, row: RowMapping, selected: int) -> None:
+        parts.plan(tx, str(row["id"]), selected)
+        self._move(tx, row, pb.RUN_STATE_SNAPSHOT)
 
     def _keep(self, row: RowMapping, page: list[Selected], first: int) -> None:
         values = [
@@ -169,13 +178,13 @@ class Driver:
 
     def _prepare(self, row: RowMapping) -> bool:
         with self._store.read() as tx:
-            packed = runs.packed(tx, str(row["id"]))
-        last: int | None = -1
-        while last is not None:
-            after, first = last, packed
-            last, packed = self._write(row, lambda tx: self._judge_page(tx, row, after, first))  # noqa: B023
+            first, *more = parts.parts_of(tx, row)
+        return self._begin_parts(row) if more else self._prepare_whole(row, first)
+
+    def _prepare_whole(self, row: RowMapping, whole: Part) -> bool:
+        self._builder.judge(row, whole)
         with self._store.read() as tx:
-            counts = runs.totals(tx, str(row["id"]))
+            counts = runs.totals(tx, whole)
             reason = self._barred(tx)
         if reason:
             self._incomplete(row, reason, columns=counts)
@@ -184,140 +193,162 @@ class Driver:
             self._write(row, lambda tx: self._move(tx, row, pb.RUN_STATE_ABANDONED, reason="NIL_NOT_REPORTED"))
             return False
         try:
-            items = self._items(row)
-        except _ChangedError:
+            items = self._builder.items(row, whole)
+        except Changed:
             self._revise(row)
             return True
         self._write(row, lambda tx: self._seal(tx, row, counts, items))
         return True
 
-    def _judge_page(self, tx: Tx, row: RowMapping, after: int, place: int) -> tuple[int | None, int]:
-        """Pass the next items through the door, with their journal rows; ``place`` is the next one in the package.
-
-        The ordinal to go on after, None at the end, and the next place.
-        """
-        run, key = str(row["id"]), key_of(row)
-        page = members(tx, run, after=after, outcomes=(_UNDECIDED,))
-        self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
-        decided: list[tuple[object, ...]] = []
-        for item in page:
-            verdict = judge(tx, self._door, self._recipient, member(item), self._period, place)
-            if key.revision and verdict.outcome != pb.ITEM_OUTCOME_SENT:
-                verdict = self._taken_back(tx, key, item, verdict, place)
-            packed = verdict.outcome in _PACKED
-            decided.append(
-                (verdict.outcome, verdict.reason, verdict.digest, place if packed else None, run, item["ordinal"])
-            )
-            place += packed
-            self._journal_item(tx, row, item, verdict)
-        tx.update_many(tables.exchange_items, ("outcome", "reason", "digest", "place"), decided)
-        return (int(page[-1]["ordinal"]) if len(page) == PAGE else None), place
-
-    def _taken_back(self, tx: Tx, key: Key, item: RowMapping, verdict: Verdict, place: int) -> Verdict:
-        """What may go no more and went before is taken back; what never went is as the door says."""
-        went = last_went(tx, key, str(item["item"]))
-        if went is None:
-            return verdict
-        data = tombstone(went, place, verdict.reason)
-        mask = 1 << FIELD_CLASS_AGGREGATE
-        return Verdict(pb.ITEM_OUTCOME_WITHDRAWN, verdict.reason, data, mask, self._door.keys.system_sealer())
-
-    def _journal_item(self, tx: Tx, row: RowMapping, item: RowMapping, verdict: Verdict) -> None:
-        student = str(item["student"])
-        goes = verdict.outcome in _PACKED
-        append(
-            tx,
-            kind="released" if goes else "refused",
-            decision="permit" if goes else "deny",
-            actor=self._actor,
-            partner=self._recipient.agency,
-            purpose=PURPOSE_RECONCILIATION,
-            classes=verdict.classes,
-            student=student,
-            resource=str(item["item"]),
-            reason=verdict.reason or f"exchange:{row['exchange']}:{row['period']}",
-            policy_version=self._door.policy.version,
-            payload=verdict.data if goes else None,
-            sealer=verdict.sealer,
-        )
+    def _begin_parts(self, row: RowMapping) -> bool:
+        """A long run is judged part by part while it is sent; until all of it is, its own manifest has no items."""
+        if self._is_barred(row):
+            return False
+        with self._store.read() as tx:
+            counts = runs.totals(tx, Part(str(row["id"])))
+        nothing = Items(b"", b"", 0)
+        self._write(row, lambda tx: self._seal(tx, row, counts, nothing))
+        return True
 
     def _seal(self, tx: Tx, row: RowMapping, counts: Mapping[str, int], items: Items) -> None:
         """Write the manifest down and go to SENDING: these bytes, and no others, are this revision from now on."""
-        note = tx.scalar(
-            select(tables.checkpoints.c.note)
-            .order_by(tables.checkpoints.c.at_us.desc(), tables.checkpoints.c.size.desc())
-            .limit(1)
-        )
-        manifest = pb.Manifest(
-            version=VERSION, deployment=self._deployment, exchange=row["exchange"], partner=row["partner"],
-            period=row["period"], revision=row["revision"], items=items.number, items_sha256=items.sha256,
-            selected=counts["selected"], withheld=counts["withheld"], failed=counts["failed"],
-            withdrawn=counts["withdrawn"], reason=row["reason"],
-            policy_version=self._door.policy.version, checkpoint=note or "", create_time_us=tx.now_us,
-            checkpoints=latest(tx).values(),
-        ).SerializeToString(deterministic=True)  # fmt: skip
+        manifest = self._manifest(tx, row, counts, items)
         self._move(tx, row, pb.RUN_STATE_SENDING, payload=manifest, columns={**counts, "manifest": manifest})
+
+    def _manifest(
+        self, tx: ReadTx, row: RowMapping, counts: Mapping[str, int], items: Items, part: int = 0, of: int = 0
+    ) -> bytes:
+        return make_manifest(
+            tx, row, counts, items, part, of, deployment=self._deployment, policy_version=self._door.policy.version
+        )
 
     # -- SENDING -> AWAIT_RECEIPT -> RECONCILED | INCOMPLETE --------------------------------------------------------
 
     def _send(self, row: RowMapping) -> bool:
-        """Hand the package over, or ask again for its receipt; True when a new revision must be driven."""
-        with self._store.read() as tx:
-            reason = self._barred(tx)
-            waits = row["state"] == pb.RUN_STATE_SENDING and runs.earlier_unsent(tx, self._key)
-        if reason:
-            self._incomplete(row, reason)
+        """Hand the packages over, or ask again for their receipts; True when a new revision must be driven."""
+        if self._is_barred(row):
             return False
+        with self._store.read() as tx:
+            waits = row["state"] == pb.RUN_STATE_SENDING and runs.earlier_unsent(tx, self._key)
+            pieces = parts.parts_of(tx, row)
         if waits:
             return False
-        try:
-            items = self._items(row)
-            manifest = bytes(row["manifest"] or b"")
-            if pb.Manifest.FromString(manifest).items_sha256 != items.sha256:
-                raise _ChangedError
-        except _ChangedError:
+        if row["manifest"] is None:  # it was barred before it promised anything
             self._revise(row)
             return True
-        self._renew(row)
-        try:
-            signed = self._sender(
-                str(row["partner"]), make_package(manifest, items.data, self._signing_key), f"exchange-{row['id']}"
-            )
-        except PartnerUnavailable:
-            self._overdue(row)
-            return False
-        except (PartnerRefused, RecordRejected):
-            self._incomplete(row, "PARTNER_REFUSED")
-            return False
+        first, waiting = 0, False
+        signed: pb.SignedReceipt | None = None
+        for piece in pieces:
+            part = piece if piece.manifest else piece._replace(first=first)
+            if not part.receipt:
+                if part.number and self._is_barred(row):
+                    return False
+                try:
+                    part, package = self._package(row, part, len(pieces))
+                except Changed:
+                    self._revise(row)
+                    return True
+                self._renew(row)
+                try:
+                    signed = self._sender(str(row["partner"]), package, part.request)
+                except PartnerUnavailable:
+                    self._overdue(row)
+                    return False
+                except (PartnerRefused, RecordRejected):
+                    self._incomplete(row, "PARTNER_REFUSED")
+                    return False
+                waiting = waiting or signed is None
+                if part.number and signed is not None and not self._take_part(row, part, signed):
+                    return False
+            first = parts.after(part)
         if row["state"] == pb.RUN_STATE_SENDING:
             self._write(row, lambda tx: self._move(tx, row, pb.RUN_STATE_AWAIT_RECEIPT))
             row = self._newest()
-        if signed is None:
+        if waiting:
             self._overdue(row, taken=True)
-        else:
-            self._settle(row, signed)
+        elif len(pieces) > 1:
+            self._write(row, lambda tx: self._reconcile_parts(tx, row))
+        elif signed is not None:
+            self._settle(row, pieces[0], signed)
         return False
 
-    def _settle(self, row: RowMapping, signed: pb.SignedReceipt) -> None:
+    def _is_barred(self, row: RowMapping) -> bool:
+        """Whether nothing may go now; a person has the run then."""
+        with self._store.read() as tx:
+            reason = self._barred(tx)
+        if reason:
+            self._incomplete(row, reason)
+        return bool(reason)
+
+    def _package(self, row: RowMapping, part: Part, of: int) -> tuple[Part, pb.Package]:
+        """The part with its manifest, and its package. Raises Changed."""
+        if not part.manifest:
+            self._builder.judge(row, part)
+            items = self._builder.items(row, part)
+            part = part._replace(manifest=self._write(row, lambda tx: self._seal_part(tx, row, part, items, of)))
+        else:
+            items = self._builder.items(row, part)
+        if pb.Manifest.FromString(part.manifest).items_sha256 != items.sha256:
+            raise Changed
+        return part, make_package(part.manifest, items.data, self._signing_key)
+
+    def _seal_part(self, tx: Tx, row: RowMapping, part: Part, items: Items, of: int) -> bytes:
+        manifest = self._manifest(tx, row, runs.totals(tx, part), items, part.number, of)
+        parts.sealed(tx, part._replace(manifest=manifest))
+        runs.record(
+            tx, self._door, row, pb.RUN_STATE_SENDING, actor=self._actor, reason=f"PART:{part.number}", payload=manifest
+        )
+        return manifest
+
+    def _take_part(self, row: RowMapping, part: Part, signed: pb.SignedReceipt) -> bool:
+        """Keep the receipt of a part that both sides agree about; where they do not, a person gets the run."""
+        judgement = take_receipt(part.manifest, signed, self._receipt_keys.get(str(row["partner"]), b""))
+
+        def take(tx: Tx) -> bool:
+            reason = disagreement(tx, part, judgement)
+            if reason:
+                self._close(tx, row, reason, judgement.evidence, runs.totals(tx, Part(part.run)))
+                return False
+            take_refused(tx, str(row["partner"]), part, judgement)
+            parts.taken(tx, part, judgement.evidence)
+            runs.record(
+                tx, self._door, row, pb.RUN_STATE_AWAIT_RECEIPT, actor=self._actor, reason=f"PART:{part.number}",
+                payload=judgement.evidence,
+            )  # fmt: skip
+            return True
+
+        return self._write(row, take)
+
+    def _reconcile_parts(self, tx: Tx, row: RowMapping) -> None:
+        """Close a run of which every part is agreed about; its own manifest sums them up."""
+        pieces = parts.parts_of(tx, row)
+        counts = runs.totals(tx, Part(str(row["id"])))
+        digest = hashlib.sha256(b"".join(pb.Manifest.FromString(piece.manifest).items_sha256 for piece in pieces))
+        summary = Items(b"", digest.digest(), parts.after(pieces[-1]))
+        manifest = self._manifest(tx, row, counts, summary, of=len(pieces))
+        reason = unbalanced(counts, summary.number - counts["refused"])
+        self._close(tx, row, reason, pieces[-1].receipt, {**counts, "manifest": manifest})
+
+    def _settle(self, row: RowMapping, whole: Part, signed: pb.SignedReceipt) -> None:
         """Close the run where both sides agree; else a person gets it, with the items about which they do not."""
         pem = self._receipt_keys.get(str(row["partner"]), b"")
-        judgement = take_receipt(bytes(row["manifest"]), signed, pem)
-        self._write(row, lambda tx: self._reconcile(tx, row, judgement))
+        judgement = take_receipt(whole.manifest, signed, pem)
+        self._write(row, lambda tx: self._reconcile(tx, row, whole, judgement))
 
-    def _reconcile(self, tx: Tx, row: RowMapping, judgement: Judgement) -> None:
-        reason = judgement.reason
-        different = differing(tx, row, judgement.receipt) if judgement.receipt is not None else 0
-        if different:
-            reason = "RECEIPT_DIFFERS"
-        counts = runs.totals(tx, str(row["id"]))
+    def _reconcile(self, tx: Tx, row: RowMapping, whole: Part, judgement: Judgement) -> None:
+        reason = disagreement(tx, whole, judgement)
         if not reason:
-            counts = take_refused(tx, row, judgement)
-            agreed = counts["selected"] == sum(counts.values()) - counts["selected"]
-            reason = "" if agreed and counts["sent"] + counts["withdrawn"] == judgement.accepted else "TOTALS"
+            take_refused(tx, str(row["partner"]), whole, judgement)
+        counts = runs.totals(tx, whole)
+        self._close(
+            tx, row, reason or unbalanced(counts, judgement.accepted), judgement.evidence, counts
+        )  # fmt: skip
+
+    def _close(self, tx: Tx, row: RowMapping, reason: str, evidence: bytes, columns: Mapping[str, object]) -> None:
         hold_items(tx, self._door, row, grace_us=self._grace_us)
         self._move(
             tx, row, pb.RUN_STATE_INCOMPLETE if reason else pb.RUN_STATE_RECONCILED,
-            reason=reason, payload=judgement.evidence, columns={**counts, "receipt": judgement.evidence},
+            reason=reason, payload=evidence, columns={**columns, "receipt": evidence},
         )  # fmt: skip
 
     def _overdue(self, row: RowMapping, *, taken: bool = False) -> None:
@@ -339,37 +370,13 @@ class Driver:
         )
         return "" if mask >> FIELD_CLASS_AGGREGATE & 1 else denials[FIELD_CLASS_AGGREGATE].reason
 
-    def _items(self, row: RowMapping) -> Items:
-        """Build the items again, through the door. Raises _ChangedError unless they are what was journalled."""
-        writer = ItemWriter()
-        after, place = -1, 0
-        while True:
-            with self._store.read() as tx:
-                page = members(tx, str(row["id"]), after=after, outcomes=_PACKED)
-                self._door.keys.sealers([str(item["student"]) for item in page])  # all at once, into memory
-                for item in page:
-                    data = self._data(tx, row, item, place)
-                    if not data or hashlib.sha256(data).digest() != bytes(item["digest"]):
-                        raise _ChangedError
-                    writer.add(data)
-                    place += 1
-            if len(page) < PAGE:
-                return writer.done()
-            after = int(page[-1]["ordinal"])
-
-    def _data(self, tx: ReadTx, row: RowMapping, item: RowMapping, place: int) -> bytes:
-        if item["outcome"] == pb.ITEM_OUTCOME_SENT:
-            return judge(tx, self._door, self._recipient, member(item), self._period, place).data
-        went = last_went(tx, key_of(row), str(item["item"]))
-        return tombstone(went, place, str(item["reason"])) if went is not None else b""
-
     def _revise(self, row: RowMapping, reason: str = "ITEMS_CHANGED") -> None:
         """Plan the next revision, and give this one up unless both sides agreed about it."""
 
         def replace(tx: Tx) -> None:
             old = key_of(row)
             if row["state"] != pb.RUN_STATE_RECONCILED:
-                counts = runs.totals(tx, str(row["id"]))
+                counts = runs.totals(tx, Part(str(row["id"])))
                 self._move(tx, row, pb.RUN_STATE_ABANDONED, reason=reason, columns=counts)
             close_items(tx, row)
             word = reason.removeprefix("REVISED:")

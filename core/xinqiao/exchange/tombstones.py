@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.exchange.items import PAGE, Selected, member
+from xinqiao.exchange.parts import Places
 from xinqiao.exchange.runs import Key
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
@@ -19,19 +20,22 @@ class Went(NamedTuple):
     """Where an item stood when it went last."""
 
     revision: int
-    place: int
+    part: int
+    ordinal: int
 
 
 def last_went(tx: ReadTx, key: Key, item: str) -> Went | None:
     """The newest revision before ``key`` in whose package the item stood and that may have reached the partner."""
     row = tx.one(
-        select(_RUN.revision, _ITEM.place)
+        select(_RUN.id, _RUN.revision, _ITEM.place)
         .join(tables.exchange_items, _ITEM.run == _RUN.id)
         .where(_earlier(key), _ITEM.item == item, _ITEM.outcome == pb.ITEM_OUTCOME_SENT, _ITEM.place.is_not(None))
         .order_by(_RUN.revision.desc())
         .limit(1)
     )
-    return None if row is None else Went(int(row["revision"]), int(row["place"]))
+    if row is None:
+        return None
+    return Went(int(row["revision"]), *Places(tx, str(row["id"]))(int(row["place"])))
 
 
 def not_selected_again(store: Store, key: Key, run: str) -> Iterator[list[Selected]]:
@@ -64,10 +68,10 @@ def not_selected_again(store: Store, key: Key, run: str) -> Iterator[list[Select
         after = int(rows[-1]["ordinal"])
 
 
-def tombstone(went: Went, place: int, reason: str) -> bytes:
-    """The serialized item that stands at ``place`` for one that went."""
-    stone = pb.Tombstone(revision=went.revision, ordinal=went.place, reason=reason)
-    return pb.PackageItem(ordinal=place, tombstone=stone).SerializeToString(deterministic=True)
+def tombstone(went: Went, at: int, reason: str) -> bytes:
+    """The serialized item that stands at ``at`` in its package for one that went."""
+    stone = pb.Tombstone(revision=went.revision, ordinal=went.ordinal, reason=reason, part=went.part)
+    return pb.PackageItem(ordinal=at, tombstone=stone).SerializeToString(deterministic=True)
 
 
 def _earlier(key: Key) -> "ColumnElement[bool]":

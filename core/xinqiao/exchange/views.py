@@ -16,6 +16,7 @@ from xinqiao.disclosure.door import denial, kept_back
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
 from xinqiao.exchange.items import Selected, Verdict, belongs, judge, member, select_page
+from xinqiao.exchange.parts import Places
 from xinqiao.exchange.periods import Span, length_of, shift, span
 from xinqiao.exchange.runs import Definition, Key
 from xinqiao.store import tables
@@ -108,11 +109,12 @@ def _would_go(
     call: Call, recipient: Partner, period: Span, before: str | None, page: list[Selected]
 ) -> Iterator[rpc.PreviewItem]:
     known = _sent_before(call, before, [each.item for each in page])
+    places = Places(call.reading, before or "")
     for chosen in page:
         old = known.get(chosen.item)
         # Its old place, so that the same content has the same bytes.
-        place = int(old["place"] or 0) if old is not None else 0
-        verdict = judge(call.reading, call.door, recipient, chosen, period, place)
+        ordinal = places(int(old["place"] or 0))[1] if old is not None else 0
+        verdict = judge(call.reading, call.door, recipient, chosen, period, ordinal)
         change = rpc.ITEM_CHANGE_NEW
         if old is not None:
             same = bytes(old["digest"]) == verdict.digest

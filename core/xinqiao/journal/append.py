@@ -1,6 +1,7 @@
 """Writing one journal row in the transaction of its effect: no row, no bytes."""
 
-from typing import Final, cast
+from collections.abc import Iterable
+from typing import Final, NamedTuple, cast
 
 from xinqiao.contract.errors import Refusal
 from xinqiao.journal.entry import ZERO_HASH, EncodingError, Entry, entry_hash
@@ -16,6 +17,24 @@ _MAX_NUMBER: Final = 2**31 - 1
 """PostgreSQL's integer column."""
 
 _HEAD: Final = "journal.head"
+
+
+class Line(NamedTuple):
+    """What a journal row is to say; :func:`append` tells what of it means what."""
+
+    kind: str
+    decision: str
+    actor: str
+    partner: str = ""
+    purpose: int = 0
+    classes: int = 0
+    student: str | None = None
+    resource: str = ""
+    reason: str = ""
+    basis: str = ""
+    policy_version: str = ""
+    payload: bytes | None = None
+    sealer: Sealer | None = None
 
 
 def append(
@@ -43,13 +62,43 @@ def append(
     """
     if payload is not None and sealer is None:
         raise ValueError("a journal row with a payload needs the student's sealer")
+    line = Line(
+        kind, decision, actor, partner, purpose, classes, student, resource, reason, basis, policy_version, payload,
+        sealer,
+    )  # fmt: skip
+    seq, prev_hash = _head(tx)
+    entry = _entry(tx, seq + 1, prev_hash, line)
+    tx.insert(tables.journal, *entry)
+    tx.remember(_HEAD, (entry.seq, entry.hash))
+    return entry
+
+
+def append_all(tx: Tx, lines: Iterable[Line]) -> None:
+    """As :func:`append`, of many rows, in their order."""
+    seq, prev_hash = _head(tx)
+    entries: list[Entry] = []
+    for line in lines:
+        seq += 1
+        entry = _entry(tx, seq, prev_hash, line)
+        prev_hash = entry.hash
+        entries.append(entry)
+    if entries:
+        tx.insert_many(tables.journal, entries)
+        tx.remember(_HEAD, (seq, prev_hash))
+
+
+def _entry(tx: Tx, seq: int, prev_hash: bytes, line: Line) -> Entry:
+    (
+        kind, decision, actor, partner, purpose, classes, student, resource, reason, basis, policy_version, payload,
+        sealer,
+    ) = line  # fmt: skip
+    if payload is not None and sealer is None:
+        raise ValueError("a journal row with a payload needs the student's sealer")
     texts = (kind, decision, actor, partner, student or "", resource, reason, basis, policy_version)
     if not kind or max(map(len, texts)) > MAX_VALUE or "\0" in "".join(texts):
         raise _refusal()
     if not (0 <= purpose <= _MAX_NUMBER and 0 <= classes <= _MAX_NUMBER):
         raise _refusal()
-    seq, prev_hash = _head(tx)
-    seq += 1
     commitment = ZERO_HASH if payload is None or sealer is None else sealer.commit(tx.writer, seq, payload)
     unhashed = Entry(
         tx.writer, seq, tx.now_us, kind, decision, actor, partner, purpose, classes,
@@ -59,10 +108,7 @@ def append(
         digest = entry_hash(unhashed)
     except EncodingError:
         raise _refusal() from None
-    entry = Entry._make((*unhashed[:-1], digest))
-    tx.insert(tables.journal, *entry)
-    tx.remember(_HEAD, (seq, digest))
-    return entry
+    return Entry._make((*unhashed[:-1], digest))
 
 
 def _head(tx: Tx) -> tuple[int, bytes]:

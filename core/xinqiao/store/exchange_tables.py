@@ -45,6 +45,18 @@ exchange_items = Table(
     Index("ix_exchange_items_run_item", "run", "item"),
     info={"doc": "The outcome of every item of a run."},
 )
+exchange_parts = Table(
+    "exchange_parts",
+    metadata,
+    Column("run", Text, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("start", Integer, nullable=False),
+    Column("until", Integer, nullable=False),
+    Column("first", Integer, nullable=False),
+    Column("manifest", LargeBinary, nullable=True),
+    Column("receipt", LargeBinary, nullable=True),
+    info={"doc": "The parts of a long run, each a package of its own."},
+)
 exchange_arrivals = Table(
     "exchange_arrivals",
     metadata,

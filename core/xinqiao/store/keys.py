@@ -40,6 +40,7 @@ _STUDENTS_KEYS = select(_K.student, _K.version, _K.suite, _K.kek, _K.wrapped).wh
     # A key that an older copy of this database brought back stays without effect.
     not_(exists().where(tombstones.c.student == _K.student))
 )
+_OF_THESE = _STUDENTS_KEYS.where(_K.student.in_(bindparam("students", expanding=True)))
 _TO_REWRAP = (
     select(_K.student, _K.version, _K.kek, _K.wrapped)
     .where((_K.student >= bindparam("after")) & _K.kek.in_(bindparam("older", expanding=True)))
@@ -244,6 +245,11 @@ class KeyStore:
         with self._database, self._engine.begin() as connection:
             return list(connection.execute(select(tombstones.c.student)).scalars())
 
+    def erased(self) -> int:
+        """How many students' keys were destroyed. While this stays the same, what opened before opens still."""
+        with self._database, self._engine.begin() as connection:
+            return connection.execute(select(func.count()).select_from(tombstones)).scalar_one()
+
     def rotate(self) -> int:
         """Make a new key-encryption key under a new version of the master key, and return its version: it wraps what is
         new from now on, :meth:`rewrap` brings the rest over.
@@ -414,8 +420,8 @@ class KeyStore:
         keys: dict[str, dict[int, tuple[int, bytes]]] = defaultdict(dict)
         unwrap = self._keks.unwrap
         for chunk in _chunks(students):
-            query = _STUDENTS_KEYS.where(_K.student.in_(chunk))
-            for student, version, suite, kek, wrapped in connection.execute(query):
+            found = connection.execute(_OF_THESE, {"students": chunk}).all()
+            for student, version, suite, kek, wrapped in found:
                 keys[student][version] = (suite, unwrap(connection, kek, bytes(wrapped)))
         return {student: Sealer(student, versions) for student, versions in keys.items()}
 

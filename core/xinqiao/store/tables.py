@@ -22,10 +22,16 @@ from sqlalchemy import (
 )
 
 from xinqiao.store.casefile_tables import access_requests, entries, letters, mailboxes, plans, shares, tasks, teams
-from xinqiao.store.exchange_tables import exchange_arrivals, exchange_items, exchange_records, exchange_runs
+from xinqiao.store.exchange_tables import (
+    exchange_arrivals,
+    exchange_items,
+    exchange_parts,
+    exchange_records,
+    exchange_runs,
+)
 from xinqiao.store.schema import key_metadata, metadata
 
-SCHEMA_VERSION = "0017"
+SCHEMA_VERSION = "0019"
 KEY_SCHEMA_VERSION = "0002"
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     "entries",
     "exchange_arrivals",
     "exchange_items",
+    "exchange_parts",
     "exchange_records",
     "exchange_runs",
     "key_metadata",

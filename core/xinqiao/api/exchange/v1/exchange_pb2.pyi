@@ -213,6 +213,8 @@ class Manifest(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Format version, 1."""
     deployment: _builtins.str
@@ -245,6 +247,10 @@ class Manifest(_message.Message):
     """Tombstones in the package, among `items`."""
     reason: _builtins.str
     """Why this revision follows the one before, an UPPER_SNAKE word; empty for the first."""
+    part: _builtins.int
+    """Which of the `parts` it is, from 1; 0 for a package that is the whole revision. Counts are the part's own."""
+    parts: _builtins.int
+    """In how many packages the revision goes; 0 for one."""
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each journal chain of the sender: a gateway on PostgreSQL has several."""
@@ -269,10 +275,12 @@ class Manifest(_message.Message):
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
         withdrawn: _builtins.int = ...,
         reason: _builtins.str = ...,
+        part: _builtins.int = ...,
+        parts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "partner", b"partner", "period", b"period", "policy_version", b"policy_version", "reason", b"reason", "revision", b"revision", "selected", b"selected", "version", b"version", "withdrawn", b"withdrawn", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "checkpoints", b"checkpoints", "create_time_us", b"create_time_us", "deployment", b"deployment", "exchange", b"exchange", "failed", b"failed", "items", b"items", "items_sha256", b"items_sha256", "part", b"part", "partner", b"partner", "parts", b"parts", "period", b"period", "policy_version", b"policy_version", "reason", b"reason", "revision", b"revision", "selected", b"selected", "version", b"version", "withdrawn", b"withdrawn", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,22 +411,26 @@ class Tombstone(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ORDINAL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the period in which it went last."""
     ordinal: _builtins.int
     """Its place in that revision's package."""
     reason: _builtins.str
     """UPPER_SNAKE reason, such as `WITHDRAWN` or `KEY_GONE` (erased)."""
+    part: _builtins.int
+    """The part of that revision in whose package it stood; 0 where the revision went as a whole."""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         ordinal: _builtins.int = ...,
         reason: _builtins.str = ...,
+        part: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ordinal", b"ordinal", "part", b"part", "reason", b"reason", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -439,7 +451,7 @@ class Package(_message.Message):
     signature: _builtins.bytes
     """Ed25519 signature of `manifest` by the deployment."""
     name: _builtins.str
-    """Path-safe name, `exchange-period-rN`."""
+    """Path-safe name, `exchange-period-rN`, and `-pN` behind it for a part."""
     items: _builtins.bytes
     """`PackageItem`s, each behind its length as a varint. Already released: the door has seen every item."""
     def __init__(
