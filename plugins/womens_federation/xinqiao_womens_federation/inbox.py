@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -69,9 +69,9 @@ class Inbox:
         self._told = told
 
     def read(self, ledger: Ledger) -> Iterator[ReadResponse]:
-        """Every new file's items, oldest first; the last item of a file moves the cursor behind it.
+        """Every new file's items, oldest first, each with a cursor behind it; the last ends its file.
 
-        A file that was begun and not ended is read again from its beginning: each of its items has one effect.
+        What was refused of a file that was not ended comes again whole: the sheet of errors is written from one look.
         """
         with self._shelf.open(_TIME_S) as files:
             listed = [(INBOX, each) for each in files.names(INBOX)]
@@ -137,9 +137,12 @@ class Inbox:
         if not items:
             self._passed.add(key)
             return
+        taken = len(items) - refused
+        marks = _marks(items[:taken])
+        begun = marks.index(ledger.begun) if ledger.begun in marks else 0
         before = ledger.cursor
-        for item in items[:-1]:
-            item.cursor = before
+        for number, item in enumerate(items[begun:-1], start=begun + 1):
+            item.cursor = f"{before}+{marks[min(number, taken)]}"
             yield item
         entry = Entry(*key[:1], file.sha256, *key[1:], outcome, len(items) - refused, refused)
         items[-1].cursor = ledger.add(entry)
@@ -198,6 +201,15 @@ def file_items(path: Path, data: bytes, settings: FederationSettings) -> tuple[l
     found = read_book(data, safe_label(path.name), settings.cadences)
     kinds = [(str(item.body.WhichOneof("body")), str(item.place)) for item in found.items]
     return kinds, [*found.refused, *found.noted]
+
+
+def _marks(items: Sequence[ReadResponse]) -> list[str]:
+    """A mark for none of the items, the first, the first two...; it fits only while those say the same."""
+    digest, marks = hashlib.sha256(), ["0"]
+    for item in items:
+        digest.update(hashlib.sha256(item.SerializeToString(deterministic=True)).digest())
+        marks.append(digest.hexdigest()[:16])
+    return marks
 
 
 def _manifest(files: Files, name: str) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,7 +19,8 @@ from python_calamine import CalamineWorkbook
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem
-from xinqiao.contract.clock import Clock, SystemClock
+from xinqiao.contract.clock import Clock, SystemClock, local_date
+from xinqiao.testing.simulators import Faults
 from xinqiao_womens_federation import package, wire
 from xinqiao_womens_federation.clerk import Desk, Fault
 from xinqiao_womens_federation.server import SftpServer
@@ -57,6 +59,9 @@ class FederationSimulator:
         self.login_key = paramiko.ECDSAKey.generate()
         self._sftp = sftp
         self._signs = signs
+        self._faults = Faults()
+        self._away = folder / "away"
+        self._brought = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.server: SftpServer | None = None
@@ -98,6 +103,57 @@ class FederationSimulator:
         return self._key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
+
+    # -- for the conformance suite ----------------------------------------------------------------------------------
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """What can go wrong with two folders and a clerk."""
+        return frozenset({"down", "duplicate", "out_of_order", "wrong_code"})
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """See ``Faulty``. The folders are away until ``calm``. Raises ValueError for what it cannot play."""
+        if fault not in self.plays:
+            raise ValueError(f"not a fault that the federation can play; there is: {', '.join(sorted(self.plays))}")
+        if fault != "down":
+            self._faults.play(fault, times=times, seconds=seconds)
+        elif not self._away.exists():
+            self.inbox.parent.rename(self._away)
+
+    def calm(self) -> None:
+        """End every fault."""
+        self._faults.calm()
+        if self._away.exists():
+            self._away.rename(self.inbox.parent)
+
+    def effects(self) -> Sequence[str]:
+        """The rows of the workbook that lies there, and the items of each package."""
+        found: list[str] = []
+        if any(self.outbox.glob("xinqiao-*.xlsx")):
+            desk = self.desk()
+            for sheet in (wire.REFERRALS, wire.TASKS, wire.RECALLS):
+                found += [f"{sheet.name} {row}" for row in desk.rows(sheet)]
+        for path in sorted(self.outbox.glob("*/items.bin")):
+            found += [f"{path.parent.name} {item}" for item in _items(path.read_bytes())]
+        return found
+
+    def bring(self, count: int) -> None:
+        """The clerk adds ``count`` activities to the workbook and sends it back; each fault is of the files."""
+        names = [f"no-{self._brought + number:04}" for number in range(1, count + 1)]
+        self._brought += count
+        if self._faults.take("out_of_order") is not None:
+            names.reverse()
+        desk = self.desk()
+        for name in names:
+            self._hold(desk, name)
+        if self._faults.take("wrong_code") is not None:
+            self._hold(desk, f"no-{self._brought:04}-wrong", kind="Z99")
+        doubled = self._faults.take("duplicate") is not None
+        self.send(desk, f"sent-{self._brought:04}.xlsx", "duplicate" if doubled else None)
+
+    def _hold(self, desk: Desk, name: str, *, kind: str = next(iter(wire.ACTIVITIES_BY_WORD))) -> None:
+        day, audience = local_date(self._clock.now_us()), next(iter(wire.AUDIENCES_BY_WORD))
+        desk.add(wire.ACTIVITIES, 活动编号=name, 日期=day, 类别=kind, 对象=audience, 场次=1, 人次=20)
 
     # -- the clerk --------------------------------------------------------------------------------------------------
 
@@ -155,7 +211,7 @@ class FederationSimulator:
             except InvalidSignature:
                 return "the gateway's signature is wrong", b""
         try:
-            manifest, count = Manifest.FromString(manifest_bytes), _count(items)
+            manifest, count = Manifest.FromString(manifest_bytes), len(_items(items))
         except DecodeError:
             return "it cannot be decoded", b""
         if hashlib.sha256(items).digest() != manifest.items_sha256 or count != manifest.items:
@@ -196,9 +252,10 @@ def _public_key(pem: bytes | None) -> Ed25519PublicKey | None:
     return key
 
 
-def _count(items: bytes) -> int:
-    stream, count = io.BytesIO(items), 0
-    while stream.tell() < len(items):
-        parse_length_prefixed(PackageItem, stream)
-        count += 1
-    return count
+def _items(data: bytes) -> list[PackageItem]:
+    stream, found = io.BytesIO(data), list[PackageItem]()
+    while stream.tell() < len(data):
+        item = parse_length_prefixed(PackageItem, stream)
+        if item is not None:
+            found.append(item)
+    return found

@@ -99,7 +99,8 @@ class Ledger:
             except (ValueError, TypeError):
                 break
             self._lines.append(line)
-        count, _, digest = cursor.partition(".")
+        ended, _, self.begun = cursor.partition("+")
+        count, _, digest = ended.partition(".")
         keep = int(count) if count.isascii() and count.isdigit() and len(count) < 10 else 0
         if keep > len(self.entries) or self._digest(keep) != digest:
             keep = 0
