@@ -65,6 +65,24 @@ def test_a_referral_that_is_over_leaves_the_workbook(desk: Desk, state: Any, lef
     assert names(desk) == left
 
 
+def test_that_a_referral_is_over_is_said_until_the_month_ends_or_it_is_recalled(desk: Desk) -> None:
+    update = referral_pb2.Referral(
+        name="referrals/r1", student="students/" + "a" * 26, state=referral_pb2.REFERRAL_STATE_CANCELLED
+    )
+    over = DeliverRequest(request_id="update-0001", drill=True, referral_update=update)
+    desk.deliver(referral(1), over)
+    (row,) = desk.sim.desk().rows(wire.ENDED)
+    assert (row["转介编号"], "演练" in row["做法"]) == ("referrals/r1", True)
+    desk.deliver(recall())
+    assert names(desk, wire.ENDED) == []
+    over.request_id = "update-0002"
+    desk.deliver(over)
+    assert names(desk, wire.ENDED) == ["referrals/r1"]
+    desk.clock.us += 31 * DAY_US
+    desk.read()
+    assert names(desk, wire.ENDED) == []
+
+
 def test_a_recall_takes_everything_about_the_student_away_and_asks_the_clerk_to_do_the_same(desk: Desk) -> None:
     desk.deliver(referral(1), referral(2, "c"), task(1, letter="a"))
     clerk = desk.sim.desk()

@@ -90,6 +90,7 @@ class FederationAdapter:
                 message = "other content was delivered under this request_id"
                 raise RecordRejected("KEY_REUSED", message, "request_id")
             if not known:
+                self._turn_month()
                 recalled = self._keep(once)
                 with self._shelf.open(timeout_s) as files:
                     self._write_book(files)
@@ -106,7 +107,7 @@ class FederationAdapter:
             self._rows.put(name, request)
         elif body == "referral_update":
             if request.referral_update.state in _OVER:
-                self._rows.drop(name)
+                self._rows.put(name, request)
         elif body == "task":
             if request.task.task.state == TASK_STATE_OPEN:
                 self._rows.put(name, request)
@@ -120,6 +121,14 @@ class FederationAdapter:
         else:
             raise RecordRejected("CONTRACT", "the workbook has no sheet for this", str(body))
         return body == "recall"
+
+    def _turn_month(self) -> None:
+        """That a referral is over is said in the workbook of one month; the next begins without."""
+        state = self._state / "book"
+        if state.exists() and not state.read_text("utf-8").startswith(f"{self._book_name()} "):
+            for row in self._rows.all():
+                if row.WhichOneof("body") == "referral_update":
+                    self._rows.drop(subject(row))
 
     def _write_book(self, files: Files) -> None:
         """The workbook of this month, if it is not there as it should be; those of other months go."""
@@ -152,6 +161,7 @@ class FederationAdapter:
         """Yield what the inbox has beyond ``cursor``; also sees that this month's workbook lies in the outbox."""
         ledger = Ledger(self._state / "files.jsonl", cursor)
         with self._lock, self._shelf.open(_TIME_S) as files:
+            self._turn_month()
             self._write_book(files)
         self._acknowledge(ledger)
         self._told = told = Told()
@@ -223,6 +233,8 @@ def _student(row: DeliverRequest) -> str:
     body = row.WhichOneof("body")
     if body == "referral":
         return row.referral.student.name or row.referral.referral.student
+    if body == "referral_update":
+        return row.referral_update.student or "-"
     return row.task.student.name if body == "task" else "-"
 
 

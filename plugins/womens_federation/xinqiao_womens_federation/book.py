@@ -25,6 +25,7 @@ _RELATIONS: Final = {"mother": "母亲", "father": "父亲", "grandmother": "祖
 _ADVICE: Final = (
     "请立即删除该学生的资料（含本地副本），并用回执工具签署回执。 Delete it, your copies too, and sign the receipt."
 )
+_NO_MORE: Final = "转介已终止，不再需要办理。 The referral is over; nothing more is asked of you."
 
 Cells = Sequence[str]
 
@@ -58,6 +59,7 @@ def workbook(period: str, rows: Sequence[DeliverRequest]) -> bytes:
         writer.sheet(wire.VISITS, students=len(students))
         writer.sheet(wire.SUMMARY, [(period, part) for part in wire.PARTS.values()])
         writer.sheet(wire.STUDENTS, students)
+        writer.sheet(wire.ENDED, [_ended(row) for row in rows if row.WhichOneof("body") == "referral_update"])
         writer.sheet(wire.RECALLS, [_recall(row) for row in rows if row.WhichOneof("body") == "recall"])
     return stream.getvalue()
 
@@ -204,6 +206,10 @@ def _recall(row: DeliverRequest) -> Cells:
     recall = row.recall
     items = "\n".join(recall.items) or code(recall.student)
     return (recall.name, items, _day(recall.due_us), " ".join(filter(None, (_drill(row), _ADVICE))))
+
+
+def _ended(row: DeliverRequest) -> Cells:
+    return (row.referral_update.name, " ".join(filter(None, (_drill(row), _NO_MORE))))
 
 
 def _guardian(guardian: Guardian) -> str:

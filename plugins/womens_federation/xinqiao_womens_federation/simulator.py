@@ -131,7 +131,7 @@ class FederationSimulator:
         found: list[str] = []
         if any(self.outbox.glob("xinqiao-*.xlsx")):
             desk = self.desk()
-            for sheet in (wire.REFERRALS, wire.TASKS, wire.RECALLS):
+            for sheet in (wire.REFERRALS, wire.TASKS, wire.ENDED, wire.RECALLS):
                 found += [f"{sheet.name} {row}" for row in desk.rows(sheet)]
         for path in sorted(self.outbox.glob("*/items.bin")):
             found += [f"{path.parent.name} {item}" for item in _items(path.read_bytes())]

@@ -100,6 +100,10 @@ RECALLS: Final = Sheet(
         Field("做法", "What to do", 60),
     ),
 )  # fmt: skip
+ENDED: Final = Sheet(
+    "已终止转介", "Ended referrals",
+    (Field("转介编号", "Referral", 34), Field("做法", "What to do", 60)),
+)  # fmt: skip
 STUDENTS: Final = Sheet("学生名单", "Students", (_STUDENT, Field("姓名", "Name", 12)))
 ACTIVITIES: Final = Sheet(
     "家庭教育活动", "Activities",

@@ -1,0 +1,3 @@
+from xinqiao.testing.suite import conformance
+
+test_conformance = conformance("womens_federation")
