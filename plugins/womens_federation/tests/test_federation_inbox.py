@@ -331,6 +331,18 @@ def test_stopping_after_any_item_loses_nothing_and_repeats_only_what_has_one_eff
         assert (len(rest) == 0) is (stop == len(whole) - 1)
 
 
+def test_what_was_refused_comes_again_whole_and_what_was_taken_does_not(desk: Desk) -> None:
+    desk.sim.send(filled(desk), "nov.xlsx", "wrong_choice")
+    whole = list(desk.adapter.read(""))
+    refused = reasons(whole)
+    (desk.folder / "state" / "files.jsonl").unlink()
+    taken = [item for item in whole if not item.HasField("rejected")]
+    assert refused and taken
+    rest = list(desk.restart().read(taken[-1].cursor))
+    assert reasons(rest) == refused
+    assert len(rest) == len(refused)
+
+
 def test_a_gateway_restored_from_a_backup_is_told_again(desk: Desk) -> None:
     desk.sim.send(filled(desk), "nov.xlsx")
     first = desk.read()

@@ -255,7 +255,5 @@ def _public_key(pem: bytes | None) -> Ed25519PublicKey | None:
 def _items(data: bytes) -> list[PackageItem]:
     stream, found = io.BytesIO(data), list[PackageItem]()
     while stream.tell() < len(data):
-        item = parse_length_prefixed(PackageItem, stream)
-        if item is not None:
-            found.append(item)
+        found.append(parse_length_prefixed(PackageItem, stream))
     return found
