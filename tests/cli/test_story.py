@@ -41,10 +41,10 @@ def counts(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("lang", "killed_at"),
     [
-        ("en", "the families are told"),
+        pytest.param("en", "the families are told", marks=pytest.mark.soak),
         ("zh", "危机通道演练"),
         ("en", "the hospital saw the least"),
-        ("zh", "撤回同意"),
+        pytest.param("zh", "撤回同意", marks=pytest.mark.soak),
     ],
 )
 def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, lang, killed_at):
