@@ -270,6 +270,7 @@ def test_whatever_happens_nobody_reads_anything_after_the_end_of_the_access(care
                 withdrawn.add(who)
             elif step == "wait":
                 town.clock.advance(timedelta(days=days / 10))
+                town.gate.gateway.checkpointer.tick()  # unsigned for hours, nobody would be shown anything
             elif step == "sweep":
                 town.gate.gateway.shares.end_due(town.gate.gateway.store)
         except Refusal as refusal:

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cryptography import x509
-
 from xinqiao.contract.clock import Clock, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
@@ -51,8 +49,7 @@ class Identity:
             if len(self._certificates) > 10_000:
                 self._certificates.clear()
             try:
-                certificate = x509.load_pem_x509_certificate(pem)
-                found = certificate.serial_number, to_us(certificate.not_valid_after_utc)
+                found = certificate(pem)
             except ValueError:  # the listener took it: only a deny list, which needs its number, must not
                 found = _UNREADABLE, 0
             self._certificates[pem] = found
@@ -78,3 +75,11 @@ class Identity:
         except (OSError, ValueError):
             # The last good list goes on; where there never was one, nobody is let in: privacy fails closed.
             _security.error("ALARM: the deny list cannot be read, the last good one stays: %s", self._deny_list)
+
+
+def certificate(pem: bytes) -> tuple[int, int]:
+    """Serial number of a certificate, and when it ends, microseconds since 1970 UTC. Raises ValueError for none."""
+    from cryptography import x509  # loaded by the first caller, not by the start
+
+    found = x509.load_pem_x509_certificate(pem)
+    return found.serial_number, to_us(found.not_valid_after_utc)

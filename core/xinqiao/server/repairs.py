@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, cast
 
-from cryptography import x509
 from pydantic import BaseModel
 
 from xinqiao.adapters.agency import AgencyHandle
@@ -23,6 +22,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.documents.template import Catalogue
 from xinqiao.journal.checkpoint import unsigned_since
 from xinqiao.server import repair_store as stored
+from xinqiao.server.identity import certificate
 from xinqiao.server.repair_texts import repair
 from xinqiao.store import tables
 from xinqiao.store.tx import ReadTx
@@ -202,7 +202,7 @@ def _holds_certificates(path: Path) -> bool:
 def _ends_us(path: Path) -> int | None:
     """When the first certificate in a file ends; None where it cannot be read."""
     try:
-        return to_us(x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc)
+        return certificate(path.read_bytes())[1]
     except (OSError, ValueError):
         return None
 

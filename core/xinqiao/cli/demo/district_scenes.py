@@ -86,9 +86,8 @@ def settle(stage: Stage) -> None:
     while time.monotonic() < deadline and any(r.state != exchange_pb2.RUN_STATE_RECONCILED for r in runs):
         time.sleep(0.3)
         stage.gateway.run_due()
-        runs = list(
-            stage.clients.exchange.ListExchangeRuns(
-                exchange_service_pb2.ListExchangeRunsRequest(), timeout=DEADLINE_S
-            ).runs
-        )
+        listed = stage.clients.exchange.ListExchangeRuns(
+            exchange_service_pb2.ListExchangeRunsRequest(), timeout=DEADLINE_S
+        ).runs
+        runs = [run for run in listed if run.period == PERIOD]
     stage.console.print(show.runs(runs, stage.zh))

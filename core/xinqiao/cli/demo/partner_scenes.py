@@ -1,5 +1,6 @@
 """Scenes with the other agencies: what they notice, what they are asked to do, and what they did."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -152,7 +153,7 @@ def counts(stage: Stage) -> None:
     for _ in range(30):
         stage.gateway.read_all()
         made = ReportServiceStub(stage.clients.operator).MakeReport(
-            report_service_pb2.MakeReportRequest(request_id=f"demo.report.{time.time_ns()}", report="monthly", period="2026-10"),
+            report_service_pb2.MakeReportRequest(request_id=f"demo.{secrets.token_hex(4)}", report="monthly", period="2026-10"),
             timeout=DEADLINE_S,
         ).report  # fmt: skip
         if youth is None or any(each.id == "volunteering" and each.value for each in made.figures):
