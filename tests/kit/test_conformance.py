@@ -81,7 +81,12 @@ FLAWS: list[tuple[str, str, tuple[tuple[str, str, str], ...]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "flaw", "changes"), FLAWS, ids=[f"{case}: {flaw}" for case, flaw, _ in FLAWS])
+@pytest.mark.parametrize(
+    ("case", "flaw", "changes"),
+    # Each takes seconds: a third of them in every run, all of them in a soak.
+    [pytest.param(*each, marks=[pytest.mark.soak] if index % 3 else []) for index, each in enumerate(FLAWS)],
+    ids=[f"{case}: {flaw}" for case, flaw, _ in FLAWS],
+)
 def test_it_sees(workshop: Any, monkeypatch: pytest.MonkeyPatch, case: str, flaw: str, changes: Any):
     monkeypatch.setattr(conduct, "_DEADLINE_S", 2.0)
     outcome = run_case(workshop.make("flawed", *changes), case)
