@@ -70,7 +70,7 @@ def prepare(folder: Path, example: Path, settings: dict[str, Any], files: str) -
         raise SystemExit(f"the plugins {sorted(missing)} are not installed: run `make install` ({dict(host.failures)})")
     school = host.kinds["school"].simulator(folder / "school")
     hospital = host.kinds["hospital"].simulator(folder / "hospital")
-    others = Simulators(host, folder)
+    others = Simulators(host, folder.resolve())  # a secret is named by its path, which counts from the configuration
     adapters = {
         SCHOOL: {"adapter": "school", "settings": {**school.start(), **settings}},
         HOSPITAL: {"adapter": "hospital", "settings": hospital.start()},
