@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from plugins.hospital.tests.door import TOKEN, Door, task
 
+from xinqiao.adapters import receiving
 from xinqiao.adapters.listening import Listening
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpTransport
@@ -93,7 +94,7 @@ def test_a_slow_sender_is_cut_off_and_others_are_served_meanwhile(
 
 
 def test_more_connections_than_allowed_are_told_to_come_back(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(receiving, "MAX_CONNECTIONS", 2)
     assert door.adapter.address is not None
     held = [socket.create_connection(door.adapter.address, timeout=5) for _ in range(2)]
     time.sleep(0.5)

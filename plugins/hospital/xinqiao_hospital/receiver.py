@@ -1,21 +1,15 @@
-"""The FHIR endpoint a hospital pushes to: stdlib HTTP over TLS (or loopback), bounded in size, time and connections.
-
-One request a connection, each in a thread of its own. Nothing is logged: a request line holds identifiers.
-"""
+"""The FHIR endpoint a hospital pushes to."""
 
 import hmac
 import re
 import socket
 import ssl
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from xinqiao.adapters.agency import broken
+from xinqiao.adapters.receiving import REQUEST_S, HttpDoor, PushHandler, Unread
 from xinqiao_hospital.client import FHIR_JSON
 from xinqiao_hospital.desk import Desk, Reply, refused
 from xinqiao_hospital.r4 import Fault
@@ -24,19 +18,14 @@ from xinqiao_hospital.wire import Json, dump
 BASE: Final = "/fhir"
 NOTIFY: Final = f"{BASE}/notify"
 MAX_BODY: Final = 4 * 2**20
-MAX_CONNECTIONS: Final = 16
-REQUEST_S: Final = 20.0
-"""Seconds for one request, from the handshake to the last byte of the answer."""
-
-_LOOK_S = 0.2
 _TASK = re.compile(rf"{BASE}/Task/([A-Za-z0-9.-]{{1,64}})", re.ASCII)
 _XML = ("application/fhir+xml", "application/xml", "text/xml")
 _JSON = (FHIR_JSON, "application/json")
 _PATCH = "application/json-patch+json"
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_UNREAD = {413: "too-long", 415: "not-supported"}  # IssueType of a body that was not read
 
 
-class Receiver:
+class Receiver(HttpDoor):
     """Serves ``desk`` on a listening socket until ``close``.
 
     ``token`` is demanded as Bearer token where given; ``tls`` may demand client certificates. ``notified`` is called
@@ -56,120 +45,15 @@ class Receiver:
         self.desk: Final = desk
         self.token: Final = token
         self.notified: Final = notified
-        self.address: Final[tuple[str, int]] = server.getsockname()[:2]
-        self._server = server
-        self._tls = tls
-        self._request_s = request_s
-        self._open: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
-        self._closing = threading.Event()
-        server.settimeout(_LOOK_S)
-        self._thread = threading.Thread(target=self._accept, name="hospital-receiver", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Take no more connections, end those under way, give the port back."""
-        self._closing.set()
-        self._thread.join(2)
-        self._server.close()
-        with self._lock:
-            for connection in self._open:
-                _end(connection)
-
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            self._end_late()
-            try:
-                connection, address = self._server.accept()
-            except TimeoutError:
-                continue
-            except OSError:
-                if self._closing.wait(_LOOK_S):  # Out of descriptors, perhaps: better later than never.
-                    return
-                continue
-            with self._lock:
-                full = len(self._open) >= MAX_CONNECTIONS
-                if not full:
-                    self._open[connection] = time.monotonic() + self._request_s
-            if full:
-                _turn_away(connection, tell=self._tls is None)
-                continue
-            thread = threading.Thread(target=self._serve, args=(connection, address), name="hospital-push", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # Out of threads: turn this one away, and go on listening.
-                with self._lock:
-                    del self._open[connection]
-                _turn_away(connection, tell=self._tls is None)
-
-    def _serve(self, connection: socket.socket, address: Any) -> None:
-        stream: socket.socket = connection
-        try:
-            connection.settimeout(self._request_s)
-            if self._tls is not None:
-                # The wrapped socket takes the descriptor over; the deadline must be able to end that one.
-                stream = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-                with self._lock:
-                    self._open[stream] = self._open.pop(connection)
-                stream.do_handshake()
-            _Handler(stream, address, self)  # type: ignore[arg-type]
-            _linger(stream)
-        except (OSError, ValueError):
-            pass  # A client that hangs up or speaks no TLS; nothing of it may be logged.
-        finally:
-            with self._lock:
-                self._open.pop(connection, None)
-                self._open.pop(stream, None)
-            stream.close()
-
-    def _end_late(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            for connection, deadline in self._open.items():
-                if now > deadline:
-                    _end(connection)
+        super().__init__(server, _Handler, name="hospital", tls=tls, request_s=request_s)
 
 
-def _turn_away(connection: socket.socket, *, tell: bool) -> None:
-    """No room: say so, without a thread and within a moment; a client that speaks TLS sees a broken connection."""
-    with suppress(OSError):
-        connection.settimeout(_LOOK_S)
-        if tell:
-            connection.sendall(_BUSY)
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(65536)
-    connection.close()
-
-
-def _linger(stream: socket.socket) -> None:
-    """Read what the client still sends: closing on unread bytes would take the answer back from it."""
-    # First our end: a client that reads up to it would wait, and hold one of the few connections, for all of that time.
-    stream.shutdown(socket.SHUT_WR)
-    end = time.monotonic() + 1.0
-    while (left := end - time.monotonic()) > 0:
-        stream.settimeout(left)
-        if not stream.recv(65536):
-            return
-
-
-def _end(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "xinqiao"
-    sys_version = ""
-
+class _Handler(PushHandler):
     @property
     def receiver(self) -> Receiver:
         found = self.server
         assert isinstance(found, Receiver)
         return found
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
 
     def do_GET(self) -> None:
         self._handle()
@@ -216,9 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
             return Reply(200, capabilities())
         if self.command == "GET":
             return _no(405, "not-supported", "nothing can be read here; the gateway sends what the hospital may see")
-        body = self._body()
-        if isinstance(body, Reply):
-            return body
+        body = self.body(MAX_BODY)
+        if isinstance(body, Unread):
+            return _no(body.status, _UNREAD.get(body.status, "structure"), body.message, body.reason)
         if path == NOTIFY and self.command in ("POST", "PUT"):
             self.receiver.notified()
             return Reply(200, refused(200).body)
@@ -252,22 +136,6 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(release, str) and not release.startswith("4.0"):
             return _no(415, "not-supported", "send FHIR 4.0 (R4)", "DATA/PROFILE")
         return None
-
-    def _body(self) -> bytes | Reply:
-        lengths = self.headers.get_all("Content-Length", [])
-        if "Transfer-Encoding" in self.headers or not lengths:
-            return _no(411, "structure", "give the Content-Length", "DATA/HTTP")
-        if len(lengths) > 1 or not re.fullmatch(r"[0-9]{1,12}", lengths[0], re.ASCII):
-            return _no(400, "structure", "give one Content-Length", "DATA/HTTP")
-        if self.headers.get("Content-Encoding", "identity") != "identity":
-            return _no(415, "not-supported", "send it without Content-Encoding", "DATA/FILE_TYPE")
-        size = int(lengths[0])
-        if size > MAX_BODY:
-            return _no(413, "too-long", f"longer than {MAX_BODY} bytes", "DATA/TOO_LARGE")
-        body = self.rfile.read(size)
-        if len(body) != size:
-            raise ConnectionError
-        return body
 
     def _send(self, reply: Reply) -> None:
         self.close_connection = True
