@@ -115,7 +115,7 @@ def measure(gateway: Gateway, inbox: Path, forms: int) -> dict[str, object]:
     partner = gateway.registry.find(PARTNER)
     if partner is None:
         raise LookupError(PARTNER)
-    intake = Intake(gateway.pipeline, gateway.host.agencies[PARTNER], partner)
+    intake = Intake(gateway.pipeline, gateway.host.agencies[PARTNER], partner, gateway.clocks.deadline)
     make_city(inbox / "roster.zip", users=int(forms / 0.94) + 50)
     begin = time.perf_counter()
     print(f"roster: {intake.run_once().students:,} students in {time.perf_counter() - begin:.1f} s", file=sys.stderr)

@@ -60,7 +60,7 @@ def gateway(folder: Path, packages: list[Path], *, profile: bool) -> None:
     running.start(listen=False, tick=False, work=False)
     partner = running.registry.find(PARTNER)
     assert partner is not None
-    intake = Intake(running.pipeline, running.host.agencies[PARTNER], partner)
+    intake = Intake(running.pipeline, running.host.agencies[PARTNER], partner, running.clocks.deadline)
     try:
         for package in packages:
             os.link(package, inbox / package.name)

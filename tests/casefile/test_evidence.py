@@ -113,8 +113,8 @@ def test_of_age_a_guardian_has_no_say(town, signer):
 
 def test_where_the_district_asks_it_a_guardian_signs_beside_a_minor(fresh_town):
     town = fresh_town
-    terms = town.gate.gateway._clocks.consent
-    town.gate.gateway._clocks.consent = terms.model_copy(update={"guardian_co_consent": True})
+    terms = town.gate.gateway.clocks.consent
+    town.gate.gateway.clocks.consent = terms.model_copy(update={"guardian_co_consent": True})
     local, adult = town.student(born=OLD), town.student(born="2008-01-01")
     assert town.refusal(town.PSYCH, town.consent_request(local, signer=STUDENT)).endswith("GUARDIAN_REQUIRED")
     town.consent(local, signer=BOTH)

@@ -22,7 +22,7 @@ def held_sheet(town: Any) -> str:
     """A sheet that was not taken: what its school holds."""
     partner = town.gate.gateway.registry.find(town.SCHOOL)
     handle: Any = type("Handle", (), {"agency": town.SCHOOL})
-    intake = Intake(town.gate.gateway.pipeline, handle, partner)
+    intake = Intake(town.gate.gateway.pipeline, handle, partner, town.gate.gateway.clocks.deadline)
     intake._move("1", Tally(rejected=[Rejected(source="a.csv@sha256:1#1", reason="DATA/NUMBER")]))
     (row,) = town.rows(tables.holdings, kind="intake")
     return str(row["item"])

@@ -224,6 +224,20 @@ def test_an_ask_that_nobody_decides_ends_by_itself_and_climbs_no_ladder(town: An
     assert town.gate.gateway.access.end_due() == 0
 
 
+def test_a_fault_of_the_asks_keeps_no_red_item_from_climbing(town: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = town.gate.gateway
+    climbed: list[bool] = []
+
+    def fault() -> int:
+        raise OSError
+
+    monkeypatch.setattr(gateway.access, "end_due", fault)
+    monkeypatch.setattr(gateway.ladder, "climb", lambda: climbed.append(True))
+    with pytest.raises(OSError):
+        gateway.climb()
+    assert climbed == [True]
+
+
 @pytest.mark.parametrize(
     ("as_", "reason", "answer"),
     [

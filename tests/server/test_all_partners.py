@@ -50,7 +50,7 @@ def read(town: Any, agency: str, items: list[ReadResponse]) -> Any:
     handle: Any = type(
         "Handle", (), {"agency": agency, "read": lambda self, cursor: iter(items), "report": lambda self, kept: None}
     )()
-    return Intake(gateway.pipeline, handle, gateway.registry.find(agency)).run_once()
+    return Intake(gateway.pipeline, handle, gateway.registry.find(agency), gateway.clocks.deadline).run_once()
 
 
 def test_a_family_support_referral_carries_the_need_and_nothing_clinical(town: Any) -> None:

@@ -58,7 +58,9 @@ def town(make_town: Any, agency: SocialWorkSimulator, league: YouthLeagueSimulat
 
 def read(town: Any, name: str) -> Tally:
     gateway = town.gate.gateway
-    return Intake(gateway.pipeline, gateway.host.agencies[name], gateway.registry.find(name)).run_once()
+    return Intake(
+        gateway.pipeline, gateway.host.agencies[name], gateway.registry.find(name), gateway.clocks.deadline
+    ).run_once()
 
 
 def task(town: Any, local: str, holder: str, role: int) -> Any:

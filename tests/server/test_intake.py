@@ -9,6 +9,7 @@ import pytest
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.server.intake import Intake, Tally
@@ -16,6 +17,10 @@ from xinqiao.store import tables
 from xinqiao.store.engine import Store
 
 SCHOOL = Partner("school", "school", "school", frozenset(), frozenset({"S"}), "", 0, 2**62)
+
+
+def _deadline(tier: int, step: str, now_us: int) -> int:
+    raise AssertionError(f"nothing here is red: {step}")
 
 
 class _Pipeline:
@@ -59,7 +64,7 @@ def _holders(store: Store) -> list[str]:
 
 def test_a_failure_among_the_students_of_a_refused_batch_skips_none_of_them(store: Store) -> None:
     pipeline: Any = _Pipeline(store, bad="bad", down="c")
-    intake = Intake(pipeline, _read(_students("a", "bad", "b", "c", "d")), SCHOOL)
+    intake = Intake(pipeline, _read(_students("a", "bad", "b", "c", "d")), SCHOOL, _deadline)
     intake.run_once()
     assert "d" not in pipeline.taken
     intake.run_once()
@@ -68,7 +73,7 @@ def test_a_failure_among_the_students_of_a_refused_batch_skips_none_of_them(stor
 
 def test_a_transient_refusal_leaves_the_cursor_where_it_was(store: Store) -> None:
     pipeline: Any = _Pipeline(store, bad="-", down="a")
-    intake = Intake(pipeline, _read(_students("a")), SCHOOL)
+    intake = Intake(pipeline, _read(_students("a")), SCHOOL, _deadline)
     intake.run_once()
     assert pipeline.taken == []
     intake.run_once()
@@ -81,7 +86,7 @@ def test_what_is_not_taken_is_held_and_on_record_a_sheet_each(store: Store) -> N
         for n, source in enumerate(["a.csv@sha256:1#1", "a.csv@sha256:1#2", "b.csv@sha256:2#1"], start=1)
     ]
     pipeline: Any = _Pipeline(store, bad="-", down="-")
-    Intake(pipeline, _read(items), SCHOOL).run_once()
+    Intake(pipeline, _read(items), SCHOOL, _deadline).run_once()
     assert _holders(store) == ["school", "school"]
     with store.read() as reading:
         kinds = [str(row["kind"]) for row in reading.all(tables.journal.select())]
@@ -114,7 +119,9 @@ def _intake(town: Any, kind: str, items: list[ReadResponse]) -> tuple[Intake, st
     agency = town.HOSPITAL if kind == "referral" else town.SCHOOL
     read = _read(items)
     read.agency = agency
-    return Intake(town.gate.gateway.pipeline, read, town.gate.gateway.registry.find(agency)), agency
+    return Intake(
+        town.gate.gateway.pipeline, read, town.gate.gateway.registry.find(agency), town.gate.gateway.clocks.deadline
+    ), agency
 
 
 @pytest.mark.parametrize("kind", ["student", "forms", "referral"])
@@ -146,6 +153,22 @@ def test_what_is_refused_for_good_is_on_record_and_held_and_what_follows_is_take
     assert [item.reason for item in intake.run_once().rejected] == ["TEST"]
     assert [row["value"] for row in town.rows(tables.cursors, agency=agency)] == ["1"]
     assert len(town.rows(tables.holdings, kind="intake")) == len(town.journal(kind="intake.rejected")) == 1
+
+
+@pytest.mark.parametrize("others_first", [False, True])
+def test_a_refused_signal_is_held_as_red_and_no_longer_than_one_that_is_taken(
+    fresh_town: Any, *, others_first: bool
+) -> None:
+    town = fresh_town
+    request = ReportSignalRequest(student={"local_id": "nobody"}, source=2, kind=1, facts="facts")
+    refused = ReadResponse(cursor="1", signal=request)
+    sheet = ReadResponse(cursor="2", rejected=Rejected(source="a.csv", reason="DATA/NUMBER"))
+    intake, _ = _intake(town, "signal", [sheet, refused] if others_first else [refused, sheet])
+    assert len(intake.run_once().rejected) == 2
+    red, ordinary = sorted(town.rows(tables.holdings, kind="intake"), key=lambda row: row["deadline_us"])
+    now_us = town.clock.now_us()
+    assert (red["tier"], ordinary["tier"]) == (4, 0)
+    assert red["deadline_us"] <= town.gate.gateway.clocks.deadline(4, "acknowledge", now_us) < ordinary["deadline_us"]
 
 
 def _refuse(status: str) -> Any:
@@ -235,13 +258,13 @@ def test_the_source_is_told_what_is_on_record(store: Store) -> None:
     item = Rejected(source="a.csv@sha256:1#1", place="row 3, column phq9", reason="DATA/NUMBER")
     handle = _read([ReadResponse(cursor="1", rejected=item)])
     pipeline: Any = _Pipeline(store, bad="-", down="-")
-    Intake(pipeline, handle, SCHOOL).run_once()
+    Intake(pipeline, handle, SCHOOL, _deadline).run_once()
     assert handle.told == [item]
 
 
 def test_a_sign_of_life_is_no_item(store: Store) -> None:
     pipeline: Any = _Pipeline(store, bad="-", down="-")
-    Intake(pipeline, _read([ReadResponse(), *_students("a")]), SCHOOL).run_once()
+    Intake(pipeline, _read([ReadResponse(), *_students("a")]), SCHOOL, _deadline).run_once()
     assert pipeline.taken == ["a"]
 
 
@@ -263,7 +286,7 @@ def test_a_batch_is_in_line_only_when_the_one_before_is_stored_so_the_later_word
             return SimpleNamespace(submit=lambda: told.append(f"submit {names}"), result=result)
 
     pipeline: Any = Slow(store, bad="-", down="a")
-    intake = Intake(pipeline, _read(_students(*"abcde")), SCHOOL)
+    intake = Intake(pipeline, _read(_students(*"abcde")), SCHOOL, _deadline)
     intake.run_once()
     assert told == ["prepare ab", "submit ab", "prepare cd", "stored ab"]
     told.clear()
@@ -312,13 +335,15 @@ def test_the_students_before_a_failure_are_registered(store: Store) -> None:
         yield from _students("a", "b")[int(cursor or 0) :]
         raise PartnerUnavailable("one file of the inbox cannot be read")
 
-    tally = Intake(pipeline, SimpleNamespace(agency="school", read=read, report=lambda kept: None), SCHOOL).run_once()
+    tally = Intake(
+        pipeline, SimpleNamespace(agency="school", read=read, report=lambda kept: None), SCHOOL, _deadline
+    ).run_once()
     assert (pipeline.taken, tally.students) == (["a", "b"], 2)
 
 
 def test_what_was_not_taken_before_there_is_any_cursor_is_on_record_and_held(store: Store) -> None:
     item = ReadResponse(rejected=Rejected(reason="DATA/STATUS", message="not a status", source="Task/1"))
-    Intake(cast("Any", _Pipeline(store)), _read([item]), SCHOOL).run_once()
+    Intake(cast("Any", _Pipeline(store)), _read([item]), SCHOOL, _deadline).run_once()
     assert len(_holders(store)) == 1
     with store.read() as reading:
         assert [row["reason"] for row in reading.all(tables.journal.select())] == ["DATA/STATUS:1"]

@@ -51,7 +51,7 @@ def test_an_agency_that_hangs_harms_itself_alone(fresh_town: Any) -> None:
     hanging, others = Handle("grid", stuck), [Handle("police", free), Handle("hotline", free)]
     agencies: Any = {handle.agency: handle for handle in (hanging, *others)}
     registry: Registry = gateway.registry
-    reading = Reading(gateway.pipeline, agencies, registry)
+    reading = Reading(gateway.pipeline, agencies, registry, gateway.clocks.deadline)
     try:
         reading.tick()
         assert until(lambda: len(fresh_town.rows(tables.cursors)) == 2)
@@ -75,7 +75,7 @@ def test_a_look_that_is_asked_for_waits_for_the_one_under_way(fresh_town: Any) -
     go = threading.Event()
     handle = Handle("grid", go)
     agencies: Any = {"grid": handle}
-    reading = Reading(gateway.pipeline, agencies, gateway.registry)
+    reading = Reading(gateway.pipeline, agencies, gateway.registry, gateway.clocks.deadline)
     reading.tick()
     assert until(lambda: handle.looks == 1)
     asked = threading.Thread(target=reading.read_all)

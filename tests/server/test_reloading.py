@@ -98,7 +98,7 @@ def test_a_new_calendar_is_that_of_clocks_exchanges_and_expected_reports(town: A
     change(files / "calendars" / "320583.yaml", "holidays: []", "holidays: [2026-10-13]")
     assert gateway.reload() is True
     assert not gateway.exchanges.calendar.is_workday(off)
-    assert gateway.exchanges.calendar is gateway._clocks._calendar is gateway.reports._calendar
+    assert gateway.exchanges.calendar is gateway.clocks._calendar is gateway.reports._calendar
     change(files / "calendars" / "320583.yaml", "holidays: [2026-10-13]", "holidays: [2026-13-13]")
     assert gateway.reload() is False
     assert not gateway.exchanges.calendar.is_workday(off)

@@ -31,7 +31,12 @@ def listed(town: Any) -> dict[tuple[str, str], rpc.Repair]:
 def bring(town: Any, *rejected: Rejected) -> None:
     """What the hospital's adapter could not read, on its way through the intake."""
     gateway = town.gate.gateway
-    intake = Intake(gateway.pipeline, gateway.host.agencies[town.HOSPITAL], gateway.registry.find(town.HOSPITAL))
+    intake = Intake(
+        gateway.pipeline,
+        gateway.host.agencies[town.HOSPITAL],
+        gateway.registry.find(town.HOSPITAL),
+        gateway.clocks.deadline,
+    )
     items = iter([ReadResponse(cursor=str(n), rejected=each) for n, each in enumerate(rejected, 1)])
     intake._take(items, Tally(), lambda tally: None)
 
@@ -141,12 +146,12 @@ def test_emergency_access_is_an_alarm_from_the_districts_number_on_and_for_its_t
     found = listed(town)["OVERRIDES_MANY", "police"]
     assert "3 emergency accesses within 7 days (the limit is 3)" in found.text_en and "3 次" in found.text_zh
     assert found.since_us == min(row["created_us"] for row in town.rows(tables.overrides))
-    town.gate.gateway._clocks.repairs = RepairTerms(overrides_person=4)
+    town.gate.gateway.clocks.repairs = RepairTerms(overrides_person=4)
     assert ("OVERRIDES_MANY", "police") not in listed(town)
     # An agency as a whole counts by itself, whoever of it looked.
-    town.gate.gateway._clocks.repairs = RepairTerms(overrides_person=100, overrides_agency=3)
+    town.gate.gateway.clocks.repairs = RepairTerms(overrides_person=100, overrides_agency=3)
     assert "limit is 3" in listed(town)["OVERRIDES_MANY", "police"].text_en
-    town.gate.gateway._clocks.repairs = RepairTerms()
+    town.gate.gateway.clocks.repairs = RepairTerms()
     town.clock.advance(timedelta(days=7))
     assert ("OVERRIDES_MANY", "police") not in listed(town)
 
@@ -161,9 +166,9 @@ def test_a_partner_without_contact_is_named_and_any_contact_ends_it(town: Any) -
     town.clock.advance(timedelta(days=2))
     found = listed(town)["PARTNER_SILENT", town.HOSPITAL]
     assert found.since_us == row["updated_us"] and "36 days" in found.text_en and "36 天" in found.text_zh
-    town.gate.gateway._clocks.repairs = RepairTerms(silent_after=timedelta(days=60))
+    town.gate.gateway.clocks.repairs = RepairTerms(silent_after=timedelta(days=60))
     assert ("PARTNER_SILENT", town.HOSPITAL) not in listed(town)
-    town.gate.gateway._clocks.repairs = RepairTerms()
+    town.gate.gateway.clocks.repairs = RepairTerms()
     put_run(town, "2026-10", RUN_STATE_RECONCILED, town.clock.now_us())
     assert ("PARTNER_SILENT", town.HOSPITAL) not in listed(town)
     assert ("PARTNER_SILENT", town.SCHOOL) in listed(town)

@@ -40,7 +40,12 @@ def town(make_town: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
 
 def read(town: Any) -> Tally:
     gateway = town.gate.gateway
-    return Intake(gateway.pipeline, gateway.host.agencies[town.SCHOOL], gateway.registry.find(town.SCHOOL)).run_once()
+    return Intake(
+        gateway.pipeline,
+        gateway.host.agencies[town.SCHOOL],
+        gateway.registry.find(town.SCHOOL),
+        gateway.clocks.deadline,
+    ).run_once()
 
 
 def test_the_weekly_check_of_a_class_settles_what_that_class_owes(town: Any, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def town(make_town: Any, desk: FederationSimulator, database: str) -> Iterator[A
 
 def read(town: Any) -> Any:
     gateway = town.gate.gateway
-    return Intake(gateway.pipeline, gateway.host.agencies[WOMEN], gateway.registry.find(WOMEN)).run_once()
+    return Intake(
+        gateway.pipeline, gateway.host.agencies[WOMEN], gateway.registry.find(WOMEN), gateway.clocks.deadline
+    ).run_once()
 
 
 def referred(town: Any) -> tuple[str, str]:

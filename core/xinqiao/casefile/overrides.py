@@ -3,7 +3,7 @@
 from xinqiao.api.casefile.v1 import consent_pb2 as pb
 from xinqiao.api.casefile.v1 import consent_service_pb2 as rpc
 from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
-from xinqiao.api.common.v1.types_pb2 import TIER_RED, Student, Withheld
+from xinqiao.api.common.v1.types_pb2 import TIER_RED, Withheld
 from xinqiao.api.screening.v1.screening_pb2 import Signal
 from xinqiao.casefile.recalls import Given, Recalls
 from xinqiao.contract.errors import Refusal
@@ -11,7 +11,6 @@ from xinqiao.contract.fields import class_name, mask_of
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door, denial
 from xinqiao.disclosure.duties import open_duty
-from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.overrides import open_override
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.records import newest
@@ -41,7 +40,8 @@ class Overrides:
         if state != "VALID":
             raise denial(f"BASIS_{state}", call.caller, purpose, known.id, request.basis)
         call.student = known.id
-        response = rpc.BreakGlassResponse(student=self._record(call, known), crisis_facts=self._facts(call, known))
+        record = self.door.students.leaving(call.tx, known.id, call.caller.agency)
+        response = rpc.BreakGlassResponse(student=record, crisis_facts=self._facts(call, known))
         withheld = call.view(response, student=known.id, relation="PARTY", basis=request.basis)
         duty = open_duty(
             call.tx, self.door, student=known.id, school=known.school, basis=request.basis, item="",
@@ -110,12 +110,6 @@ class Overrides:
             override.state = pb.OVERRIDE_STATE_OVERDUE
         into.CopyFrom(override)
         call.view(into, student=str(row["student"]), relation=_relation(call, row))
-
-    def _record(self, call: Call, known: Known) -> Student:
-        student = self.door.students.load(call.tx, known.id, call.caller.agency)
-        student.local_id = ""
-        hide_conflicts(student)
-        return student
 
     def _facts(self, call: Call, known: Known) -> list[str]:
         c = tables.signals.c

@@ -6,7 +6,6 @@ from xinqiao.api.casefile.v1 import team_pb2 as pb
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_CARE
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
-from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.registry import Reader
 from xinqiao.journal.append import append
 from xinqiao.store import tables
@@ -88,9 +87,7 @@ class Tasks:
         declared = self._reads(holder.agency, "task") if holder is not None else None
         if holder is None or declared is None:
             return
-        package = pb.TaskPackage(task=task, student=self.door.students.load(tx, student, holder.agency))
-        package.student.local_id = ""
-        hide_conflicts(package.student)
+        package = pb.TaskPackage(task=task, student=self.door.students.leaving(tx, student, holder.agency))
         try:
             self.door.release(
                 tx, package, recipient=holder, purpose=PURPOSE_CARE, student=student, relation="PARTY", kind="task",

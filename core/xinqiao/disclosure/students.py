@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from xinqiao.api.common.v1.types_pb2 import Student, StudentRef
 from xinqiao.contract.errors import Refusal
+from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.registry import Partner
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone
@@ -228,6 +229,13 @@ class Students:
             raise Refusal("NOT_FOUND", "STUDENT", "no such student for this caller")
         record = self._keys.sealer(student).record(Student, bytes(row["sealed"]), table="students", key=student)
         record.name = self.name(agency, student)
+        return record
+
+    def leaving(self, tx: ReadTx, student: str, agency: str) -> Student:
+        """The record as another agency may get it at all: without the school's own number, or a guardian in conflict."""
+        record = self.load(tx, student, agency)
+        record.local_id = ""
+        hide_conflicts(record)
         return record
 
     def forget(self, tx: Tx, student: str) -> None:

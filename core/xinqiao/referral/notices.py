@@ -19,7 +19,6 @@ from xinqiao.contract.fields import present, redact
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.duties import open_duty
-from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.records import check_version, newest, own_row
 from xinqiao.disclosure.registry import Reader
 from xinqiao.documents.short_form import ShortForm, number, sign, verify
@@ -296,9 +295,7 @@ class Notices:
             notice=notice.name, crisis_facts=request.crisis_facts, location=request.location,
             citation=found.citation.get("zh", "") if found else "",
         )  # fmt: skip
-        report.student.CopyFrom(self.door.students.load(call.tx, student, police.agency))
-        report.student.local_id = ""
-        hide_conflicts(report.student)
+        report.student.CopyFrom(self.door.students.leaving(call.tx, student, police.agency))
         declared = self._reads(police.agency, "police_report")
         released = self.door.release(
             call.tx, report, recipient=police, purpose=PURPOSE_RESCUE, student=student, relation="PARTY",

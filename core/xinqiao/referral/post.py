@@ -9,7 +9,6 @@ from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.screening.v1.screening_pb2 import Assessment
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door, Released, consented
-from xinqiao.disclosure.guardians import hide_conflicts
 from xinqiao.disclosure.records import hide_chain
 from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known
@@ -60,9 +59,7 @@ class Post:
         package.sender_title = sender.names.get("zh", "") if sender is not None else ""
         hide_chain(package.referral)
         package.referral.student = door.students.name(recipient.agency, known.id)
-        package.student.CopyFrom(door.students.load(tx, known.id, recipient.agency))
-        package.student.local_id = ""
-        hide_conflicts(package.student)
+        package.student.CopyFrom(door.students.leaving(tx, known.id, recipient.agency))
         basis = door.bases.get(referral.basis)
         if purpose == PURPOSE_TREATMENT and (basis is None or basis.classes >> FIELD_CLASS_SCORES & 1):
             # Under a basis without scores not even their empty shells go: how many forms there are is a fact too.

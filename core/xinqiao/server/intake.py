@@ -19,13 +19,14 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 )
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
-from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.common.v1.types_pb2 import TIER_RED, Student
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
 from xinqiao.journal.append import append
+from xinqiao.screening.signals import Deadline
 from xinqiao.server.pipeline import Pipeline, Waiting
 from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
@@ -83,10 +84,11 @@ class _Students:
 class Intake:
     """Reads one agency from its stored cursor on, item by item; an item is durable before its cursor moves."""
 
-    def __init__(self, pipeline: Pipeline, handle: AgencyHandle, partner: Partner) -> None:
+    def __init__(self, pipeline: Pipeline, handle: AgencyHandle, partner: Partner, deadline: Deadline) -> None:
         self._pipeline = pipeline
         self._handle = handle
         self._partner = partner
+        self._deadline = deadline
         self._ahead: _Students | None = None
         self._moving: Future[None] | None = None
 
@@ -321,7 +323,10 @@ class Intake:
             _log.info("agency %s was not told of %d items: %s", self._handle.agency, len(kept), type(error).__name__)
 
     def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
-        """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean."""
+        """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean.
+
+        A refused signal is somebody's word that it is red: it waits no longer than one that was taken.
+        """
         agency = self._handle.agency
         for reason, count in Counter(item.reason for item in rejected).items():
             append(
@@ -330,9 +335,11 @@ class Intake:
             )  # fmt: skip
         school = min(self._partner.schools, default="")
         for sheet in {_label(item.source) for item in rejected}:
+            red = sheet == "signal"
             hold(
                 tx, _item(agency, sheet), kind="intake", school=school, step="mend",
-                holder=self._pipeline.door.registry.holder(school), deadline_us=tx.now_us + _DAY_US,
+                holder=self._pipeline.door.registry.holder(school), tier=TIER_RED if red else 0,
+                deadline_us=self._deadline(TIER_RED, "acknowledge", tx.now_us) if red else tx.now_us + _DAY_US,
             )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.disclosure.registry import Partner, Registry
+from xinqiao.screening.signals import Deadline
 from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.pipeline import Pipeline
 
@@ -21,10 +22,13 @@ _log = logging.getLogger("xinqiao.intake")
 class Reading:
     """Reads every agency that brings something; no agency is ever read by two looks, which would mix up its events."""
 
-    def __init__(self, pipeline: Pipeline, agencies: Mapping[str, AgencyHandle], registry: Registry) -> None:
+    def __init__(
+        self, pipeline: Pipeline, agencies: Mapping[str, AgencyHandle], registry: Registry, deadline: Deadline
+    ) -> None:
         self._pipeline = pipeline
         self._agencies = agencies
         self._registry = registry
+        self._deadline = deadline
         self._looks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._pool = ThreadPoolExecutor(_AT_ONCE, "intake")
 
@@ -51,7 +55,7 @@ class Reading:
         for agency, handle in self._agencies.items():
             partner: Partner | None = self._registry.find(agency)
             if partner is not None and handle.manifest is not None and "read" in handle.manifest.capabilities:
-                yield agency, Intake(self._pipeline, handle, partner).run_once
+                yield agency, Intake(self._pipeline, handle, partner, self._deadline).run_once
 
 
 def _ending(lock: threading.Lock, look: Callable[[], Tally]) -> None:

@@ -98,7 +98,7 @@ class Gateway:
         self.host = host or AdapterHost.load(named_adapters(read_document(config)))
         self.bundle = bundle or Bundle(config, self.host.settings_models())
         settings = self.settings = self.bundle.gateway
-        clocks = self._clocks = Clocks(self.bundle.district, self.bundle.calendar)
+        clocks = self.clocks = Clocks(self.bundle.district, self.bundle.calendar)
         self.registry = Registry(_partners(settings), lambda school: clocks.on_duty(school, self.clock.now_us()))
         operators = self.registry.with_role(options.ROLE_OPERATOR)
         self.operator = operators[0].id if operators else "operator"
@@ -124,7 +124,7 @@ class Gateway:
         policy_file = Path(settings.policy) / "disclosure.yaml"
         self.versions.keep(policy_file, rules.policy)
         self.door = Door(rules.policy, rules.bases, self.registry, Students(keys), keys)
-        clocks, district = self._clocks, rules.district
+        clocks, district = self.clocks, rules.district
         self.reports = Reports(self.door, rules.calendar, rules.cadences, self.operator)
         signals = Signals(self.door, rules.signals, clocks.deadline, self.store.read, self._declared)
         screening = Screening(self.door, rules.library, rules.pack, clocks.deadline, signals, self.reports)
@@ -257,7 +257,7 @@ class Gateway:
                 float(limits.stream_idle_s),
             ),
         )  # fmt: skip
-        self.reading = Reading(self.pipeline, self.host.agencies, self.registry)
+        self.reading = Reading(self.pipeline, self.host.agencies, self.registry, self.clocks.deadline)
         self.ticks = Ticks(
             {
                 "checkpoint": (_CHECKPOINT_LOOK_S, self.checkpointer.tick),
@@ -330,14 +330,16 @@ class Gateway:
 
     def watch_agreements(self) -> None:
         """Put every agreement that ends soon to the operator."""
-        ahead_us = self._clocks.agreement_notice // _US
+        ahead_us = self.clocks.agreement_notice // _US
         if ends_soon(self.store, self.registry, ahead_us):
             self.store.run(lambda tx: announce(tx, self.registry, self.operator, ahead_us))
 
     def climb(self) -> None:
         """Move what is overdue; an ask to look that nobody decided ends by itself first, and climbs no ladder."""
-        self.access.end_due()
-        self.ladder.climb()
+        try:
+            self.access.end_due()
+        finally:  # whatever another room meets, an overdue red item climbs
+            self.ladder.climb()
 
     def read_all(self, progress: Callable[[Tally], None] = lambda tally: None) -> dict[str, Tally]:
         """Look once at every agency that brings something, and wait for it."""
@@ -373,7 +375,7 @@ class Gateway:
 
     def _capacity(self, agency: str, request: CapacityRequest) -> CapacityResponse | None:
         handle = self.host.agencies.get(agency)
-        return handle.capacity(request, self._clocks.capacity_wait.total_seconds()) if handle else None
+        return handle.capacity(request, self.clocks.capacity_wait.total_seconds()) if handle else None
 
     def _listen(self, settings: Settings) -> None:
         ready: list[int | BaseException] = []

@@ -28,7 +28,7 @@ class Gate:
         gateway = self.gate.gateway
         partner = gateway.registry.find(SCHOOL)
         assert partner is not None
-        return Intake(gateway.pipeline, gateway.host.agencies[SCHOOL], partner).run_once()
+        return Intake(gateway.pipeline, gateway.host.agencies[SCHOOL], partner, gateway.clocks.deadline).run_once()
 
     def drop(self, name: str, *rows: str) -> Path:
         path = self.inbox / name

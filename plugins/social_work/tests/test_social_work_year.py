@@ -32,7 +32,7 @@ class Gate:
         gateway = self.gate.gateway
         partner = gateway.registry.find(AIDE)
         assert partner is not None
-        return Intake(gateway.pipeline, gateway.host.agencies[AIDE], partner).run_once()
+        return Intake(gateway.pipeline, gateway.host.agencies[AIDE], partner, gateway.clocks.deadline).run_once()
 
     def rows(self, table: Any) -> list[Any]:
         with self.gate.gateway.store.read() as reading:
