@@ -98,6 +98,6 @@ def test_an_agreement_that_ends_is_put_to_the_operator_thirty_days_before(fresh_
     found = {row["item"]: row["deadline_us"] for row in fresh_town.rows(tables.holdings, kind="agreement")}
     assert found[f"agreements/{fresh_town.HOSPITAL}"] == ends_us
     assert len(fresh_town.journal(kind="agreement.ending", partner=fresh_town.HOSPITAL)) == 1
-    gateway._clocks.agreement_notice = timedelta(days=0)  # as after a restart with the renewed agreement
+    gateway.clocks.agreement_notice = timedelta(days=0)  # as after a restart with the renewed agreement
     gateway.watch_agreements()
     assert {row["item"] for row in fresh_town.rows(tables.holdings, kind="agreement")} == {"agreements/lapsed-hospital"}
