@@ -149,10 +149,13 @@ def outcome(stage: Stage) -> None:
     mine: list[referral_pb2.Referral] = []
     while time.monotonic() < deadline:
         stage.gateway.read_all()
-        mine = everything(stage.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
+        sent = everything(stage.clients.referrals.ListReferrals, referral_service_pb2.ListReferralsRequest, "referrals")
+        mine = [each for each in sent if each.recipient == HOSPITAL]
         if all(r.state in _REPORTED for r in mine) and stage.deployment.school.received():
             break
         time.sleep(0.2)
+    else:
+        raise RuntimeError(f"not every outcome was reported and told to the school within {DEADLINE_S:.0f} s")
     done = [r for r in mine if r.state == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED]
     for referral in done:
         stage.clients.referrals.AdvanceReferral(
