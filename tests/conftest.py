@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -298,16 +299,21 @@ class Town:
 
 
 @contextmanager
-def _urls(request: pytest.FixtureRequest, kind: str) -> Iterator[tuple[str | None, str | None]]:
+def _urls(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[tuple[str | None, str | None]]:
+    """Migrated databases of a town's own, copied from the session's templates: hundreds of towns are founded."""
     if kind == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        folder.mkdir(exist_ok=True)
+        for name in ("records.db", "keys.db"):
+            shutil.copyfile(template / name, folder / name)
         yield None, None
         return
     server = make_url(request.getfixturevalue("postgres_url"))
     names = [f"town_{os.getpid()}_{next(_counter)}_{word}" for word in ("records", "keys")]
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        for name in names:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        for name, of in zip(names, request.getfixturevalue("postgres_template"), strict=True):
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {of}")
     try:
         records, keys = (server.set(database=name).render_as_string(hide_password=False) for name in names)
         yield records, keys
@@ -335,7 +341,7 @@ def _town(
             overlay(settings, folder, **expected)
         change(settings)
 
-    with _urls(request, kind) as (url, keys_url):
+    with _urls(request, kind, folder) as (url, keys_url):
         config = make_deployment(folder, EXAMPLE, url=url, keys_url=keys_url, change=mine)
         clock, recorder = ManualClock(START), Recorder()
         gate = TemporaryGateway(config, host=host or recorder.kinds(folder), clock=clock)

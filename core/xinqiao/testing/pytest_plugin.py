@@ -69,7 +69,7 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a migrated, empty pair of SQLite files."""
     from xinqiao.store.migrate import upgrade
 
@@ -79,7 +79,7 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres_url: str) -> tuple[str, str]:
+def postgres_template(postgres_url: str) -> tuple[str, str]:
     """Names of a migrated, empty pair of databases."""
     from xinqiao.store.migrate import upgrade
 
@@ -99,25 +99,20 @@ def keyring_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sqlite_urls(_sqlite_template: Path, tmp_path: Path) -> tuple[str, str]:
+def sqlite_urls(sqlite_template: Path, tmp_path: Path) -> tuple[str, str]:
     """URLs of a fresh records and key database on SQLite."""
     for name in ("records.db", "keys.db"):
-        shutil.copyfile(_sqlite_template / name, tmp_path / name)
+        shutil.copyfile(sqlite_template / name, tmp_path / name)
     return f"sqlite:///{tmp_path / 'records.db'}", f"sqlite:///{tmp_path / 'keys.db'}"
 
 
 @pytest.fixture
-def postgres_urls(_postgres_template: tuple[str, str], postgres_url: str) -> Iterator[tuple[str, str]]:
+def postgres_urls(postgres_template: tuple[str, str], postgres_url: str) -> Iterator[tuple[str, str]]:
     """URLs of a fresh records and key database on PostgreSQL, dropped after the test."""
     number = next(_counter)
     names = (f"records_{os.getpid()}_{number}", f"keys_{os.getpid()}_{number}")
-    _administer(
-        postgres_url,
-        *(
-            f"CREATE DATABASE {name} TEMPLATE {template}"
-            for name, template in zip(names, _postgres_template, strict=True)
-        ),
-    )
+    copies = (f"CREATE DATABASE {name} TEMPLATE {of}" for name, of in zip(names, postgres_template, strict=True))
+    _administer(postgres_url, *copies)
     yield _named(postgres_url, names[0]), _named(postgres_url, names[1])
     _administer(postgres_url, *(f"DROP DATABASE {name} WITH (FORCE)" for name in names))
 
