@@ -43,6 +43,7 @@ class HttpDoor:
     def close(self) -> None:
         """Take no more connections, end those under way, give the port back."""
         self._closing.set()
+        _end(self._server)  # wakes the one that waits in accept, where the system has it so
         self._thread.join(2)
         self._server.close()
         with self._lock:

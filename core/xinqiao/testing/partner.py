@@ -49,7 +49,7 @@ class JsonPartner:
     def start(self) -> str:
         """Serve; the base address."""
         self._server = _Server(("127.0.0.1", 0), self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="partner", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="partner", daemon=True)
         self._thread.start()
         return f"http://127.0.0.1:{self._server.server_port}"
 

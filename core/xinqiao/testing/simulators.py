@@ -106,7 +106,7 @@ class HttpSimulator:
         self.stopping.clear()
         self._server = _Server(("127.0.0.1", self._port), self)
         self._port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="partner-simulator")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="partner-simulator")
         self._thread.start()
         return f"http://127.0.0.1:{self._port}"
 

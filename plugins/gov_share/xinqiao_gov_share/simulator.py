@@ -71,7 +71,7 @@ class GovShareSimulator:
             self._server = _Server(("127.0.0.1", self._port), self)
             self._port = self._server.server_port
             serve = self._server.serve_forever
-            self._thread = threading.Thread(target=serve, args=(0.05,), name="gov-share-simulator", daemon=True)
+            self._thread = threading.Thread(target=serve, args=(0.01,), name="gov-share-simulator", daemon=True)
             self._thread.start()
         settings: dict[str, Any] = {
             "base_url": f"http://127.0.0.1:{self._port}{_BASE}",

@@ -94,7 +94,7 @@ class HospitalSimulator:
         self.stopping.clear()
         self._server = _Server(("127.0.0.1", self._port), self)
         self._port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="hospital-simulator")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="hospital-simulator")
         self._thread.start()
         origin = f"http://127.0.0.1:{self._port}"
         return {"base_url": f"{origin}{_BASE}", "exchange_url": f"{origin}/exchange"}

@@ -85,7 +85,7 @@ class Centre110:
                 self._gateway = ("127.0.0.1", int(probe.getsockname()[1]))
         host, door = self._gateway
         if self._thread is None:
-            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+            self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
             self._thread.start()
         return {
             "url": f"http://127.0.0.1:{self._server.server_port}/webhooks", "wire": self.wire,

@@ -67,7 +67,7 @@ class RestPlatform:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, name="oneroster-rest", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), name="oneroster-rest", daemon=True).start()
         here = f"http://127.0.0.1:{self.port}"
         return {"base_url": here + BASE, "token_url": here + "/token", "client_id": CLIENT}
 

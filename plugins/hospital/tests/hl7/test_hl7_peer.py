@@ -62,7 +62,7 @@ def test_hl7apy_s_server_takes_a_referral(agency_for, request_) -> None:
             return f"\x0bMSH|^~\\&|HIS|HOSPITAL|||20261006||ACK^I12|A1|P|2.5.1\rMSA|AA|{control}\r\x1c\r"
 
     server = MLLPServer("127.0.0.1", 0, {"REF^I12^REF_I12": (Handler,)})
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         port = server.server_address[1]

@@ -143,6 +143,8 @@ class Listener:
     def close(self) -> None:
         """Take no more connections, let each thread finish its message, give the port back."""
         self._stopping.set()
+        with suppress(OSError):  # wakes the one that waits to accept, where the system has it so
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._listening.close()
         for thread in list(self._threads):
