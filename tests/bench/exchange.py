@@ -57,6 +57,7 @@ def _main(folder: Path, rows: int) -> dict[str, float]:
     from xinqiao.api.common.v1 import options_pb2 as options
     from xinqiao.api.exchange.v1 import exchange_pb2 as pb
     from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_SEND, REFERRAL_STATE_SENT, Referral
+    from xinqiao.cli.serving import tune_interpreter
     from xinqiao.config.settings import Exchange
     from xinqiao.contract.clock import BEIJING, ManualClock, to_us
     from xinqiao.contract.workdays import WorkCalendar
@@ -147,6 +148,7 @@ def _main(folder: Path, rows: int) -> dict[str, float]:
     exchanges = Exchanges(
         store, door, {"monthly": definition}, key, "bench", take, {hospital: public_key_pem(key)}, WorkCalendar()
     )  # fmt: skip
+    tune_interpreter()  # as the gateway does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     (run,) = exchanges.run("monthly", "2026-09", actor="admin")

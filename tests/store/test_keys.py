@@ -88,6 +88,19 @@ def test_two_students_have_different_keys(store: Store) -> None:
     assert one.commit("w", 1, b"x") != two.commit("w", 1, b"x")
 
 
+def test_a_pass_over_many_pushes_nobody_out_whom_the_day_needs(
+    sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
+) -> None:
+    keys = KeyStore(keyring_dir, sqlite_urls[1], clock, capacity=3)
+    students = [f"s{number}" for number in range(10)]
+    keys.ensure(students)
+    today = [keys.sealer(each) for each in students[:3]]
+    passed = keys.sealers(students[3:], keep=False)
+    assert sorted(passed) == students[3:]
+    assert all(keys.sealer(each) is sealer for each, sealer in zip(students[:3], today, strict=True))
+    keys.close()
+
+
 def test_memory_holds_no_more_keys_than_allowed(
     sqlite_urls: tuple[str, str], keyring_dir: Path, clock: ManualClock
 ) -> None:

@@ -122,11 +122,8 @@ def plan(descriptor: Descriptor) -> Plan:
 
 def redact(message: Message, permitted: int) -> list[Kept]:
     """Clear every field of ``message`` whose class is not in the mask ``permitted``; say what was cleared."""
-    kept: list[Kept] = []
     cut = _cut(message.DESCRIPTOR, permitted)
-    if cut is not None:
-        _redact(message, cut, permitted, "", kept)
-    return kept
+    return [] if cut is None else _redact(message, cut, permitted)
 
 
 @lru_cache(maxsize=4096)
@@ -147,22 +144,31 @@ def _cut_of(compiled: Plan, permitted: int) -> Cut | None:
     return Cut(leaves, tuple(branches))
 
 
-def _redact(message: Message, cut: Cut, permitted: int, path: str, kept: list[Kept]) -> None:
+def _redact(message: Message, cut: Cut, permitted: int) -> list[Kept]:
+    kept: list[Kept] = []
     for leaf in cut.leaves:
         if message.HasField(leaf.name) if leaf.presence else getattr(message, leaf.name):
             message.ClearField(leaf.name)
-            kept.append(Kept(path + leaf.name, leaf.field_class, leaf.required))
+            kept.append(Kept(leaf.name, leaf.field_class, leaf.required))
     for branch, inside, empty in cut.branches:
+        name = branch.name
         if branch.required and not permitted >> branch.default_class & 1:
-            kept.append(Kept(path + branch.name, branch.default_class, True))
+            kept.append(Kept(name, branch.default_class, True))
         if inside is not None:
             if branch.repeated:
-                for index, item in enumerate(getattr(message, branch.name)):
-                    _redact(item, inside, permitted, f"{path}{branch.name}[{index}].", kept)
-            elif message.HasField(branch.name):
-                _redact(getattr(message, branch.name), inside, permitted, f"{path}{branch.name}.", kept)
+                for index, item in enumerate(getattr(message, name)):
+                    if found := _redact(item, inside, permitted):
+                        kept += _below(f"{name}[{index}]", found)
+            elif message.HasField(name) and (found := _redact(getattr(message, name), inside, permitted)):
+                kept += _below(name, found)
         if empty:
-            message.ClearField(branch.name)  # even empty messages tell how many there were
+            message.ClearField(name)  # even empty messages tell how many there were
+    return kept
+
+
+def _below(name: str, found: list[Kept]) -> list[Kept]:
+    """With the paths as they are seen from above; made only where something was kept, which is rare."""
+    return [Kept(f"{name}.{path}", label, required) for path, label, required in found]
 
 
 def present(message: Message, within: int = -1) -> int:

@@ -10,7 +10,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
-from xinqiao.exchange.items import PAGE, Judge, Verdict, member, members
+from xinqiao.exchange.items import PAGE, Judge, Member, Verdict, members
 from xinqiao.exchange.package import VERSION, Items, ItemWriter
 from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import Span
@@ -98,36 +98,36 @@ class Builder:
         The ordinal to go on after, None at the end, and what is to be packed of the page.
         """
         run, key = str(row["id"]), key_of(row)
-        page = members(tx, run, after=after, end=part.end, outcomes=(_UNDECIDED,))
+        page = members(tx, run, after=after, end=part.end, outcomes=(_UNDECIDED, _UNDECIDED))
         judge = self._judge(tx, page)
         decided: list[tuple[object, ...]] = []
         lines: list[Line] = []
         goes: list[bytes] = []
         for item in page:
             at = packed + len(goes)
-            verdict = judge(member(item), at)
+            verdict = judge(item, at)
             if key.revision and verdict.outcome != pb.ITEM_OUTCOME_SENT:
                 verdict = self._taken_back(tx, key, item, verdict, at)
             place = None
             if verdict.outcome in PACKED:
                 place = part.first + at
                 goes.append(verdict.data)
-            decided.append((verdict.outcome, verdict.reason, verdict.digest, place, run, item["ordinal"]))
+            decided.append((verdict.outcome, verdict.reason, verdict.digest, place, run, item.ordinal))
             lines.append(self._line(row, item, verdict))
         append_all(tx, lines)
         tx.update_many(tables.exchange_items, ("outcome", "reason", "digest", "place"), decided)
-        return (int(page[-1]["ordinal"]) if len(page) == PAGE else None), goes
+        return (page[-1].ordinal if len(page) == PAGE else None), goes
 
-    def _taken_back(self, tx: Tx, key: Key, item: RowMapping, verdict: Verdict, at: int) -> Verdict:
+    def _taken_back(self, tx: Tx, key: Key, item: Member, verdict: Verdict, at: int) -> Verdict:
         """What may go no more and went before is taken back; what never went is as the door says."""
-        went = last_went(tx, key, str(item["item"]))
+        went = last_went(tx, key, item.item)
         if went is None:
             return verdict
         data = tombstone(went, at, verdict.reason)
         mask = 1 << FIELD_CLASS_AGGREGATE
         return Verdict(pb.ITEM_OUTCOME_WITHDRAWN, verdict.reason, data, mask, self._door.keys.system_sealer())
 
-    def _line(self, row: RowMapping, item: RowMapping, verdict: Verdict) -> Line:
+    def _line(self, row: RowMapping, item: Member, verdict: Verdict) -> Line:
         goes = verdict.outcome in PACKED
         return Line(
             kind="released" if goes else "refused",
@@ -136,8 +136,8 @@ class Builder:
             partner=self._recipient.agency,
             purpose=PURPOSE_RECONCILIATION,
             classes=verdict.classes,
-            student=str(item["student"]),
-            resource=str(item["item"]),
+            student=item.student,
+            resource=item.item,
             reason=verdict.reason or f"exchange:{row['exchange']}:{row['period']}",
             policy_version=self._door.policy.version,
             payload=verdict.data if goes else None,
@@ -153,22 +153,22 @@ class Builder:
                 judge = self._judge(tx, page)
                 for item in page:
                     data = self._data(tx, row, item, judge, at)
-                    if not data or hashlib.sha256(data).digest() != bytes(item["digest"]):
+                    if not data or hashlib.sha256(data).digest() != item.digest:
                         raise Changed
                     writer.add(data)
                     at += 1
             if len(page) < PAGE:
                 return writer.done()
-            after = int(page[-1]["ordinal"])
+            after = page[-1].ordinal
 
-    def _data(self, tx: ReadTx, row: RowMapping, item: RowMapping, judge: Judge, at: int) -> bytes:
-        if item["outcome"] == pb.ITEM_OUTCOME_SENT:
-            return judge(member(item), at).data
-        went = last_went(tx, key_of(row), str(item["item"]))
-        return tombstone(went, at, str(item["reason"])) if went is not None else b""
+    def _data(self, tx: ReadTx, row: RowMapping, item: Member, judge: Judge, at: int) -> bytes:
+        if item.outcome == pb.ITEM_OUTCOME_SENT:
+            return judge(item, at).data
+        went = last_went(tx, key_of(row), item.item)
+        return tombstone(went, at, item.reason) if went is not None else b""
 
-    def _judge(self, tx: ReadTx, page: list[RowMapping]) -> Judge:
-        return Judge(tx, self._door, self._recipient, [member(item) for item in page], self._period)
+    def _judge(self, tx: ReadTx, page: list[Member]) -> Judge:
+        return Judge(tx, self._door, self._recipient, page, self._period)
 
 
 def make_manifest(

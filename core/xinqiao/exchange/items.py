@@ -50,6 +50,14 @@ _NEXT_PAGE: Final = _FIRST_PAGE.where(
     _R.created_us >= bindparam("at_us"),
     (_R.created_us > bindparam("at_us")) | ((_R.created_us == bindparam("at_us")) & (_R.id > bindparam("last"))),
 )
+_I: Final = tables.exchange_items.c
+_MEMBERS: Final = (
+    select(_I.ordinal, _I.item, _I.student, _I.outcome, _I.reason, _I.digest)
+    .where(_I.run == bindparam("run"), _I.outcome.in_([bindparam("one"), bindparam("other")]))
+    .where(_I.ordinal > bindparam("after"), _I.ordinal < bindparam("end"))
+    .order_by(_I.ordinal)
+    .limit(PAGE)
+)
 
 
 class Selected(NamedTuple):
@@ -57,6 +65,17 @@ class Selected(NamedTuple):
 
     item: str
     student: str
+
+
+class Member(NamedTuple):
+    """A frozen member as its run keeps it: an `exchange_items` row."""
+
+    ordinal: int
+    item: str
+    student: str
+    outcome: int
+    reason: str
+    digest: bytes
 
 
 class Verdict(NamedTuple):
@@ -141,15 +160,17 @@ class Judge:
     The same record, policy and consents give the same bytes, whatever happened to the referral after the period.
     """
 
-    def __init__(self, tx: ReadTx, door: Door, recipient: Partner, page: Sequence[Selected], period: Span) -> None:
+    def __init__(
+        self, tx: ReadTx, door: Door, recipient: Partner, page: "Sequence[Selected | Member]", period: Span
+    ) -> None:
         students = [chosen.student for chosen in page]
         self._tx, self._door, self._recipient, self._period = tx, door, recipient, period
         self._rows = {str(row[0]): row for row in _rows(tx, [_key(chosen) for chosen in page])}
-        self._sealers = door.keys.sealers(students)
+        self._sealers = door.keys.sealers(students, keep=False)
         self._names = dict(zip(students, door.students.names(recipient.agency, students), strict=True))
         self._alike: dict[Relation, tuple[int, Mapping[int, Decision]]] = {}
 
-    def __call__(self, chosen: Selected, ordinal: int) -> Verdict:
+    def __call__(self, chosen: "Selected | Member", ordinal: int) -> Verdict:
         """What of this item the recipient may have now; ``ordinal`` is its place in the package."""
         row = self._rows.get(_key(chosen))
         if row is None:
@@ -158,16 +179,15 @@ class Judge:
         sealer = self._sealers.get(chosen.student)
         if sealer is None:
             return Verdict(ITEM_OUTCOME_FAILED, "KEY_GONE")
+        item = PackageItem(ordinal=ordinal)
+        referral = item.referral
         try:
-            item = PackageItem(
-                ordinal=ordinal, referral=sealer.record(Referral, bytes(sealed), table="referrals", key=key)
-            )
+            sealer.read(referral, bytes(sealed), table="referrals", key=key)
         except SealBroken:
             return Verdict(ITEM_OUTCOME_FAILED, "SEAL_BROKEN")
         mask, denials = self._permitted(chosen.student, _relation(self._recipient, school, sender, recipient))
         if not mask >> FIELD_CLASS_CASE_REF & 1:
             return Verdict(ITEM_OUTCOME_WITHHELD, denials[FIELD_CLASS_CASE_REF].reason, denials=denials)
-        referral = item.referral
         _as_of(referral, self._period)
         hide_chain(referral)
         referral.name = chosen.item
@@ -194,17 +214,10 @@ def judge(tx: ReadTx, door: Door, recipient: Partner, member: Selected, period: 
     return Judge(tx, door, recipient, [member], period)(member, ordinal)
 
 
-def members(tx: ReadTx, run: str, *, after: int, end: int, outcomes: Sequence[int]) -> "list[RowMapping]":
+def members(tx: ReadTx, run: str, *, after: int, end: int, outcomes: tuple[int, int]) -> list[Member]:
     """The next page of a run's items before ordinal ``end`` with one of these outcomes, in frozen order."""
-    c = tables.exchange_items.c
-    return list(
-        tx.all(
-            select(tables.exchange_items)
-            .where(c.run == run, c.outcome.in_(outcomes), c.ordinal > after, c.ordinal < end)
-            .order_by(c.ordinal)
-            .limit(PAGE)
-        )
-    )
+    found = tx.pick(_MEMBERS, run=run, after=after, end=end, one=outcomes[0], other=outcomes[1])
+    return [Member._make(row) for row in found]
 
 
 def member(row: RowMapping) -> Selected:
@@ -212,7 +225,7 @@ def member(row: RowMapping) -> Selected:
     return Selected(str(row["item"]), str(row["student"]))
 
 
-def _key(chosen: Selected) -> str:
+def _key(chosen: "Selected | Member") -> str:
     return chosen.item.removeprefix("referrals/")
 
 

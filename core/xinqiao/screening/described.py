@@ -50,7 +50,7 @@ def _of_school(
         wanted = (_S.school == school) & (_S.state == "0") & (_S.id > after)
         with read() as reading:
             rows = reading.all(select(_S.id, _S.sealed).where(wanted).order_by(_S.id).limit(_PAGE))
-        sealers = keys.sealers([str(row["id"]) for row in rows])
+        sealers = keys.sealers([str(row["id"]) for row in rows], keep=False)
         for row in rows:
             after = str(row["id"])
             sealer = sealers.get(after)

@@ -83,7 +83,7 @@ def shadow(
     found = Shadow(f"{pack.id}@{pack.version}")
     known: dict[tuple[object, ...], tuple[int, str]] = {}
     for page in _pages(records, since_us, until_us):
-        sealers = keys.sealers([str(row["student"]) for row in page])
+        sealers = keys.sealers([str(row["student"]) for row in page], keep=False)
         for row in page:
             found.forms += 1
             sealer = sealers.get(str(row["student"]))

@@ -199,8 +199,11 @@ class KeyStore:
             raise KeyGone
         return sealer
 
-    def sealers(self, students: Sequence[str]) -> dict[str, Sealer]:
-        """The sealers of many students; a student without a key is left out."""
+    def sealers(self, students: Sequence[str], *, keep: bool = True) -> dict[str, Sealer]:
+        """The sealers of many students; a student without a key is left out.
+
+        Without ``keep`` for a pass over many, each seen once: it must not push out those whom the day's work asks for.
+        """
         found: dict[str, Sealer] = {}
         wanted: list[str] = []
         for student in dict.fromkeys(students):
@@ -213,7 +216,8 @@ class KeyStore:
             # The lock is held until the cache is filled, so that a shred cannot slip in between.
             with self._database, self._engine.begin() as connection:
                 loaded = self._load(connection, wanted)
-                self._keep(loaded)
+                if keep:
+                    self._keep(loaded)
             found.update(loaded)
         return found
 

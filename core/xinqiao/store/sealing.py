@@ -115,10 +115,17 @@ class Sealer:
 
     def record(self, kind: type[M], blob: bytes, *, table: str, key: str) -> M:
         """As :meth:`open`, read as a record. What this version cannot read is as good as broken: SealBroken too."""
+        message = kind()
+        self.read(message, blob, table=table, key=key)
+        return message
+
+    def read(self, message: Message, blob: bytes, *, table: str, key: str) -> None:
+        """As :meth:`record`, into ``message``, which may be a part of another."""
+        data = self.open(blob, table=table, key=key)
         try:
-            return kind.FromString(self.open(blob, table=table, key=key))
+            message.ParseFromString(data)
         except DecodeError:  # written by another version of this program
-            raise SealBroken(f"it is no {kind.DESCRIPTOR.name} that this version can read") from None
+            raise SealBroken(f"it is no {message.DESCRIPTOR.name} that this version can read") from None
 
     def commit(self, writer: str, seq: int, payload: bytes) -> bytes:
         """A keyed commitment to ``payload`` for one journal row: unlinkable and, once the key is gone, meaningless."""
