@@ -147,7 +147,7 @@ class Door:
         kept = redact(message, mask)
         if student is not None and is_drill(tx, student):
             mark_drill(message)
-        return kept_back(kept, denials), present(message)
+        return kept_back(kept, denials), present(message, mask)
 
     def release(
         self,
@@ -178,9 +178,10 @@ class Door:
         mask, denials = self.permitted(
             tx, recipient=recipient, purpose=purpose, student=student, relation=relation, basis=basis
         )
+        mask &= declared
         projected = type(message)()
         projected.CopyFrom(message)
-        kept = redact(projected, mask & declared)
+        kept = redact(projected, mask)
         for lost in kept:
             if lost.required:
                 decision = denials.get(lost.field_class)
@@ -191,7 +192,7 @@ class Door:
         sealer = self.keys.sealer(student)
         payload = projected.SerializeToString(deterministic=True)
         delivery = new_id(tx.now_us)
-        classes = present(projected)
+        classes = present(projected, mask)
         append(
             tx,
             kind="released",
