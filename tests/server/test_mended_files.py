@@ -142,7 +142,9 @@ def test_social_work(town: Any, partners: dict[str, Any]) -> None:
     head = ("编号", "日期", "个案编号", "学生代号", "主题")
 
     def log(*rows: tuple[str, str]) -> list[str]:
-        agency.drop("个案服务记录.csv", head, [(row, today(town), "c-1", student, f"同伴 {row}") for row, student in rows])
+        agency.drop(
+            "个案服务记录.csv", head, [(row, today(town), "c-1", student, f"同伴 {row}") for row, student in rows]
+        )
         read(town, AIDE)
         return listed(town)
 
