@@ -47,6 +47,7 @@ class Screening:
         self.deadline = deadline
         self.report_signal = signals.report_signal
         self.acknowledge_signal = signals.acknowledge_signal
+        self.get_signal_state = signals.get_signal_state
         self.list_signals = signals.list_signals
         self.look = signals.look
         self.list_alerts = signals.list_alerts

@@ -16,6 +16,7 @@ from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.alerts import Alerts
 from xinqiao.screening.post import SignalPost
+from xinqiao.screening.reported import get_signal_state
 from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
@@ -99,6 +100,10 @@ class Signals:
         signal.student = triage.student = self._door.students.name(call.caller.agency, known.id)
         duties = self._duties(call, known, signal, reporter.roles)
         return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
+
+    def get_signal_state(self, request: rpc.GetSignalStateRequest, call: Call) -> rpc.GetSignalStateResponse:
+        """How far a report of the caller's has come."""
+        return get_signal_state(request, call, self._door)
 
     def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
         """Make the caller the holder; the tier is still to be confirmed."""
