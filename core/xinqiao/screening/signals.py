@@ -1,12 +1,13 @@
 """Signals: what people noticed, each report kept, each with its holder, one triage and one clock for the case."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from xinqiao.api.casefile.v1.casefile_pb2 import DUTY_STATE_OPEN
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.disclosure.call import Call, asks_partners
 from xinqiao.disclosure.door import Door
@@ -23,9 +24,6 @@ from xinqiao.store.holdings import hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping, bindparam
 from xinqiao.store.tx import ReadTx, Tx
-
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
 
 _S = tables.signals.c
 _EARLIER = (

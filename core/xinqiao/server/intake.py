@@ -23,10 +23,10 @@ from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.activity_service_pb2 import RecordActivitiesRequest
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
-from xinqiao.screening.signals import Deadline
 from xinqiao.server.not_taken import Tally, close_if_clean, keep_refused, origin_of
 from xinqiao.server.pipeline import Pipeline, Waiting
 from xinqiao.server.uploads import Upload

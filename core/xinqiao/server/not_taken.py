@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, Rejected
 from xinqiao.api.common.v1.types_pb2 import TIER_RED
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
 from xinqiao.journal.append import append
-from xinqiao.screening.signals import Deadline
 from xinqiao.store import refusals
 from xinqiao.store.holdings import INTAKE, drop, hold
 from xinqiao.store.refusals import label
