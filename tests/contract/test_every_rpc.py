@@ -73,6 +73,7 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
     alerts = [
         call("police", scr.ReportSignalRequest(student=unknown, source=6, kind=1, facts="seen")).alert for _ in range(2)
     ]
+    assert call("police", scr.GetSignalStateRequest(name=alerts[0])).state == 1
     assert {a.name for a in call(wire.PSYCH, scr.ListAlertsRequest()).alerts} == set(alerts)
     found = call(wire.PSYCH, scr.IdentifyAlertRequest(name=alerts[0], student={"local_id": "rpc-1"}))
     assert found.signal.name == found.alert.signal
@@ -323,6 +324,7 @@ FOREIGN = {
     "assessment": lambda i: scr.GetAssessmentRequest(name=f"assessments/{i}"),
     "triage": lambda i: scr.ConfirmTierRequest(request_id="foreign-0001", name=f"triages/{i}", tier=4),
     "signal": lambda i: scr.AcknowledgeSignalRequest(request_id="foreign-0001", name=f"signals/{i}"),
+    "signal-state": lambda i: scr.GetSignalStateRequest(name=f"signals/{i}"),
     "referral": lambda i: referral.GetReferralRequest(name=f"referrals/{i}"),
     "referral-event": lambda i: referral.AdvanceReferralRequest(
         request_id="foreign-0001", name=f"referrals/{i}", event=3
@@ -340,6 +342,7 @@ def theirs(wire):
     made = wire.refer(local, basis="life-safety", crisis_facts="f", urgency=3)
     return {
         "assessment": submitted.assessment.name, "triage": submitted.triage.name, "signal": submitted.signal,
+        "signal-state": submitted.signal,
         "referral": made.referral.name, "referral-event": made.referral.name, "duty": made.duty,
         "consent": wire.consent(local).name,
     }  # fmt: skip

@@ -12,7 +12,8 @@ from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.registry import Partner, Registry
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Intake
+from xinqiao.server.not_taken import Tally
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 

@@ -12,7 +12,8 @@ from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
 from xinqiao.api.exchange.v1.exchange_pb2 import RUN_STATE_AWAIT_RECEIPT, RUN_STATE_INCOMPLETE, RUN_STATE_RECONCILED
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Intake
+from xinqiao.server.not_taken import Tally
 from xinqiao.server.repair_store import silent
 from xinqiao.store import tables
 
@@ -63,7 +64,7 @@ def test_what_was_not_taken_is_named_by_agency_and_unmapped_codes_apart(town: An
     )
     found = listed(town)
     taken, codes = found["NOT_TAKEN", town.HOSPITAL], found["UNMAPPED_CODE", town.HOSPITAL]
-    assert taken.text_en.startswith("2 things") and "DATA/CODE 2, UNKNOWN_STUDENT 1" in taken.text_en
+    assert taken.text_en.startswith("3 things") and "DATA/CODE 2, UNKNOWN_STUDENT 1" in taken.text_en
     assert taken.mend == "xinqiao adapters read recorder_hospital FILE; xinqiao holdings"
     assert codes.text_en.startswith("2 items") and codes.text_zh.startswith("2 项")
     assert f"adapters.{town.HOSPITAL}.settings" in codes.mend and ".yaml:" in codes.mend

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, cast
 
 from xinqiao.adapters import durable
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.adapters.files.folders import MANIFEST, Found, scan, whole
+from xinqiao.adapters.files.folders import MANIFEST, Found, scan, series_of, whole
 from xinqiao.adapters.files.jsonrows import parse_object
 from xinqiao.adapters.files.places import FileRefused, Finding, Findings, Place
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
@@ -21,6 +21,7 @@ from xinqiao.adapters.spool import Item, Spool, SpoolFull, Verdict
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 
 MAX_LETTER: Final = 16 * 2**20
+_GONE = "-"
 _TOLD = 100
 """Faults of one letter that are listed; one more says how many there were."""
 
@@ -30,7 +31,7 @@ class Letter:
     """What came through a door. ``form`` is how it is written (``csv``, ``json`` ...), ``name`` a label without a person.
 
     ``number`` is its place in the inbox, the same however often it is read. ``rows`` is what a manifest beside a file
-    counts, or None. ``file`` says that it lay in a folder, where a name may be used once.
+    counts, or None. ``series`` is, of a file in a folder, where a name may be used once, that of the file it corrects.
     """
 
     number: int
@@ -38,7 +39,7 @@ class Letter:
     name: str
     data: bytes
     rows: int | None = None
-    file: bool = False
+    series: str = ""
 
     @property
     def source(self) -> str:
@@ -67,10 +68,10 @@ class Intray:
         self._looked: set[tuple[str, int, int, int]] = set()
 
     def put(
-        self, key: str, form: str, name: str, data: bytes, rows: int | None = None, *, file: bool = False
+        self, key: str, form: str, name: str, data: bytes, rows: int | None = None, *, series: str = ""
     ) -> Verdict:  # fmt: skip
         """Keep a letter under ``key``; on disk when this returns. Raises SpoolFull, OSError."""
-        head = json.dumps({"form": form, "name": name, "rows": rows, "file": file}, ensure_ascii=False).encode()
+        head = json.dumps({"form": form, "name": name, "rows": rows, "series": series}, ensure_ascii=False).encode()
         return self._spool.put(key, head + b"\n" + data)
 
     def collect(self, inbox: Path, rules: str) -> None:
@@ -124,7 +125,7 @@ class Intray:
             rows, agrees = _manifest(about, digest)
             form = form if agrees else "manifest"
         key = f"file {file.path.name} {digest} {rules} {rows} {form}"
-        self.put(key, form, file.label, data, rows, file=True)
+        self.put(key, form, file.label, data, rows, series=file.series)
 
     def _responses(self, item: Item) -> Sequence[ReadResponse]:
         if not item.data:
@@ -135,6 +136,11 @@ class Intray:
             found = list(self._judge_whole(letter))
         except RecordRejected as error:
             found = [ReadResponse(rejected=rejected(letter, error.place, error.reason, error.message))]
+        if letter.series:
+            found = found or [ReadResponse()]
+            found[-1].origin.last = True
+        for each in found:
+            each.origin.source, each.origin.series = letter.source, letter.series
         return found
 
     def _judge_whole(self, letter: Letter) -> Sequence[ReadResponse]:
@@ -144,9 +150,10 @@ class Intray:
         if letter.form == "manifest":
             raise FileRefused("DATA/MANIFEST", "is not the file its manifest describes; send both again", place)
         digest = hashlib.sha256(letter.data).hexdigest()
-        if letter.file and self._taken.judge(f"name {letter.name}", digest, letter.number) == "other":
+        if letter.series and self._taken.judge(f"name {letter.name}", digest, letter.number) == "other":
             self._taken.forget()
-            raise FileRefused("FILE_CONFLICT", "other content was taken under this name; give it a new name", place)
+            message = "other content was taken under this name; send the correction as NAME-更正 or NAME-correction"
+            raise FileRefused("FILE_CONFLICT", message, place)
         try:
             found = self._judge(letter)
         except RecordRejected:
@@ -155,7 +162,7 @@ class Intray:
         if not found.taken:
             self._taken.forget()
             return found.items
-        if letter.file:
+        if letter.series:
             self._taken.judge(f"content {digest}", digest, letter.number)
         self._taken.keep()
         return found.items
@@ -175,7 +182,9 @@ class Book:
         lines = path.read_text("ascii").splitlines() if path.exists() else []
         for line in lines:
             parts = line.split()
-            if len(parts) == 3 and parts[2].isdigit():
+            if len(parts) == 3 and parts[1] == _GONE:
+                self._known.pop(parts[0], None)
+            elif len(parts) == 3 and parts[2].isdigit():
                 self._known[parts[0]] = (parts[1], int(parts[2]))
 
     def judge(self, key: str, content: str, letter: int) -> Verdict:
@@ -201,6 +210,12 @@ class Book:
             durable.append(self._path, lines.encode())
         self._known |= fresh
         self._fresh = {}
+
+    def drop(self, key: str) -> None:
+        """The gateway did not take what ``key`` brought: it may be brought again. On disk when this returns."""
+        hashed = fingerprint(key)
+        if self._known.pop(hashed, None) is not None:
+            durable.append(self._path, f"{hashed} {_GONE} 0\n".encode())
 
     def forget(self) -> None:
         """Take back what was judged since the last ``keep``."""
@@ -248,7 +263,9 @@ def _letter(item: Item) -> Letter:
     about = cast("dict[str, object]", json.loads(head))
     rows = about["rows"]
     counted = rows if isinstance(rows, int) else None
-    return Letter(item.number, str(about["form"]), str(about["name"]), data, counted, bool(about["file"]))
+    name = str(about["name"])
+    series = str(about.get("series", series_of(name) if about.get("file") else ""))  # `file` of older versions
+    return Letter(item.number, str(about["form"]), name, data, counted, series)
 
 
 def _manifest(path: Path, digest: str) -> tuple[int | None, bool]:

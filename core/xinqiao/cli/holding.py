@@ -10,13 +10,14 @@ from xinqiao.api.gateway.v1.gateway_service_pb2 import CloseHoldingRequest
 from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
-from xinqiao.cli.output import as_json, plain, say, when
+from xinqiao.cli.output import as_json, clean, plain, say, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
 
 _COLOURS: Final = {4: "bold red", 3: "dark_orange", 2: "yellow", 1: "green"}
 _PHONES = 3  # the first ones; --json has them all
+_REFUSED = 5  # likewise
 
 
 def holdings(texts: Texts, config: Path, partner: str, address: str, *, limit: int, json: bool) -> int:
@@ -58,10 +59,12 @@ def _print(texts: Texts, found: list[Holding], now_us: int, *, json: bool) -> No
 def _row(texts: Texts, each: Holding, now_us: int) -> tuple[object, ...]:
     late_us = now_us - each.deadline_us
     item = f"{texts('drill.mark')} {each.item}" if each.drill else each.item
+    more = ["..."] if len(each.refused) > _REFUSED else []
+    lines = Text("\n".join(map(clean, [item, *each.refused[:_REFUSED], *more])))
     return (
         tier(texts, each.tier), each.holder, word(texts, f"step.{each.step}", each.step), when(each.deadline_us),
         coloured(span(late_us), "bold red") if late_us > 0 else "", each.escalations or "",
-        _phones(texts, each), item,
+        _phones(texts, each), lines,
     )  # fmt: skip
 
 

@@ -1,11 +1,15 @@
 """The district's clocks and rosters as functions: how long each step of a case may take, and who is on duty."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from xinqiao.config.district import District
 from xinqiao.config.fields import WorkingTime
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.workdays import WorkCalendar
+
+Deadline = Callable[[int, str, int], int]
+"""(tier, step, now_us) -> deadline_us: ``Clocks.deadline``."""
 
 # The steps of a case that the overlay does not name itself run on the clock that the law's sense gives them.
 _CLOCK_OF = {

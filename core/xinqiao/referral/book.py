@@ -1,12 +1,12 @@
 """The referrals as stored: sealed records, the chain of redirects, and the one holder and deadline of each open one."""
 
-from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import Message
 
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.referral.v1 import referral_pb2 as pb
+from xinqiao.config.clocks import Deadline
 from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.students import Known
 from xinqiao.journal.append import append
@@ -17,9 +17,6 @@ from xinqiao.store.holdings import drop, hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import ReadTx, Tx
-
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
 
 CRISIS = 2
 """``referrals.lane`` of an emergency."""

@@ -10,6 +10,7 @@ from xinqiao.contract.paging import page_size, position, token
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import owns
 from xinqiao.disclosure.shares import NO_SHARE, ground_of_task
+from xinqiao.store import refusals
 from xinqiao.store.holdings import page
 from xinqiao.store.sql import RowMapping
 
@@ -54,6 +55,9 @@ def list_holdings(request: rpc.ListHoldingsRequest, call: Call, phones: PhoneBoo
             step=row["step"], tier=row["tier"], escalations=row["escalations"], opened_us=row["opened_us"],
             phones=phones.of(row),
         )  # fmt: skip
+        if row["kind"] == "intake":
+            holding.refused_count, refused = refusals.of(call.reading, str(row["item"]))
+            holding.refused.extend(refused)
         if row["student"]:
             _show(call, holding, row, everything=everything)
         if holding.item:

@@ -13,6 +13,7 @@ from xinqiao.api.common.v1.types_pb2 import Tier, Withheld
 from xinqiao.api.referral.v1 import notice_pb2 as pb
 from xinqiao.api.referral.v1 import notice_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.clock import BEIJING, from_us, local_date, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import present, redact
@@ -33,8 +34,6 @@ from xinqiao.store.errors import KeyGone, SealBroken
 from xinqiao.store.holdings import drop, hold
 from xinqiao.store.sql import RowMapping
 from xinqiao.store.tx import Tx
-
-Deadline = Callable[[int, str, int], int]
 
 _ISSUED, _SERVED, _REFUSED = pb.NOTICE_STATE_ISSUED, pb.NOTICE_STATE_SERVED, pb.NOTICE_STATE_REFUSED
 _REPORTED, _PRESENTED, _REVOKED = pb.NOTICE_STATE_REPORTED, pb.NOTICE_STATE_PRESENTED, pb.NOTICE_STATE_REVOKED

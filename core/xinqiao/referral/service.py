@@ -13,6 +13,7 @@ from xinqiao.api.common.v1.options_pb2 import (
 from xinqiao.api.referral.v1 import referral_pb2 as pb
 from xinqiao.api.referral.v1 import referral_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call, asks_partners, outside_transaction
 from xinqiao.disclosure.door import Door
@@ -21,7 +22,7 @@ from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.records import check_version, hide_chain, newest, own_row
 from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known
-from xinqiao.referral.book import CRISIS, Book, Deadline, before_hold, change, known_of
+from xinqiao.referral.book import CRISIS, Book, before_hold, change, known_of
 from xinqiao.referral.capacity import Answers, Capacity, said
 from xinqiao.referral.crisis import Fallback, Plan, pass_on
 from xinqiao.referral.declines import Refusals

@@ -6,6 +6,7 @@ from datetime import date
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
@@ -18,7 +19,7 @@ from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_ro
 from xinqiao.screening.coding import in_own_coding
 from xinqiao.screening.instruments import Instrument, InstrumentLibrary
 from xinqiao.screening.scoring import Score, score
-from xinqiao.screening.signals import Deadline, Signals
+from xinqiao.screening.signals import Signals
 from xinqiao.screening.triage import Proposal, RulePack, propose
 from xinqiao.store import tables
 from xinqiao.store.holdings import drop, hold
@@ -47,6 +48,7 @@ class Screening:
         self.deadline = deadline
         self.report_signal = signals.report_signal
         self.acknowledge_signal = signals.acknowledge_signal
+        self.get_signal_state = signals.get_signal_state
         self.list_signals = signals.list_signals
         self.look = signals.look
         self.list_alerts = signals.list_alerts

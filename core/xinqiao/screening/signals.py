@@ -1,12 +1,13 @@
 """Signals: what people noticed, each report kept, each with its holder, one triage and one clock for the case."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from xinqiao.api.casefile.v1.casefile_pb2 import DUTY_STATE_OPEN
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.disclosure.call import Call, asks_partners
 from xinqiao.disclosure.door import Door
@@ -16,15 +17,13 @@ from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.alerts import Alerts
 from xinqiao.screening.post import SignalPost
+from xinqiao.screening.reported import get_signal_state
 from xinqiao.screening.trust import SignalPolicy
 from xinqiao.store import tables
 from xinqiao.store.holdings import hold
 from xinqiao.store.ids import new_id
 from xinqiao.store.sql import RowMapping, bindparam
 from xinqiao.store.tx import ReadTx, Tx
-
-Deadline = Callable[[int, str, int], int]
-"""(tier, step, now_us) -> deadline_us, from the district's clocks."""
 
 _S = tables.signals.c
 _EARLIER = (
@@ -99,6 +98,10 @@ class Signals:
         signal.student = triage.student = self._door.students.name(call.caller.agency, known.id)
         duties = self._duties(call, known, signal, reporter.roles)
         return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
+
+    def get_signal_state(self, request: rpc.GetSignalStateRequest, call: Call) -> rpc.GetSignalStateResponse:
+        """How far a report of the caller's has come."""
+        return get_signal_state(request, call, self._door)
 
     def acknowledge_signal(self, request: rpc.AcknowledgeSignalRequest, call: Call) -> rpc.AcknowledgeSignalResponse:
         """Make the caller the holder; the tier is still to be confirmed."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, MutableSequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from xinqiao.adapters.agency import AgencyHandle
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     FormSheet,
+    Origin,
     ReadResponse,
     RecallAnswer,
     ReferralUpdate,
@@ -19,24 +19,23 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 )
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
-from xinqiao.api.common.v1.types_pb2 import TIER_RED, Student
+from xinqiao.api.common.v1.types_pb2 import Student
+from xinqiao.api.exchange.v1.activity_service_pb2 import RecordActivitiesRequest
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
+from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
-from xinqiao.journal.append import append
-from xinqiao.screening.signals import Deadline
+from xinqiao.server.not_taken import Tally, close_if_clean, keep_refused, origin_of
 from xinqiao.server.pipeline import Pipeline, Waiting
 from xinqiao.server.uploads import Upload
 from xinqiao.store import tables
 from xinqiao.store.errors import SealBroken
-from xinqiao.store.holdings import drop, hold
 from xinqiao.store.tx import Tx
 
 _log = logging.getLogger("xinqiao.intake")
 _STUDENTS = 1000
-_DAY_US = 86_400_000_000
 _PASSING = frozenset({"UNAVAILABLE", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _SCREENING = "/xinqiao.api.screening.v1.ScreeningService"
 _CASEFILE = "/xinqiao.api.casefile.v1.CaseFileService"
@@ -53,20 +52,6 @@ _AS_SENT = {
 """Bodies that are the very request the partner would send itself."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one look at a partner brought; counts of items, never their content."""
-
-    students: int = 0
-    forms: int = 0
-    critical: int = 0
-    unknown: int = 0
-    updates: int = 0
-    rejected: list[Rejected] = field(default_factory=list[Rejected])
-    recorded: int = 0
-    unclean: set[str] = field(default_factory=set[str])
-
-
 class _TryAgain(Exception):
     """What was read could not be stored for a reason that passes: the cursor must not move."""
 
@@ -77,8 +62,25 @@ class _Students:
 
     students: MutableSequence[Student]
     cursor: str
+    origins: list[tuple[int, Origin]] = field(default_factory=list[tuple[int, Origin]])
     call: Waiting | None = None
     refusal: Refusal | None = None
+
+    def add(self, item: ReadResponse) -> None:
+        """One more item, of one student or many."""
+        self.origins.append((len(self.students), origin_of(item)))
+        if item.HasField("student"):
+            self.students.append(item.student)
+        elif self.students:
+            self.students.extend(item.students.students)
+        else:  # a whole batch is not copied
+            self.students = item.students.students
+        self.cursor = item.cursor
+
+    def origin(self, index: int) -> tuple[Origin, int]:
+        """Of the student number ``index``: the origin of its item, and the student's number in that."""
+        start, origin = next(each for each in reversed(self.origins) if each[0] <= index)
+        return origin, index - start
 
 
 class Intake:
@@ -109,20 +111,21 @@ class Intake:
             for item in items:
                 kind = item.WhichOneof("body")
                 if kind == "student":
-                    students.students.append(item.student)
-                    students.cursor = item.cursor
-                    if len(students.students) >= _STUDENTS:
+                    students.add(item)
+                    if len(students.students) >= _STUDENTS or item.origin.last:
                         self._register(students, tally)
                         students = _Students([], "")
                 elif kind == "students":
                     self._register(students, tally)
                     students = _Students([], "")
-                    self._register(_Students(item.students.students, item.cursor), tally)
-                elif kind is not None:  # else a sign of life
+                    batch = _Students([], "")
+                    batch.add(item)
+                    self._register(batch, tally)
+                elif kind is not None or item.origin.last:  # else a sign of life
                     self._register(students, tally)
                     students = _Students([], "")
                     self._settle(tally)
-                    self._one(item, kind, tally)
+                    self._one(item, kind or "", tally)
                     progress(tally)
         except (PartnerUnavailable, PartnerRefused):
             self._register(students, tally)  # what came before the failure is whole
@@ -133,19 +136,20 @@ class Intake:
         progress(tally)
 
     def _one(self, item: ReadResponse, kind: str, tally: Tally) -> None:
-        sheet = ""
+        origin = origin_of(item)
         if kind == "forms":
-            self._upload(item.forms, tally)
-            sheet = _label(item.forms.source)
+            self._upload(item.forms, origin, tally)
         elif kind == "referral":
-            self._update(item.referral, tally)
+            self._update(item.referral, origin, tally)
         elif kind == "recall_receipt":
-            self._recalled(item.recall_receipt, tally)
+            self._recalled(item.recall_receipt, origin, tally)
         elif kind == "rejected":
-            tally.rejected.append(item.rejected)
-        else:
-            self._as_sent(kind, getattr(item, kind), tally, item.cursor)
-        self._move(item.cursor, tally, sheet)
+            tally.reject(item.rejected, origin)
+        elif kind == "activities":
+            self._activities(item.activities, origin, tally, item.cursor)
+        elif kind:
+            self._as_sent(kind, getattr(item, kind), origin, tally)
+        self._move(item.cursor, tally, origin)
 
     def _register(self, batch: "_Students", tally: Tally) -> None:
         """Prepare a batch while the writer stores the one before, and only then put it in line behind that.
@@ -178,21 +182,21 @@ class Intake:
         except Refusal as refusal:
             _pass_on(refusal)
             self._register_each(batch, refusal, tally)
-        self._move(batch.cursor, tally, wait=wait)
+        self._move(batch.cursor, tally, batch.origins[-1][1], wait=wait)
 
     def _register_each(self, batch: "_Students", refusal: Refusal, tally: Tally) -> None:
         """One bad student must not keep out the others."""
         if len(batch.students) == 1:
-            tally.rejected.append(_rejected("roster", refusal))
+            tally.refuse(refusal, *batch.origin(0))
             return
-        for student in batch.students:
+        for index, student in enumerate(batch.students):
             try:
                 request = self._request(_Students([student], batch.cursor))
                 self._pipeline.call(f"{_CASEFILE}/RegisterStudents", request, self._partner)
                 tally.students += 1
             except Refusal as own:
                 _pass_on(own)
-                tally.rejected.append(_rejected("roster", own))
+                tally.refuse(own, *batch.origin(index))
 
     @staticmethod
     def _request(batch: "_Students") -> casefile.RegisterStudentsRequest:
@@ -201,7 +205,7 @@ class Intake:
         request.request_id = _key("roster", batch.cursor.encode() + request.SerializeToString(deterministic=True))
         return request
 
-    def _upload(self, sheet: FormSheet, tally: Tally) -> None:
+    def _upload(self, sheet: FormSheet, origin: Origin, tally: Tally) -> None:
         method: Method = self._pipeline.methods[f"{_SCREENING}/UploadAssessments"]
         upload = Upload(self._pipeline, method, self._partner)
         name = _key("sheet", sheet.SerializeToString(deterministic=True))
@@ -221,7 +225,7 @@ class Intake:
                     response = answer if answer is not None else response
         except Refusal as refusal:
             _pass_on(refusal)
-            tally.rejected.append(_rejected(sheet.source, refusal))
+            tally.refuse(refusal, origin)
             return
         for row, verdict in enumerate(response.verdicts):
             if verdict in (screening.ROW_VERDICT_ACCEPTED, screening.ROW_VERDICT_ACCEPTED_CRITICAL):
@@ -230,12 +234,13 @@ class Intake:
             else:
                 tally.unknown += verdict == screening.ROW_VERDICT_UNKNOWN_STUDENT
                 word = screening.RowVerdict.Name(screening.RowVerdict.ValueType(verdict))
-                tally.rejected.append(
-                    Rejected(source=sheet.source, place=_form(sheet, row), reason=word.removeprefix("ROW_VERDICT_"),
-                             message="bring the roster first, or mend the row")
+                item = Rejected(
+                    source=sheet.source, place=_form(sheet, row), reason=word.removeprefix("ROW_VERDICT_"),
+                    message="bring the roster first, or mend the row",
                 )  # fmt: skip
+                tally.reject(item, origin)
 
-    def _update(self, update: ReferralUpdate, tally: Tally) -> None:
+    def _update(self, update: ReferralUpdate, origin: Origin, tally: Tally) -> None:
         key = _key("update", update.source.encode())
         try:
             if update.event == referral_pb2.REFERRAL_EVENT_REPORT_OUTCOME:
@@ -258,22 +263,45 @@ class Intake:
             tally.updates += 1
         except Refusal as refusal:
             _pass_on(refusal)
-            tally.rejected.append(_rejected(update.source, refusal))
+            tally.refuse(refusal, origin)
 
-    def _as_sent(self, kind: str, request: Any, tally: Tally, cursor: str) -> None:
-        """What the partner would send itself, under an id that the same content always gets."""
-        request.request_id = ""
-        # Counts replace one another: a correction that goes back to earlier figures is a new event, not a repeat.
-        place = cursor.encode() if kind == "activities" else b""
-        request.request_id = _key(kind, place + request.SerializeToString(deterministic=True))
+    def _activities(self, request: RecordActivitiesRequest, origin: Origin, tally: Tally, cursor: str) -> None:
+        """One bad activity must not keep out the others.
+
+        Counts replace one another: a correction that goes back to earlier figures is a new event, not a repeat.
+        """
         try:
-            self._pipeline.call(_AS_SENT[kind], request, self._partner)
+            self._call("activities", request, cursor)
             tally.updates += 1
         except Refusal as refusal:
             _pass_on(refusal)
-            tally.rejected.append(_rejected(kind, refusal))
+            if len(request.activities) == 1:
+                tally.refuse(refusal, origin)
+                return
+            for index, activity in enumerate(request.activities):
+                try:
+                    self._call("activities", RecordActivitiesRequest(activities=[activity]), cursor)
+                    tally.updates += 1
+                except Refusal as own:
+                    _pass_on(own)
+                    tally.refuse(own, origin, index)
 
-    def _recalled(self, answer: RecallAnswer, tally: Tally) -> None:
+    def _as_sent(self, kind: str, request: Any, origin: Origin, tally: Tally) -> None:
+        try:
+            self._call(kind, request)
+            tally.updates += 1
+        except Refusal as refusal:
+            _pass_on(refusal)
+            # A refused signal is somebody's word that it is red: it waits no longer than one that was taken.
+            tally.refuse(refusal, origin, red=kind == "signal")
+
+    def _call(self, kind: str, request: Any, place: str = "") -> None:
+        """What the partner would send itself, under an id that the same content always gets."""
+        request.request_id = ""
+        request.request_id = _key(kind, place.encode() + request.SerializeToString(deterministic=True))
+        self._pipeline.call(_AS_SENT[kind], request, self._partner)
+
+    def _recalled(self, answer: RecallAnswer, origin: Origin, tally: Tally) -> None:
         request = consent.ConfirmRecallRequest(
             request_id=_key("recall", answer.SerializeToString(deterministic=True)), name=answer.recall,
             receipt=answer.receipt,
@@ -283,29 +311,28 @@ class Intake:
             tally.updates += 1
         except Refusal as refusal:
             _pass_on(refusal)
-            tally.rejected.append(_rejected(answer.source, refusal))
+            tally.refuse(refusal, origin)
 
     def _cursor(self) -> str:
         with self._pipeline.store.read() as reading:
             row = reading.get(tables.cursors, self._handle.agency, "read")
         return str(row["value"]) if row is not None else ""
 
-    def _move(self, cursor: str, tally: Tally, sheet: str = "", *, wait: bool = True) -> None:
+    def _move(self, cursor: str, tally: Tally, origin: Origin, *, wait: bool = True) -> None:
         """Keep the cursor, and in the same transaction what was not taken: on record, and in somebody's hands.
 
         Without ``wait`` a bare cursor shares the commit of what comes next, and its failure shows at the next move.
         """
-        if not cursor and len(tally.rejected) == tally.recorded:
+        agency, fresh = self._handle.agency, tally.refused[tally.recorded :]
+        if not (cursor or fresh or origin.last):
             return
-        agency, fresh = self._handle.agency, tally.rejected[tally.recorded :]
-        tally.recorded = len(tally.rejected)
-        tally.unclean.update(_label(item.source) for item in fresh)
+        tally.recorded = len(tally.refused)
 
         def move(tx: Tx) -> None:
             if fresh:
-                self._keep_rejected(tx, fresh)
-            elif sheet and sheet not in tally.unclean:
-                drop(tx, _item(agency, sheet))
+                keep_refused(tx, fresh, self._partner, self._pipeline.door.registry, self._deadline)
+            if origin.last:
+                close_if_clean(tx, agency, origin)
             if cursor and not tx.update(tables.cursors, (agency, "read"), value=cursor, updated_us=tx.now_us):
                 tx.insert(tables.cursors, agency, "read", cursor, tx.now_us)
 
@@ -322,41 +349,12 @@ class Intake:
         except (PartnerUnavailable, PartnerRefused) as error:
             _log.info("agency %s was not told of %d items: %s", self._handle.agency, len(kept), type(error).__name__)
 
-    def _keep_rejected(self, tx: Tx, rejected: list[Rejected]) -> None:
-        """A form that is not taken may be a red one nobody has seen: the school holds it until that sheet comes clean.
-
-        A refused signal is somebody's word that it is red: it waits no longer than one that was taken.
-        """
-        agency = self._handle.agency
-        for reason, count in Counter(item.reason for item in rejected).items():
-            append(
-                tx, kind="intake.rejected", decision="deny", actor="gateway", partner=agency,
-                resource=f"intake/{agency}", reason=f"{reason}:{count}",
-            )  # fmt: skip
-        school = min(self._partner.schools, default="")
-        for sheet in {_label(item.source) for item in rejected}:
-            red = sheet == "signal"
-            hold(
-                tx, _item(agency, sheet), kind="intake", school=school, step="mend",
-                holder=self._pipeline.door.registry.holder(school), tier=TIER_RED if red else 0,
-                deadline_us=self._deadline(TIER_RED, "acknowledge", tx.now_us) if red else tx.now_us + _DAY_US,
-            )  # fmt: skip
-
-
-def _label(source: str) -> str:
-    """The sheet's name, without the digest and batch that follow it."""
-    return source.partition("@")[0]
-
 
 def _form(sheet: FormSheet, at: int) -> str:
     """Where the form stood: its row in the sheet, or its number among the forms where the source has no rows."""
     if at < len(sheet.rows):
         return f"row {sheet.rows[at]}, {sheet.instrument}"
     return f"form {at + 1} of {sheet.instrument}"
-
-
-def _item(agency: str, sheet: str) -> str:
-    return f"intake/{agency}/{hashlib.sha256(sheet.encode()).hexdigest()[:16]}"
 
 
 def _pass_on(refusal: Refusal) -> None:
@@ -373,7 +371,3 @@ def _key(kind: str, content: bytes) -> str:
 
 def _bytes(request: screening.UploadAssessmentsRequest) -> bytes:
     return request.SerializeToString(deterministic=True)
-
-
-def _rejected(source: str, refusal: Refusal) -> Rejected:
-    return Rejected(source=source, reason=refusal.reason, message=refusal.message)

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from xinqiao.adapters.agency import AgencyHandle
+from xinqiao.config.clocks import Deadline
 from xinqiao.disclosure.registry import Partner, Registry
-from xinqiao.screening.signals import Deadline
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Intake
+from xinqiao.server.not_taken import Tally
 from xinqiao.server.pipeline import Pipeline
 
 _AT_ONCE: Final = 64

@@ -13,8 +13,9 @@ from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
 from xinqiao.disclosure.registry import Registry
 from xinqiao.server.repair_texts import repair
-from xinqiao.store import tables
+from xinqiao.store import refusals, tables
 from xinqiao.store.claims import DeliveryState
+from xinqiao.store.holdings import INTAKE
 from xinqiao.store.sql import func
 from xinqiao.store.tx import ReadTx
 
@@ -43,36 +44,29 @@ def dead_letters(reading: ReadTx) -> Iterator[rpc.Repair]:
 
 
 def not_taken(reading: ReadTx, places: Mapping[str, tuple[str, str]]) -> Iterator[rpc.Repair]:
-    """What agencies sent and nobody took, with the reasons on record since the oldest that is still open.
+    """What agencies sent and nobody took, with the first place of the oldest and all reasons.
 
     ``places`` has an agency's kind of adapter and where its settings stand.
     """
-    h = tables.holdings.c
-    sheets: Counter[str] = Counter()
+    h, r = tables.holdings.c, tables.refusals.c
     since: dict[str, int] = {}
-    for row in reading.all(tables.holdings.select().where(h.kind == "intake")):
+    first: dict[str, str] = {}
+    for row in reading.all(tables.holdings.select().where(h.kind == "intake").order_by(h.opened_us, h.item)):
         agency = str(row["item"]).split("/")[1]
-        sheets[agency] += 1
-        since[agency] = min(since.get(agency, reading.now_us), int(row["opened_us"]))
-    for agency, count in sheets.items():
+        since.setdefault(agency, int(row["opened_us"]))
+        if not first.get(agency):
+            first[agency] = next(iter(refusals.of(reading, str(row["item"]))[1]), "")
+    for agency, since_us in since.items():
         kind, place = places.get(agency, ("KIND", "gateway.yaml"))
-        reasons = _rejected(reading, agency, since[agency])
-        yield repair("NOT_TAKEN", agency, since[agency], count=count, reasons=_named(reasons), kind=kind)
+        own = r.item.startswith(f"{INTAKE}{agency}/", autoescape=True)
+        counted = tables.refusals.select().with_only_columns(r.reason, func.sum(r.count).label("n")).where(own)
+        reasons = Counter({str(row["reason"]): int(row["n"]) for row in reading.all(counted.group_by(r.reason))})
+        yield repair(
+            "NOT_TAKEN", agency, since_us, count=reasons.total() or "?", reasons=_named(reasons),
+            first=first[agency] or "?", kind=kind,
+        )  # fmt: skip
         if codes := Counter({word: n for word, n in reasons.items() if _CODE.fullmatch(word)}):
-            yield repair(
-                "UNMAPPED_CODE", agency, since[agency], count=codes.total(), reasons=_named(codes), place=place
-            )
-
-
-def _rejected(reading: ReadTx, agency: str, since_us: int) -> Counter[str]:
-    """Reason -> items, as the intake put them on record: `DATA/CODE:3`."""
-    j = tables.journal.c
-    rows = tables.journal.select().where((j.resource == f"intake/{agency}") & (j.kind == "intake.rejected"))
-    found: Counter[str] = Counter()
-    for row in reading.all(rows.where(j.at_us >= since_us)):
-        reason, _, count = str(row["reason"]).rpartition(":")
-        found[reason] += int(count)
-    return found
+            yield repair("UNMAPPED_CODE", agency, since_us, count=codes.total(), reasons=_named(codes), place=place)
 
 
 def broken_rules(reading: ReadTx, file: object) -> Iterator[rpc.Repair]:

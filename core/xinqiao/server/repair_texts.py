@@ -54,7 +54,8 @@ TEXTS: Final[Mapping[str, tuple[rpc.RepairSeverity.ValueType, str, str, str]]] =
         "xinqiao deliveries list --dead",
     ),
     "NOT_TAKEN": (
-        _WARNING, "{count} 份来件未能接收（{reasons}）", "{count} things that were sent in could not be taken ({reasons})",
+        _WARNING, "{count} 项来件未能接收（{reasons}），首项：{first}",
+        "{count} things that were sent in could not be taken ({reasons}), the first: {first}",
         "xinqiao adapters read {kind} FILE; xinqiao holdings",
     ),
     "UNMAPPED_CODE": (

@@ -63,8 +63,8 @@ from xinqiao.server.access import Access
 from xinqiao.server.access_rules import load_access_rules
 from xinqiao.server.edge import Edge, Limits, make_server
 from xinqiao.server.identity import Identity
-from xinqiao.server.intake import Tally
 from xinqiao.server.keyring import Keyring
+from xinqiao.server.not_taken import Tally
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.reading import Reading
 from xinqiao.server.repairs import Repairs

@@ -4,8 +4,11 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from xinqiao.store import tables
+from xinqiao.store import refusals, tables
 from xinqiao.store.tx import ReadTx, Tx
+
+INTAKE = "intake/"
+"""What agencies sent and nobody took: `intake/AGENCY/...`."""
 
 
 def opened(
@@ -62,6 +65,8 @@ def hold(
 
 def drop(tx: Tx, item: str) -> bool:
     """Close an item; False when it was not open."""
+    if item.startswith(INTAKE):
+        refusals.forget(tx, item)
     return tx.delete(tables.holdings, item)
 
 

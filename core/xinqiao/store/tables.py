@@ -31,7 +31,7 @@ from xinqiao.store.exchange_tables import (
 )
 from xinqiao.store.schema import key_metadata, metadata
 
-SCHEMA_VERSION = "0019"
+SCHEMA_VERSION = "0020"
 KEY_SCHEMA_VERSION = "0002"
 
 __all__ = [
@@ -301,6 +301,17 @@ holdings = Table(
     CheckConstraint("length(holder) > 0", name="ck_holdings_held"),
     CheckConstraint("deadline_us > 0", name="ck_holdings_due"),
     info={"doc": "Who must act on an open item, and until when: exactly one holder and one deadline, by constraint."},
+)
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("item", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("place", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    info={"doc": "Where at its source stands what an intake holding is about; goes with the holding, holds no value."},
 )
 activities = Table(
     "activities",

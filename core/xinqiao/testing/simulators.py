@@ -17,6 +17,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "forbidden": "answers 403",
     "unprocessable": "answers 422, or refuses this one record in its protocol's way",
     "html": "answers a web page",
+    "cut": "breaks off in the middle of the answer",
     "duplicate": "says, sends or lists everything twice",
     "out_of_order": "brings the newer before the older",
     "wrong_code": "has one more item with a code of another table",
@@ -93,6 +94,7 @@ class HttpSimulator:
     def __init__(self) -> None:
         self.faults = Faults()
         self.stopping = threading.Event()
+        self.lock = threading.RLock()
         self._port = 0
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -186,8 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = partner.answer(self.command, self.path, headers, body)
-        if faults.take("drop_after") is None:
-            self._send(reply)
+        if faults.take("drop_after") is not None:
+            return
+        self._send(reply._replace(body=reply.body[: len(reply.body) // 2]) if faults.take("cut") is not None else reply)
 
     def _send(self, reply: Reply, retry_after_s: int = 0) -> None:
         self.send_response(reply.status)

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from plugins.community_grid.tests.conftest import CHILD, Station, kinds, wrong
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.config import Secret
+from xinqiao.testing.simulators import Reply
 from xinqiao_community_grid.simulator import GRIDS
 
 Make = Callable[..., Station]
@@ -46,7 +48,7 @@ def test_pages_of_the_size_the_settings_say(station: Make) -> None:
 def test_a_look_that_fails_is_made_up_for(station: Make, fault: str, error: type[Exception]) -> None:
     at = station("rest")
     many(at, 3)
-    at.simulator.partner.fail(fault)  # type: ignore[arg-type]
+    at.simulator.partner.play(fault)
     with pytest.raises(error):
         at.read()
     assert kinds(at.read()) == ["entry"] * 3
@@ -66,7 +68,7 @@ def test_one_bad_record_does_not_hold_up_its_neighbours(station: Make) -> None:
 def test_a_station_down_for_days_is_read_in_full_when_it_is_back(station: Make) -> None:
     at = station("rest")
     many(at, 2)
-    at.simulator.partner.fail("down", 30)
+    at.simulator.partner.play("down", times=30)
     for _ in range(30):
         with pytest.raises(PartnerUnavailable):
             at.read()
@@ -103,7 +105,7 @@ def test_a_full_inbox_takes_the_rest_later(station: Make, monkeypatch: pytest.Mo
 def test_a_page_that_never_ends_is_told_to_the_admin(station: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     at = station("rest")
     page = {"records": [], "next": "", "more": True}
-    monkeypatch.setattr(at.simulator.partner, "answer", lambda *asked: (200, page))
+    monkeypatch.setattr(at.simulator.partner, "answer", lambda *asked: Reply(200, json.dumps(page).encode()))
     with pytest.raises(PartnerRefused, match="PARTNER/PAGING"):
         at.read()
 
@@ -129,5 +131,5 @@ def test_phones_are_heard_while_the_system_is_down(station: Make, tmp_path: Path
     form = at.simulator.forms()[f"{GRIDS[0]}-2026-W42.html"]
     visit = {"record": "f-1", "student": CHILD, "day": "2026-10-13", "met": "yes", "observed": "一切如常"}
     at.simulator.drop("back.json", at.simulator.fill(form, [visit], None))
-    at.simulator.partner.fail("down", 5)
+    at.simulator.partner.play("down", times=5)
     assert kinds(list(at.adapter.pushed(at.cursor))) == ["entry"]

@@ -48,7 +48,7 @@ def test_what_was_withheld_is_blank_in_the_sheet_and_absent_over_rest(station: M
 
 def test_over_rest_a_repeat_has_one_effect_and_the_same_receipt(station: Make) -> None:
     at = station("rest")
-    at.simulator.partner.fail("drop_after")
+    at.simulator.partner.play("drop_after")
     with pytest.raises(PartnerUnavailable):
         at.deliver(TASK)
     assert at.deliver(TASK) == at.deliver(TASK) == "T1"
@@ -59,12 +59,12 @@ def test_over_rest_a_repeat_has_one_effect_and_the_same_receipt(station: Make) -
     ("fault", "error"),
     [
         ("down", PartnerUnavailable), ("unavailable", PartnerUnavailable), ("throttled", PartnerUnavailable),
-        ("unauthorized", PartnerRefused), ("refuse", RecordRejected),
+        ("unauthorized", PartnerRefused), ("unprocessable", RecordRejected),
     ],
 )  # fmt: skip
 def test_each_answer_of_the_system_says_what_comes_next(station: Make, fault: str, error: type[Exception]) -> None:
     at = station("rest")
-    at.simulator.partner.fail(fault)  # type: ignore[arg-type]
+    at.simulator.partner.play(fault, seconds=7.0 if fault in ("throttled", "unavailable") else 0.0)
     with pytest.raises(error) as caught:
         at.deliver(TASK)
     assert "欧阳" not in str(caught.value)

@@ -94,6 +94,7 @@ class CommunityGridAdapter:
 
     def report(self, rejected: Sequence[Rejected]) -> None:
         """Put what was not taken into ``reports/`` of the outbox, a sheet a file; a station without one asks its admin."""
+        self._visits.refused(rejected)
         if self._settings.outbox is not None:
             folders.report(self._settings.outbox, rejected)
 
@@ -101,6 +102,7 @@ class CommunityGridAdapter:
 
     def pushed(self, cursor: str) -> Iterator[ReadResponse]:
         """What phones gave back to a station whose system may be down."""
+        self._visits.look()
         if self._feed is not None and self._settings.inbox is not None:
             self._intray.collect(self._settings.inbox, self._rules)
         yield from self._intray.bring(cursor)

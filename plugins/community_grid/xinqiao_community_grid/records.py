@@ -14,7 +14,7 @@ from xinqiao.adapters.files import Column, FileRefused, Findings, Place, Row, re
 from xinqiao.adapters.files.cells import coded, matching, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, is_object, parse_object
 from xinqiao.adapters.intray import Book, Judged, Letter, faults
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.casefile.v1.plan_pb2 import Entry, Visit
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
@@ -59,6 +59,7 @@ class Visits:
         self._settings = settings
         self._desk = desk
         self._records = Book(folder / "records")
+        self._brought: dict[tuple[str, str], str] = {}
         self._weeks = Weeks(folder / "weeks", settings)
 
     def judge(self, letter: Letter) -> Judged:
@@ -87,6 +88,17 @@ class Visits:
         self._records.keep()
         self._weeks.keep()
         return Judged(True, [*found.signals, *found.others, *self._weeks.complete(letter.number), *told])
+
+    def look(self) -> None:
+        """A look begins: what was brought before it is settled."""
+        self._brought.clear()
+
+    def refused(self, rejected: Sequence[Rejected]) -> None:
+        """What the gateway did not take of a letter may come again under the same record number."""
+        for item in rejected:
+            record = self._brought.pop((item.source, item.place), None)
+            if record is not None:
+                self._records.drop(record)
 
     def silent(self, week: str) -> list[str]:
         """The grids that owe a report of ``week`` and have not spoken."""
@@ -163,6 +175,8 @@ class Visits:
         kind = self._concern(row)
         content = repr((grid, student.name, task, day, met, kind, visit.SerializeToString(deterministic=True)))
         verdict = self._records.judge(record, content, letter.number)
+        if verdict == "new":
+            self._brought[letter.source, row.place().within] = record
         if verdict == "other":
             raise row.reject(
                 "record", "DATA/DUPLICATE", "other content came under this record number; give it a new one"
@@ -174,11 +188,12 @@ class Visits:
                 student=student, source=screening.SIGNAL_SOURCE_GRID_MEMBER, kind=screening.SignalKind.ValueType(kind),
                 facts=visit.observed, occurred_us=to_us(datetime.combine(day, time.min, BEIJING)),
             )  # fmt: skip
-            found.signals.append(ReadResponse(signal=signal))
+            found.signals.append(ReadResponse(signal=signal, origin=row.origin()))
         entry = RecordEntryRequest(student=student, entry=Entry(day=day.isoformat(), grid_visit=visit))
-        found.others.append(ReadResponse(entry=entry))
+        found.others.append(ReadResponse(entry=entry, origin=row.origin()))
         if task and met:
-            found.others.append(ReadResponse(task_report=ReportTaskRequest(name=task, report=visit.observed)))
+            report = ReportTaskRequest(name=task, report=visit.observed)
+            found.others.append(ReadResponse(task_report=report, origin=row.origin()))
             found.done.append(task)
 
     def _week(self, row: Row, letter: Letter, found: _Found) -> None:

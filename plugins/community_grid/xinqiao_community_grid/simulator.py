@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from xinqiao.adapters.files.folders import put, table
 from xinqiao.contract.clock import SystemClock, local_date
-from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
+from xinqiao.testing.partner import PLAYS, Answered, JsonPartner
 from xinqiao_community_grid.wire import VISITS, WEEKS
 
 GRIDS = ("320583001001001", "320583001001002")
@@ -18,7 +18,7 @@ _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', 
 class CommunityGridSimulator:
     """``source`` says whether it is a system (``rest``) or a clerk with folders. What it holds is in memory and folder.
 
-    Faults of the system: see ``JsonPartner.fail`` of ``partner``. ``doubled``, ``backwards`` and ``small_pages`` are of
+    Faults of the system: see ``play`` of ``partner``. ``doubled``, ``backwards`` and ``small_pages`` are of
     its pages: each record twice, the newest first, one a page.
     """
 
@@ -43,7 +43,7 @@ class CommunityGridSimulator:
         """The settings that make an adapter talk to it."""
         found: dict[str, Any] = {"grids": list(self._grids)}
         if self._source == "rest":
-            return found | {"rest": {"base_url": self.partner.start()}}
+            return found | {"rest": {"base_url": self.partner.serve()}}
         return found | {"inbox": str(self.inbox), "outbox": str(self.outbox)}
 
     def stop(self) -> None:
@@ -71,7 +71,7 @@ class CommunityGridSimulator:
         elif fault == "wrong_code":
             self._wrong()
         else:
-            self.partner.play(fault, times, seconds)
+            self.partner.play(fault, times=times, seconds=seconds)
 
     def calm(self) -> None:
         """End every fault."""
@@ -160,7 +160,7 @@ class CommunityGridSimulator:
         header = [column.name for column in columns if column.name in row]
         self.drop(f"{kind}-{self._files:04}.csv", table(header, [[cast("str", row[name]) for name in header]]))
 
-    def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Reply:
+    def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answered:
         if (method, path) == ("GET", "/status"):
             return 200, {"ok": True}
         if (method, path) == ("GET", "/visits"):

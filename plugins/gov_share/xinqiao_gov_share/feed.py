@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from xinqiao.adapters.errors import PartnerRefused, RecordRejected
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_EVENT_DECLINE
 from xinqiao.contract.clock import Clock
 from xinqiao_gov_share import codes
@@ -140,7 +140,8 @@ def _answer(ticket: Ticket, answer: Answer) -> ReadResponse:
         return _rejected(ticket, place, "DATA/SUBJECT_MISMATCH", message)
     if answer.kind != "task_report":
         found.source = f"{ticket.ticket}#{answer.number}"
-    return ReadResponse(**{answer.kind: found})
+    origin = Origin(source=ticket.ticket, places=[f"{ticket.contract}, {place}"])
+    return ReadResponse(**{answer.kind: found}, origin=origin)
 
 
 def _supplement(ticket: Ticket, asked: Supplement) -> tuple[str, ReadResponse]:

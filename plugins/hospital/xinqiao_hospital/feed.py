@@ -1,13 +1,13 @@
 """The hospital's Tasks as a feed: every version that says something new, once, in order."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import quote
 
 from xinqiao.adapters.errors import PartnerRefused
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.contract.clock import to_us
 from xinqiao_hospital import codes
 from xinqiao_hospital.client import FhirClient
@@ -156,8 +156,9 @@ class TaskFeed:
         numbers = [version.number for version in history]
         start = numbers.index(given) + 1 if given in numbers else 0
         for index in range(start, len(history)):
-            for item in _said(history[index], history[:index], self._register):
-                yield history[index].number, item
+            version = history[index]
+            for item in placed(version.source, version.id, _said(version, history[:index], self._register)):
+                yield version.number, item
 
     def _history(self, current: Version) -> list[Version]:
         if current.fault is not None or current.number == "1":
@@ -166,6 +167,16 @@ class TaskFeed:
         found = [v for v in _versions(page) if isinstance(v, Version) and v.id == current.id] if page else []
         older = {v.number: v for v in found if v.us <= current.us and v.number != current.number}
         return [*sorted(older.values(), key=lambda v: (v.us, len(v.number), v.number)), current]
+
+
+def placed(source: str, task: str, items: Iterable[ReadResponse]) -> list[ReadResponse]:
+    """What one version of a Task says; a later version corrects it."""
+    found = list(items)
+    for item in found:
+        item.origin.CopyFrom(Origin(source=source, places=["Task"], series=f"Task/{task}"))
+    if found:
+        found[-1].origin.last = True
+    return found
 
 
 def _said(version: Version, earlier: Sequence[Version], register: Register | None) -> Iterator[ReadResponse]:

@@ -6,6 +6,7 @@ from xinqiao.adapters.spool import Item, Spool
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.referral.v1.referral_pb2 import ReferralEvent
 from xinqiao_hospital.desk import is_own_write
+from xinqiao_hospital.feed import placed
 from xinqiao_hospital.states import TaskRefused, business_code, check_task, resume_of, update_of
 from xinqiao_hospital.wire import Json, JsonRefused, as_list, as_object, as_text, parse
 
@@ -90,7 +91,12 @@ def _said(item: Item, kept: Json) -> Iterator[ReadResponse]:
     version = as_text(as_object(task.get("meta")).get("versionId"))
     # With the hospital's own version number the feed gives the same source, so that one of the two has an effect.
     number = f"_history/{version}" if version else f"_pushed/{item.key[:16]}"
-    source = f"Task/{as_text(task.get('id'))}/{number}"
+    name = as_text(task.get("id"))
+    source = f"Task/{name}/{number}"
+    yield from placed(source, name, _news(task, kept, source))
+
+
+def _news(task: Json, kept: Json, source: str) -> Iterator[ReadResponse]:
     try:
         check_task(task)
         business = business_code(task)

@@ -43,7 +43,7 @@ def test_a_call_back_is_a_row_of_the_sheet_and_a_repeat_writes_nothing(centre: M
 
 def test_over_rest_a_repeat_has_one_effect_and_the_withheld_is_absent(centre: Make) -> None:
     at = centre("rest")
-    at.simulator.partner.fail("drop_after")
+    at.simulator.partner.play("drop_after")
     task = {"name": "tasks/t1", "state": TASK_STATE_CANCELLED}
     with pytest.raises(PartnerUnavailable):
         at.deliver(task, family_name="", given_name="")

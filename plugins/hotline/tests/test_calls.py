@@ -290,7 +290,7 @@ def test_counts_of_a_day_grow_and_replace_and_hold_nobody(centre: Make) -> None:
 def test_a_look_that_fails_is_made_up_for(centre: Make, fault: Any, error: type[Exception]) -> None:
     at = centre("rest")
     at.simulator.call("c-1", AT, topic="suicidal", **TOLD)
-    at.simulator.partner.fail(fault, 3)
+    at.simulator.partner.play(fault, times=3)
     for _ in range(3):
         with pytest.raises(error):
             at.read()

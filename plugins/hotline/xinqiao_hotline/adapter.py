@@ -32,7 +32,8 @@ class HotlineAdapter:
         state = context.folder
         self.callbacks = callbacks.Callbacks(state / "callbacks")
         self._done = state / "delivered"
-        self._intray = Intray(context.spool("inbox"), state, Calls(settings, state, self.callbacks, self._clock).judge)
+        self._calls = Calls(settings, state, self.callbacks, self._clock)
+        self._intray = Intray(context.spool("inbox"), state, self._calls.judge)
         self._rules = hashlib.sha256(
             settings.model_dump_json(exclude={"rest", "inbox", "outbox"}).encode()
         ).hexdigest()[:16]
@@ -69,6 +70,7 @@ class HotlineAdapter:
 
     def report(self, rejected: Sequence[Rejected]) -> None:
         """Put what was not taken or is odd into ``reports/`` of the outbox; a centre without one asks its admin."""
+        self._calls.refused(rejected)
         if self._settings.outbox is not None:
             folders.report(self._settings.outbox, rejected)
 
@@ -76,6 +78,7 @@ class HotlineAdapter:
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
         """Ask the centre's system or look into the folder, and bring what came and which call-backs stay open."""
+        self._calls.look()
         failed: PartnerUnavailable | PartnerRefused | None = None
         try:
             if self._feed is not None:

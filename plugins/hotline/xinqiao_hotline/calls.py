@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from xinqiao.adapters.files import FileRefused, Findings, Place, Row, read_table
 from xinqiao.adapters.files.cells import coded, matching, moment, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, parse_object
 from xinqiao.adapters.intray import Book, Judged, Letter, faults, fingerprint
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.common.v1.types_pb2 import StudentDescription, StudentRef
 from xinqiao.api.exchange.v1.activity_service_pb2 import Activity, RecordActivitiesRequest
@@ -97,6 +97,7 @@ class Calls:
         self._closing = closing
         self._clock = clock
         self._records = Book(folder / "calls")
+        self._brought: dict[tuple[str, str], tuple[str, str]] = {}
         self._log = CallLog(folder / "held", from_us(clock.now_us()))
 
     def judge(self, letter: Letter) -> Judged:
@@ -129,6 +130,16 @@ class Calls:
         items = [*found.danger, *found.signals, *found.closed, *self._counts(found), *faults(letter, findings)]
         return Judged(True, items)
 
+    def look(self) -> None:
+        """A look begins: what was brought before it is settled."""
+        self._brought.clear()
+
+    def refused(self, rejected: Sequence[Rejected]) -> None:
+        """What the gateway did not take of a letter may come again under the same number."""
+        for item in rejected:
+            for key in self._brought.pop((item.source, item.place), ()):
+                self._records.drop(key)
+
     def _rows(self, letter: Letter, findings: Findings) -> Iterator[Row]:
         if letter.form == "csv":
             yield from read_table(
@@ -143,14 +154,16 @@ class Calls:
 
     def _record(self, row: Row, letter: Letter, found: _Found, findings: Findings) -> None:
         call = self._call(row, found, findings)
-        verdict = self._records.judge(f"record {call.line} {call.number}", repr(call), letter.number)
+        record, sign = f"record {call.line} {call.number}", f"sign {call.number} {call.topic}"
+        verdict = self._records.judge(record, repr(call), letter.number)
         if verdict == "same":
             return
+        self._brought[letter.source, row.place().within] = record, sign
         found.calls.setdefault(fingerprint(call.number), (row, call))
         # By number and kind, whatever the line: put through from one to the other it is one sign, and a graver one is new.
-        new = self._records.judge(f"sign {call.number} {call.topic}", "", letter.number) == "new"
+        new = self._records.judge(sign, "", letter.number) == "new"
         if TOPICS[call.topic] and new:
-            self._sign(call, found)
+            self._sign(row, call, found)
         held = Held(
             fingerprint(call.number), call.line, to_us(call.start), to_us(call.end),
             _is_crisis(call.topic), letter.number,
@@ -165,10 +178,10 @@ class Calls:
             report = ReportTaskRequest(
                 name=call.task, report=f"回访：{OUTCOMES[call.outcome]}，{TOPIC_SAID[call.topic]}"
             )
-            found.closed.append(ReadResponse(task_report=report))
+            found.closed.append(ReadResponse(task_report=report, origin=row.origin()))
             found.tasks.append(call.task)
 
-    def _sign(self, call: Call, found: _Found) -> None:
+    def _sign(self, row: Row, call: Call, found: _Found) -> None:
         crisis = _is_crisis(call.topic)
         student = call.student
         if student is None:
@@ -181,7 +194,7 @@ class Calls:
             student=student, source=screening.SIGNAL_SOURCE_HOTLINE, kind=screening.SignalKind.ValueType(TOPICS[call.topic]),
             facts=call.facts(), occurred_us=to_us(call.start), location=call.location if crisis else "",
         )  # fmt: skip
-        (found.danger if crisis else found.signals).append(ReadResponse(signal=signal))
+        (found.danger if crisis else found.signals).append(ReadResponse(signal=signal, origin=row.origin()))
 
     def _look_at(self, found: _Found, findings: Findings) -> None:
         """Name what is odd about a call that was taken: held while the line is closed, or by more than it has seats."""

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from xinqiao.adapters.files.folders import put, table
 from xinqiao.contract.clock import BEIJING, SystemClock, from_us
-from xinqiao.testing.partner import PLAYS, JsonPartner, Reply
+from xinqiao.testing.partner import PLAYS, Answered, JsonPartner
 from xinqiao_hotline.wire import CALLS
 
 
 class HotlineSimulator:
     """``source`` says whether it is a system (``rest``) or works in folders. What it holds is in memory and folder.
 
-    Faults of the system: see ``JsonPartner.fail`` of ``partner``. ``doubled``, ``backwards`` and ``small_pages`` are of
+    Faults of the system: see ``play`` of ``partner``. ``doubled``, ``backwards`` and ``small_pages`` are of
     its pages: each record twice, the newest first, one a page. ``wrong_code`` sends topics of another table.
     """
 
@@ -38,7 +38,7 @@ class HotlineSimulator:
             "lines": {"12355": {"seats": 2, "hours": ["08:00-24:00"]}, "12356": {"seats": 2, "national": True}}
         }
         if self._source == "rest":
-            return found | {"rest": {"base_url": self.partner.start()}}
+            return found | {"rest": {"base_url": self.partner.serve()}}
         return found | {"inbox": str(self.inbox), "outbox": str(self.outbox)}
 
     def stop(self) -> None:
@@ -66,7 +66,7 @@ class HotlineSimulator:
         elif fault == "wrong_code":
             self._wrong()
         else:
-            self.partner.play(fault, times, seconds)
+            self.partner.play(fault, times=times, seconds=seconds)
 
     def calm(self) -> None:
         """End every fault."""
@@ -114,7 +114,7 @@ class HotlineSimulator:
         put(self.inbox / name, data)
         return self.inbox / name
 
-    def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Reply:
+    def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answered:
         if (method, path) == ("GET", "/status"):
             return 200, {"ok": True}
         if (method, path) == ("GET", "/calls"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from xinqiao.adapters.spool import Spool, SpoolFull
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.referral.v1.referral_pb2 import Outcome, ReferralEvent
 from xinqiao.contract.clock import Clock
 from xinqiao_police import cap
@@ -143,7 +143,8 @@ def brought(
     if envelope.drill:
         why = "an exercise of the 110 centre arrived and raises no alarm; tell the centre that it came"
         return ReadResponse(rejected=Rejected(source="drill", place="drill", reason="DRILL", message=why))
-    return ReadResponse(signal=report)
+    alert = f"alert/{said.alert}"
+    return ReadResponse(signal=report, origin=Origin(source=alert, places=["data"], series=alert, last=True))
 
 
 def _of_call(said: Alert, call: CallFacts | None) -> dict[str, str]:

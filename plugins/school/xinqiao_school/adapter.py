@@ -11,9 +11,10 @@ from typing import BinaryIO, TypeVar, cast
 import numpy as np
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.adapters.files.folders import series_of
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.adapters.protocols import AgencyContext
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, Origin, ReadResponse, Rejected
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.exchange_pb2 import Package as ExchangePackage
 from xinqiao.api.exchange.v1.exchange_pb2 import SignedReceipt
@@ -154,13 +155,22 @@ class SchoolAdapter:
         digest = ledger.digest(number)
         waiting: ReadResponse | None = None
         at = 0
+        # A whole roster says all there is; a delta mends nothing of what came before it.
+        source = f"{inbox.safe_label(entry.name)}@sha256:{entry.sha256}"
+        series = "roster" if entry.roster else series_of(entry.name)
         for item in items:
+            item.origin.source, item.origin.series = source, series
+            if item.HasField("rejected"):
+                item.rejected.source = source
             if waiting is not None and at > skip:
                 waiting.cursor = Cursor(number, at, False, digest).text()
                 yield waiting
             waiting, at = item, at + 1
-        if waiting is not None and at > skip:
+        if waiting is None:  # it holds nothing, and nothing is wrong with it
+            waiting, at = ReadResponse(origin=Origin(source=source, series=series)), 1
+        if at > skip:
             waiting.cursor = Cursor(number, at, True, digest).text()
+            waiting.origin.last = not (entry.roster and entry.delta)
             yield waiting
 
     def _open(
@@ -183,7 +193,7 @@ class SchoolAdapter:
                 feed = feed_of(file.name, self._settings)
                 if feed is not None:
                     facts = read_feed(feed, stream, file.name, file.label, self._settings, notes, expected_rows)
-                    items = chain((fact.response for fact in facts), notes.responses())
+                    items = chain((fact.placed for fact in facts), notes.responses())
                 else:
                     items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
             else:
@@ -318,7 +328,7 @@ class SchoolAdapter:
 
     def _refuse_conflict(self, ledger: Ledger, file: InboxFile, sha256: str) -> None:
         if ledger.conflicts(file, sha256):
-            message = "other content was taken under this name; give a corrected file a new name"
+            message = "other content was taken under this name; send the correction as NAME-更正 or NAME-correction"
             raise FileRefused("FILE_CONFLICT", message, Place(file.label))
 
     def _rules(self, file: InboxFile) -> str:

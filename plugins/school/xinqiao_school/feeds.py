@@ -61,6 +61,12 @@ class Fact:
     kind: Literal["attendance", "observation", "class report"]
     response: ReadResponse
 
+    @property
+    def placed(self) -> ReadResponse:
+        """What is brought, with its row."""
+        self.response.origin.places[:] = [f"row {self.row}"]
+        return self.response
+
 
 def feed_of(file_name: str, settings: SchoolSettings) -> FeedSettings | None:
     """Which feed a file is by its name; None for a score sheet."""

@@ -142,7 +142,8 @@ class Roster:
 
     def batches(self) -> Iterator[ReadResponse]:
         """As ``students``, a thousand at once."""
-        for _, response in self._kept():
+        for rows, response in self._kept():
+            response.origin.places.extend([f"users.csv, row {row}" for row in rows])
             yield response
 
     def _kept(self) -> Iterator[tuple[Sequence[int], ReadResponse]]:

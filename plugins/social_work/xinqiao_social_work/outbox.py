@@ -49,13 +49,13 @@ def deliver(request: DeliverRequest, outbox: Path, state: Path) -> str:
 def report(outbox: Path, names: Mapping[str, str], rejected: Sequence[Rejected]) -> None:
     """Add each to ``reports/<file>.csv``; a repeat leaves no second line. Raises PartnerUnavailable.
 
-    ``names`` gives the file's own name for its label. What the gateway says of a row that was good by itself is of no
-    file: it stands in ``reports/gateway.csv`` with the id of the row.
+    ``names`` gives the file's own name for its label; what is of no file stands in ``reports/gateway.csv``.
     """
     by_file: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for item in rejected:
-        name = names.get(item.source, "")
-        place = item.place if name else f"{item.source.partition('@')[0]} {item.place}".strip()
+        label = item.source.partition("@")[0]
+        name = names.get(label, "")
+        place = item.place if name else f"{label} {item.place}".strip()
         by_file[name or "gateway"].append((place, item.reason, item.message))
     try:
         for name, items in by_file.items():

@@ -38,13 +38,9 @@ class SocialWorkReader:
             sheet = read_sheet(io.BytesIO(path.read_bytes()), path.name, label, settings, today)
         except RecordRejected as error:
             place = error.place if isinstance(error.place, Place) else Place(label)
-            yield Refused(error.reason, _within(place), f"whole file refused: {error.message}")
+            yield Refused(error.reason, place.within or label, f"whole file refused: {error.message}")
             return
         for record in sheet.records:
-            yield Accepted(record.source.partition("/")[0], f"row {record.number}")
+            yield Accepted(record.source.partition("/")[0], record.place.within)
         for finding in sheet.findings.rejected:
-            yield Refused(finding.reason, _within(finding.place), finding.message)
-
-
-def _within(place: Place) -> str:
-    return str(Place("", place.sheet, place.row, place.column)).removeprefix(": ") or place.file
+            yield Refused(finding.reason, finding.place.within or label, finding.message)

@@ -10,7 +10,7 @@ from typing import BinaryIO, TypeVar
 from xinqiao.adapters.files import Column, Duplicates, FileRefused, Findings, Place, Row, read_table
 from xinqiao.adapters.files.identifiers import check_resident_id, normalise
 from xinqiao.adapters.files.workbook import read_workbook
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, ReferralUpdate, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
@@ -34,7 +34,7 @@ class Record:
     """What one row is: a count of something done, and what else goes with it (an entry, or an answer alone)."""
 
     source: str
-    number: int
+    place: Place
     activity: pb.Activity | None = None
     beside: ReadResponse | None = None
 
@@ -123,7 +123,7 @@ class _Log:
             persons=int(log.one_person) or self._count(row, wire.PERSONS, wire.SOME_PERSONS),
             series=self._series(row),
         )  # fmt: skip
-        return Record(source, row.number, activity, self._entry(row, day))
+        return Record(source, row.place(), activity, self._entry(row, day))
 
     def _has(self, column: Column) -> bool:
         return column in self.columns
@@ -194,17 +194,15 @@ class _Answers:
             message = "must be the tasks/… or referrals/… of what is answered, as the gateway gave it"
             raise row.reject(wire.ITEM.name, "DATA/ID", message)
         answer = self._task(row, item) if item.startswith("tasks/") else self._referral(row, item, source)
-        return Record(source, row.number, beside=answer)
+        return Record(source, row.place(), beside=answer)
 
     @staticmethod
     def _task(row: Row, item: str) -> ReadResponse:
         if _code(row, wire.RESULT, wire.TASK_RESULTS) == wire.CANNOT:
             message = f"the agency cannot do {item}; hand the task to another holder"
-            return ReadResponse(
-                rejected=Rejected(
-                    source=row.place().file, place=f"row {row.number}, {item}", reason="TASK/CANNOT", message=message
-                )
-            )
+            # A person's affair, whatever the agency sends next: the need is still there.
+            said = Rejected(place=f"{row.place().within}, {item}", reason="TASK/CANNOT", message=message)
+            return ReadResponse(rejected=said, origin=Origin(series=item))
         words = _words(row, wire.WORDS, 2000, needed=True)
         return ReadResponse(task_report=ReportTaskRequest(name=item, report=words))
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -102,6 +103,32 @@ class States:
             if old.stem != before:
                 old.unlink(missing_ok=True)
         return name
+
+
+class Refused:
+    """The rows of each file that the gateway did not take when the file was last brought."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "refused.json"
+        self._rows: dict[str, list[str]] = json.loads(self._path.read_text("utf-8")) if self._path.exists() else {}
+
+    def of(self, file: str) -> frozenset[str]:
+        """The sources of the rows."""
+        return frozenset(self._rows.get(file, ()))
+
+    def add(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Note the rows, each as its file and source. Raises OSError."""
+        for file, source in rows:
+            self._rows[file] = sorted({*self._rows.get(file, ()), source})
+        self._store(bool(rows))
+
+    def settle(self, file: str) -> None:
+        """All of the file was brought. Raises OSError."""
+        self._store(self._rows.pop(file, None) is not None)
+
+    def _store(self, changed: bool) -> None:
+        if changed:
+            durable.replace(self._path, json.dumps(self._rows, ensure_ascii=False, sort_keys=True).encode())
 
 
 def kept(activity: Activity | None) -> str:

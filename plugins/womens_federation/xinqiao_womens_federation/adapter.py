@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from xinqiao.adapters import durable
@@ -202,24 +203,12 @@ class FederationAdapter:
         """Put what was not taken of a file into ``errors/<file>.errors.xlsx`` of the outbox; a repeat writes the same."""
         by_file: dict[str, list[Mend]] = defaultdict(list)
         for item in rejected:
-            label, mend = self._mend(item)
-            by_file[label].append(mend)
+            label = item.source.partition("@")[0]
+            there = self._told.places.get((label, item.place), Mend("", None, item.place, "", ""))
+            by_file[label].append(replace(there, reason=item.reason, message=item.message))
         with self._shelf.open(_TIME_S) as files:
             for label, mends in by_file.items():
                 files.put(_ERRORS, _error_name(self._told.names.get(label, label)), error_book(mends))
-
-    def _mend(self, item: Rejected) -> tuple[str, Mend]:
-        """The file an item belongs to, and its line."""
-        known = self._told.by_place.get((item.source, item.place))
-        if known is not None:
-            return item.source, known
-        found = self._told.by_source.get(item.source)
-        if found is not None:
-            label, place = found
-            return label, Mend(place.sheet or "", place.row, "", item.reason, item.message)
-        # The gateway names only the kind of what it did not take; in a look at one file that is enough.
-        label = next(iter(self._told.names)) if len(self._told.names) == 1 else item.source
-        return label, Mend(item.source, None, item.place, item.reason, item.message)
 
 
 def _shelf(settings: FederationSettings, context: AgencyContext) -> Shelf:

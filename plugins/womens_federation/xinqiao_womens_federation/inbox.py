@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files.folders import series_of
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.contract.clock import Clock
 from xinqiao_womens_federation import package
 from xinqiao_womens_federation.book import Mend
 from xinqiao_womens_federation.settings import FederationSettings
-from xinqiao_womens_federation.sheets import read_book, refusal
+from xinqiao_womens_federation.sheets import Item, read_book, refusal
 from xinqiao_womens_federation.shelf import INBOX, MANIFEST, MAX_BYTES, Files, Listed, Shelf, is_odd, safe_label
 from xinqiao_womens_federation.state import Entry, Ledger, Outcome
 
@@ -30,11 +31,11 @@ _Version = tuple[str, int, int]
 
 @dataclass(slots=True)
 class Told:
-    """What a look found, so that what was not taken can be told by row: ``by_place`` for each label and place."""
+    """What a look found, so that what was not taken can be told by row: the file's name for each label, and what is at
+    each label and place."""
 
     names: dict[str, str] = field(default_factory=dict[str, str])
-    by_place: dict[tuple[str, str], Mend] = field(default_factory=dict[tuple[str, str], Mend])
-    by_source: dict[str, tuple[str, Place]] = field(default_factory=dict[str, tuple[str, Place]])
+    places: dict[tuple[str, str], Mend] = field(default_factory=dict[tuple[str, str], Mend])
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,12 @@ class Inbox:
             return
         taken = len(items) - refused
         marks = _marks(items[:taken])
+        series = label if is_odd(file.listed.name) else series_of(file.listed.name)
+        for item in items:
+            item.origin.source, item.origin.series = f"{label}@{file.sha256[:16]}", series
+            if item.HasField("rejected"):
+                item.rejected.source = item.origin.source
+        items[-1].origin.last = True
         begun = marks.index(ledger.begun) if ledger.begun in marks else 0
         before = ledger.cursor
         for number, item in enumerate(items[begun:-1], start=begun + 1):
@@ -158,10 +165,7 @@ class Inbox:
         except RecordRejected as error:
             outcome: Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return [self._rejected(label, refusal(error))], 1, outcome
-        for item in found.items:
-            if item.body.WhichOneof("body") == "referral":
-                self._told.by_source[item.body.referral.source] = (label, item.place)
-        items = [item.body for item in found.items]
+        items = [self._placed(label, item) for item in found.items]
         items += [self._rejected(label, mend) for mend in (*found.refused, *found.noted)]
         return items, len(found.refused) + len(found.noted), "partly" if found.refused else "taken"
 
@@ -179,7 +183,7 @@ class Inbox:
         if file.manifest is not None and _told_sha256(file.manifest) != file.sha256:
             raise FileRefused("DATA/MANIFEST", "differs from the SHA-256 of its manifest; send both again", place)
         if ledger.conflicts(file.listed.name, file.sha256):
-            message = "another file of this name was taken; send a correction under a new name"
+            message = "another file of this name was taken; send the correction as NAME-更正 or NAME-correction"
             raise FileRefused("FILE_CONFLICT", message, place)
 
     @staticmethod
@@ -190,9 +194,15 @@ class Inbox:
             message = 'an answer to a recall is {"receipt": base64, "signature": base64}; sign it anew'
             raise FileRefused("RECEIPT_FORMAT", message, Place(label)) from None
 
+    def _placed(self, label: str, item: Item) -> ReadResponse:
+        place = item.place.within
+        self._told.places[label, place] = Mend(item.place.sheet or "", item.place.row, "", "", "", item.typed)
+        item.body.origin.places.append(place)
+        return item.body
+
     def _rejected(self, label: str, mend: Mend) -> ReadResponse:
-        place = str(Place("", mend.sheet or None, mend.row, mend.column or None)).removeprefix(": ")
-        self._told.by_place[label, place] = mend
+        place = Place("", mend.sheet or None, mend.row, mend.column or None).within
+        self._told.places[label, place] = mend
         return ReadResponse(rejected=Rejected(source=label, place=place, reason=mend.reason, message=mend.message))
 
 

@@ -35,10 +35,11 @@ _TYPED: Final = 2000
 
 
 class Item(NamedTuple):
-    """What one row says, and where it stands."""
+    """What one row says, where it stands, and what the clerk wrote there."""
 
     body: ReadResponse
     place: Place
+    typed: str
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class _Book:
         for row in rows:
             count += 1
             try:
-                self.found.items.extend(Item(body, row.place()) for body in list(parse(row)))
+                self.found.items.extend(Item(body, row.place(), _typed(row, sheet)) for body in list(parse(row)))
             except RecordRejected as error:
                 if isinstance(error, FileRefused):
                     raise

@@ -145,8 +145,8 @@ HELP: Final = (
     "5. 没有活动或走访时，在“本月情况”选“无（零报告）”；空白表示还没有报。 With nothing to report choose Nil on the sheet "
     "of this month; a blank says that you have not reported yet.",
     "6. 学生只写学生编号，不写姓名以外的身份信息；不写诊断和咨询内容。 Name students by their code; write nothing clinical.",
-    "7. 保存为 .xlsx，放入收件文件夹。更正时换一个文件名再放。 Save as .xlsx and put it into the inbox; a correction "
-    "goes under a new file name.",
+    "7. 保存为 .xlsx，放入收件文件夹。更正时在文件名末尾加“-更正”再放。 Save as .xlsx and put it into the inbox; a correction "
+    "goes under the same name with -更正 at its end.",
     "8. 有错的行会写在 errors 文件夹的“须修改”表中，改好后再放一次。 Rows that could not be taken come back in the folder "
     "errors; mend them and send them again.",
     "9. “撤回”表中的学生资料请立即删除，包括您自己保存的副本。 Delete at once what the sheet of recalls names, your own "
@@ -177,7 +177,7 @@ MEND: Final[dict[str, str]] = {
     "DATA/TOO_LARGE": "文件太大，请分开发送。",
     "DATA/FILE_NAME": "文件名不能用，请改用字母、数字、汉字和短横线，并以 .xlsx 结尾。",
     "STUDENT": "学校还没有把这名学生列入贵单位的关爱团队，请先与学校联系。",
-    "FILE_CONFLICT": "同名文件已收过而内容不同；更正请换一个文件名。",
+    "FILE_CONFLICT": "同名文件已收过而内容不同；更正请在文件名末尾加“-更正”。",
 }  # fmt: skip
 MEND_ELSE: Final = "系统未能收下，请与网关管理员联系。"
 

@@ -9,7 +9,6 @@ from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRe
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpResponse
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
-from xinqiao.api.exchange.v1.activity_service_pb2 import RecordActivitiesRequest
 from xinqiao.contract.clock import Clock, SystemClock, local_date
 from xinqiao_youth_league import wire
 from xinqiao_youth_league.settings import YouthLeagueSettings
@@ -132,24 +131,14 @@ class YouthLeagueAdapter:
 
 
 def _counts(items: Sequence[tuple[int, Mapping[str, object]]], month: str) -> Iterator[tuple[int, ReadResponse]]:
-    """Good counts together, of one id only the last; a bad one by itself, in its place."""
-    waiting: dict[str, Counts] = {}
-    last = 0
-    for seq, item in items:
-        counts = wire.read_counts(item, month)
-        if isinstance(counts, Counts):
-            waiting[counts.id], last = counts, seq
-            continue
-        if waiting:
-            yield last, _together(waiting)
-            waiting = {}
-        yield seq, counts
-    if waiting:
-        yield last, _together(waiting)
-
-
-def _together(counts: Mapping[str, Counts]) -> ReadResponse:
-    return ReadResponse(activities=RecordActivitiesRequest(activities=[each.activity() for each in counts.values()]))
+    """The counts of a page in their order, of one id only the last; a bad one in its place."""
+    read = [(seq, wire.read_counts(item, month)) for seq, item in items]
+    newest = {counts.id: seq for seq, counts in read if isinstance(counts, Counts)}
+    for seq, counts in read:
+        if not isinstance(counts, Counts):
+            yield seq, counts
+        elif newest[counts.id] == seq:
+            yield seq, counts.response()
 
 
 def _wait(answer: HttpResponse) -> float | None:

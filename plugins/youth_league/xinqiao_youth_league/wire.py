@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, cast
 from pydantic import Field, ValidationError, field_validator
 
 from xinqiao.adapters.errors import PartnerRefused, RecordRejected
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, ReadResponse, RecallAnswer, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Origin, ReadResponse, RecallAnswer, Rejected
 from xinqiao.api.casefile.v1.consent_pb2 import SignedRecallReceipt
 from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_CANCELLED
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
@@ -38,6 +38,9 @@ DRILL: Final = "【演练 DRILL】"
 _BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_TASK = r"^tasks/[A-Za-z0-9_-]{1,64}$"
+_RECALL = r"^recalls/[A-Za-z0-9_-]{1,64}$"
+_ABOUT: Final = {"answers": ("request", _TASK), "receipts": ("recall", _RECALL), "activities": ("id", _ID)}
 _SEQ: Final = 2**53
 _PHONE = re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
 
@@ -46,7 +49,7 @@ class Answer(Strict):
     """What the league says about a request: the group is a number of its own, never a person's name."""
 
     seq: int = Field(ge=1, lt=_SEQ)
-    request: str = Field(pattern=r"^tasks/[A-Za-z0-9_-]{1,64}$")
+    request: str = Field(pattern=_TASK)
     result: Result
     group: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
     volunteers: int = Field(default=0, ge=0, le=10_000)
@@ -65,12 +68,13 @@ class Answer(Strict):
         if self.result == "cannot":
             message = f"the league cannot help with {self.request}; hand the task to another holder"
             rejected = Rejected(source="answers", place=self.request, reason=f"CANNOT/{self.why}", message=message)
-            return ReadResponse(rejected=rejected)
+            return ReadResponse(rejected=rejected, origin=Origin(source="answers", series=self.request))
         parts = [RESULTS[self.result]]
         parts += [f"队伍 group: {self.group}"] if self.group else []
         parts += [f"人数 volunteers: {self.volunteers}"] if self.volunteers else []
         parts += [self.words] if self.words.strip() else []
-        return ReadResponse(task_report=ReportTaskRequest(name=self.request, report="; ".join(parts)))
+        report = ReportTaskRequest(name=self.request, report="; ".join(parts))
+        return ReadResponse(task_report=report, origin=_origin("answers", self.seq, self.request))
 
 
 class Counts(Strict):
@@ -93,12 +97,17 @@ class Counts(Strict):
             attendances=self.attendances, withdrawn=self.withdrawn or not self.activities,
         )  # fmt: skip
 
+    def response(self) -> ReadResponse:
+        """One activity."""
+        request = pb.RecordActivitiesRequest(activities=[self.activity()])
+        return ReadResponse(activities=request, origin=_origin("activities", self.seq, self.id))
+
 
 class Receipt(Strict):
     """The league's signed answer to a recall."""
 
     seq: int = Field(ge=1, lt=_SEQ)
-    recall: str = Field(pattern=r"^recalls/[A-Za-z0-9_-]{1,64}$")
+    recall: str = Field(pattern=_RECALL)
     receipt: str = Field(pattern=_BASE64, max_length=8192)
     signature: str = Field(pattern=_BASE64, max_length=88)
 
@@ -108,7 +117,8 @@ class Receipt(Strict):
             receipt=base64.b64decode(self.receipt), signature=base64.b64decode(self.signature)
         )  # fmt: skip
         source = f"receipt/{hashlib.sha256(signed.SerializeToString()).hexdigest()[:24]}"
-        return ReadResponse(recall_receipt=RecallAnswer(recall=self.recall, receipt=signed, source=source))
+        answer = RecallAnswer(recall=self.recall, receipt=signed, source=source)
+        return ReadResponse(recall_receipt=answer, origin=_origin("receipts", self.seq, self.recall))
 
 
 def recall_body(request: DeliverRequest) -> bytes:
@@ -210,9 +220,22 @@ def _faulty(name: str, item: Mapping[str, object], error: ValidationError) -> Re
     return _rejected(name, item, field, reason, message)
 
 
+def _origin(name: str, seq: object, about: str) -> Origin:
+    """An item of a list; a later one about the same corrects it."""
+    return Origin(source=f"{name}@{seq}", places=[f"seq {seq}"], series=f"{name}/{about}", last=True)
+
+
 def _rejected(name: str, item: Mapping[str, object], field: str, reason: str, message: str) -> ReadResponse:
-    place = f"seq {item.get('seq')}, {field}"
-    return ReadResponse(rejected=Rejected(source=name, place=place, reason=reason, message=message))
+    origin = _origin(name, item.get("seq"), _about(name, item))
+    said = Rejected(source=origin.source, place=f"{origin.places[0]}, {field}", reason=reason, message=message)
+    return ReadResponse(rejected=said, origin=origin)
+
+
+def _about(name: str, item: Mapping[str, object]) -> str:
+    """What an item is about, where that can be told; else it is corrected by none."""
+    key, pattern = _ABOUT[name]
+    about = item.get(key)
+    return about if isinstance(about, str) and re.fullmatch(pattern, about) else f"seq {item.get('seq')}"
 
 
 def _object(data: bytes) -> dict[str, object]:

@@ -22,13 +22,15 @@ REPORTS: Final = "reports"
 _HEADER = ("位置 place", "原因 reason", "改法 how to mend it")
 # ASCII, and words that offices name their sheets with; a name outside of it may be a person's.
 _PLAIN_NAME = re.compile(
-    r"[A-Za-z0-9._()（） 一二三四五六七八九十年月日周第网格社区街道镇走访任务记录回执周报分派热线来电通话表-]{1,80}"
+    r"[A-Za-z0-9._()（） 一二三四五六七八九十年月日周第网格社区街道镇走访任务记录回执更正周报分派热线来电通话表-]{1,80}"
 )
+_CORRECTION = re.compile(r"[-_ ]?(更正|correction)[-_ ]?[0-9]{0,2}$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file in a shared folder as listed; ``label`` stands for it in messages and is no person's name."""
+    """A file in a shared folder as listed; ``label`` stands for it in messages and is no person's name, ``series`` is
+    that of the file it corrects."""
 
     path: Path
     size: int
@@ -38,6 +40,10 @@ class Found:
     @property
     def label(self) -> str:
         return safe_label(self.path.name)
+
+    @property
+    def series(self) -> str:
+        return series_of(self.path.name)
 
 
 def scan(folder: Path) -> list[Found]:
@@ -128,6 +134,13 @@ def report(outbox: Path, rejected: Sequence[Rejected]) -> None:
                 known = [tuple(row) for row in csv.reader(stream)][1:]
         lines = dict.fromkeys([*known, *((item.place, item.reason, item.message) for item in items)])
         put(path, table(_HEADER, list(lines)))
+
+
+def series_of(name: str) -> str:
+    """The file that a file of this name corrects, by its label: `visits.csv` for `visits-更正.csv` and
+    `visits-correction-2.csv`; for any other name its own."""
+    path = Path(name)
+    return safe_label(_CORRECTION.sub("", path.stem) + path.suffix)
 
 
 def safe_label(name: str) -> str:

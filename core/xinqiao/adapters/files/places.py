@@ -23,13 +23,18 @@ class Place:
     row: int | None = None
     column: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def within(self) -> str:
+        """The spot without the file: `sheet s, row 3, column c`; empty for all of it."""
         where = [f"sheet {self.sheet}"] if self.sheet is not None else []
         if self.row is not None:
             where.append(f"row {self.row}")
         if self.column is not None:
             where.append(f"column {self.column}")
-        return f"{self.file}: {', '.join(where)}" if where else self.file
+        return ", ".join(where)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {where}" if (where := self.within) else self.file
 
 
 class FileRefused(RecordRejected):

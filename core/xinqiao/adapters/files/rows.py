@@ -8,6 +8,7 @@ from typing import Literal, overload
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin
 
 Cell = str | int | float | bool | date | None
 Day = date  # inside Row the name ``date`` is a method
@@ -72,6 +73,10 @@ class Row:
     def place(self, column: str | None = None) -> Place:
         """Where this row (or one cell of it) is."""
         return Place(self._layout.file, self._layout.sheet, self.number, column)
+
+    def origin(self) -> Origin:
+        """Where this row is, for what is read from it; whoever knows the file fills in its source."""
+        return Origin(places=[self.place().within])
 
     def reject(self, column: str | None, reason: str, message: str) -> RecordRejected:
         """The error for a caller to raise; ``message`` must not hold the value."""

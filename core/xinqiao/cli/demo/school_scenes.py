@@ -16,7 +16,7 @@ from xinqiao.cli.demo.deployment import SCHOOL
 from xinqiao.cli.demo.notice import tell_guardian
 from xinqiao.cli.demo.stage import DEADLINE_S, Stage, key
 from xinqiao.contract.clock import BEIJING, from_us
-from xinqiao.server.intake import Tally
+from xinqiao.server.not_taken import Tally
 
 
 def intake(stage: Stage, roster: Path | None, scores: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.spool import Item, SpoolFull
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, Rejected
 from xinqiao.contract.clock import BEIJING, Clock, from_us
 from xinqiao_hospital.hl7.ack import Party, acknowledgment, header
 from xinqiao_hospital.hl7.charset import declaration
@@ -108,7 +108,7 @@ class Receiver:
             why = "an older version of a report that the hospital has corrected; the correction is what counts"
             return _rejected(name, "DATA/SUPERSEDED", "OBX[1]-11", why)
         found.update.source = name
-        return ReadResponse(referral=found.update)
+        return ReadResponse(referral=found.update, origin=Origin(source=name, places=["MSH-10"]))
 
     def _refusal(self, item: Item) -> ReadResponse:
         found: dict[str, str] = json.loads(item.data[1:])

@@ -308,6 +308,7 @@ class ReadResponse(_message.Message):
     TASK_REPORT_FIELD_NUMBER: _builtins.int
     ACTIVITIES_FIELD_NUMBER: _builtins.int
     PARTNER_PACKAGE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Pass it to the next Read once this item is durable."""
     @_builtins.property
@@ -360,6 +361,10 @@ class ReadResponse(_message.Message):
     def partner_package(self) -> _exchange_service_pb2.SubmitPackageRequest:
         """The partner's own package of a period, or a part of it."""
 
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Where it stands at the partner. An item without a body may say only that its source has ended."""
+
     def __init__(
         self,
         *,
@@ -376,16 +381,59 @@ class ReadResponse(_message.Message):
         task_report: _team_service_pb2.ReportTaskRequest | None = ...,
         activities: _activity_service_pb2.RecordActivitiesRequest | None = ...,
         partner_package: _exchange_service_pb2.SubmitPackageRequest | None = ...,
+        origin: Global___Origin | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "entry", b"entry", "forms", b"forms", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "entry", b"entry", "forms", b"forms", "origin", b"origin", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "cursor", b"cursor", "entry", b"entry", "forms", b"forms", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activities", b"activities", "body", b"body", "cursor", b"cursor", "entry", b"entry", "forms", b"forms", "origin", b"origin", "partner_package", b"partner_package", "recall_receipt", b"recall_receipt", "referral", b"referral", "rejected", b"rejected", "report", b"report", "signal", b"signal", "student", b"student", "students", b"students", "task_report", b"task_report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["student", "forms", "referral", "rejected", "students", "recall_receipt", "signal", "entry", "report", "task_report", "activities", "partner_package"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___ReadResponse: _TypeAlias = ReadResponse  # noqa: Y015
+
+@_typing.final
+class Origin(_message.Message):
+    """Where something that was read stands at the partner, so that what is not taken of it can be found and mended there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """File, message or resource, as in `Rejected.source`: a name that is no person's; with `@` and a digest of the content
+    where a name may come again with other content.
+    """
+    series: _builtins.str
+    """What it is one of, such as `visits.csv` for `visits-correction.csv`; empty for the name in `source`."""
+    last: _builtins.bool
+    """Nothing more comes of this source. If nothing of it was refused, what an earlier one of its series left to be mended
+    is mended.
+    """
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Row and column, `file:line`, HL7 segment and field, or JSON pointer within it; never a value. Where the body holds
+        several things (students, activities), one for each in their order; else one, or none.
+        """
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        places: _abc.Iterable[_builtins.str] | None = ...,
+        series: _builtins.str = ...,
+        last: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last", b"last", "places", b"places", "series", b"series", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Origin: _TypeAlias = Origin  # noqa: Y015
 
 @_typing.final
 class StudentBatch(_message.Message):

@@ -314,6 +314,8 @@ class Holding(_message.Message):
     OPENED_US_FIELD_NUMBER: _builtins.int
     PHONES_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
     item: _builtins.str
     """Resource name of the item."""
     kind: _builtins.str
@@ -336,9 +338,15 @@ class Holding(_message.Message):
     """Since when the item is open, microseconds since 1970 UTC."""
     drill: _builtins.bool
     """A drill (演练): nobody is in danger."""
+    refused_count: _builtins.int
+    """With `intake`: how much was refused, up to 1,000."""
     @_builtins.property
     def phones(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phone]:
         """Whom to telephone about it, in order; numbers of offices, never of persons in a case."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With `intake`: the first of what was refused, each as `visits.csv, row 12, column met: DATA/CODE`; never a value."""
 
     def __init__(
         self,
@@ -353,10 +361,12 @@ class Holding(_message.Message):
         opened_us: _builtins.int = ...,
         phones: _abc.Iterable[Global___Phone] | None = ...,
         drill: _builtins.bool = ...,
+        refused: _abc.Iterable[_builtins.str] | None = ...,
+        refused_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "drill", b"drill", "escalations", b"escalations", "holder", b"holder", "item", b"item", "kind", b"kind", "opened_us", b"opened_us", "phones", b"phones", "step", b"step", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_us", b"deadline_us", "drill", b"drill", "escalations", b"escalations", "holder", b"holder", "item", b"item", "kind", b"kind", "opened_us", b"opened_us", "phones", b"phones", "refused", b"refused", "refused_count", b"refused_count", "step", b"step", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

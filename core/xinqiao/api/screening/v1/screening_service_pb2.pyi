@@ -466,6 +466,58 @@ class ReportSignalResponse(_message.Message):
 Global___ReportSignalResponse: _TypeAlias = ReportSignalResponse  # noqa: Y015
 
 @_typing.final
+class GetSignalStateRequest(_message.Message):
+    """Which report."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What `ReportSignal` answered: `signals/{id}`, or `alerts/{id}` of a student who was only described."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSignalStateRequest: _TypeAlias = GetSignalStateRequest  # noqa: Y015
+
+@_typing.final
+class GetSignalStateResponse(_message.Message):
+    """How far it has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
+    state: _screening_pb2.SignalState.ValueType
+    """OPEN: received, and held by a person on a clock. ACKNOWLEDGED: a person has taken it. RESOLVED: closed."""
+    time_us: _builtins.int
+    """Since when, microseconds since 1970 UTC."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
+    def __init__(
+        self,
+        *,
+        state: _screening_pb2.SignalState.ValueType = ...,
+        time_us: _builtins.int = ...,
+        drill: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drill", b"drill", "state", b"state", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSignalStateResponse: _TypeAlias = GetSignalStateResponse  # noqa: Y015
+
+@_typing.final
 class ListAlertsRequest(_message.Message):
     """Which alerts."""
 

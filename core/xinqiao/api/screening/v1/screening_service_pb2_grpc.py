@@ -63,6 +63,11 @@ class ScreeningServiceStub:
                 request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.SerializeToString,
                 response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.FromString,
                 _registered_method=True)
+        self.GetSignalState = channel.unary_unary(
+                '/xinqiao.api.screening.v1.ScreeningService/GetSignalState',
+                request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateRequest.SerializeToString,
+                response_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateResponse.FromString,
+                _registered_method=True)
         self.ListAlerts = channel.unary_unary(
                 '/xinqiao.api.screening.v1.ScreeningService/ListAlerts',
                 request_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ListAlertsRequest.SerializeToString,
@@ -159,6 +164,14 @@ class ScreeningServiceServicer:
         attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
         school's person on duty, or the operator where no school is known, finds out who it is.
         Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSignalState(self, request, context):
+        """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
+        it is about, of who took it, or of what follows. Answers NOT_FOUND/SIGNAL for an absent one and another's alike.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -262,6 +275,11 @@ def add_ScreeningServiceServicer_to_server(servicer, server):
                     servicer.ReportSignal,
                     request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.FromString,
                     response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.SerializeToString,
+            ),
+            'GetSignalState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSignalState,
+                    request_deserializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateRequest.FromString,
+                    response_serializer=xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateResponse.SerializeToString,
             ),
             'ListAlerts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAlerts,
@@ -448,6 +466,33 @@ class ScreeningService:
             '/xinqiao.api.screening.v1.ScreeningService/ReportSignal',
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalRequest.SerializeToString,
             xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.ReportSignalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSignalState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/xinqiao.api.screening.v1.ScreeningService/GetSignalState',
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateRequest.SerializeToString,
+            xinqiao_dot_api_dot_screening_dot_v1_dot_screening__service__pb2.GetSignalStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

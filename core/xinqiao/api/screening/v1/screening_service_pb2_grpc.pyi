@@ -62,6 +62,10 @@ class ScreeningServiceStub:
     school's person on duty, or the operator where no school is known, finds out who it is.
     Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
     """
+    GetSignalState: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.GetSignalStateRequest, _screening_service_pb2.GetSignalStateResponse]
+    """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
+    it is about, of who took it, or of what follows. Answers NOT_FOUND/SIGNAL for an absent one and another's alike.
+    """
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.ListAlertsRequest, _screening_service_pb2.ListAlertsResponse]
     """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
     facts. Answers INVALID_ARGUMENT/PAGE_TOKEN.
@@ -129,6 +133,10 @@ class ScreeningServiceAsyncStub(ScreeningServiceStub):
     attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
     school's person on duty, or the operator where no school is known, finds out who it is.
     Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+    """
+    GetSignalState: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.GetSignalStateRequest, _screening_service_pb2.GetSignalStateResponse]  # type: ignore[assignment]
+    """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
+    it is about, of who took it, or of what follows. Answers NOT_FOUND/SIGNAL for an absent one and another's alike.
     """
     ListAlerts: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.ListAlertsRequest, _screening_service_pb2.ListAlertsResponse]  # type: ignore[assignment]
     """Lists the alerts of the caller's schools, newest first; an operator gets those of no school too, without names or
@@ -224,6 +232,16 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
         school's person on duty, or the operator where no school is known, finds out who it is.
         Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSignalState(
+        self,
+        request: _screening_service_pb2.GetSignalStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_service_pb2.GetSignalStateResponse, _abc.Awaitable[_screening_service_pb2.GetSignalStateResponse]]:
+        """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
+        it is about, of who took it, or of what follows. Answers NOT_FOUND/SIGNAL for an absent one and another's alike.
         """
 
     @_abc_1.abstractmethod
