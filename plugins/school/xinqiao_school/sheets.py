@@ -5,12 +5,12 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.delimited import read_table
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
-from xinqiao.adapters.files.rows import Column, Duplicates, Row
+from xinqiao.adapters.files.rows import Cell, Column, Duplicates, Row
 from xinqiao.adapters.files.workbook import read_workbook
 from xinqiao.api.adapter.v1.adapter_service_pb2 import FormSheet
 from xinqiao_school.columns import NOT_ANSWERED, Items, Plan, plan_sheet
@@ -19,7 +19,7 @@ from xinqiao_school.settings import Encoding, SchoolSettings, SheetSettings
 
 MAX_ROWS = 2000
 
-_NO_FORM = frozenset({NOT_ANSWERED})
+_NO_FORM = bytes((NOT_ANSWERED,))
 
 
 @dataclass(slots=True)
@@ -61,11 +61,14 @@ class Scores:
         )
 
     def add(self, row: int, student: str, taken_on: str, items: Items, answers: bytes) -> None:
-        batch = self.batches.setdefault((taken_on, items.instrument), _Batch(coding=items.coding))
+        key = (taken_on, items.instrument)
+        batch = self.batches.get(key)
+        if batch is None:
+            batch = self.batches[key] = _Batch(coding=items.coding)
         batch.rows.append(row)
         batch.local_ids.append(student)
         batch.answers += answers
-        self.students.setdefault(student)
+        self.students[student] = None
 
 
 def read_scores(
@@ -106,6 +109,7 @@ class _Reader:
         self._label = label
         self._findings = findings
         self._repeats = Duplicates()
+        self._days: dict[Cell, str] = {}
         self._plan = Plan(None, "", None, None, ())
 
     def delimited(self, stream: BinaryIO) -> Iterator[Row]:
@@ -134,15 +138,25 @@ class _Reader:
         student = f"{plan.prefix}{row.number}" if plan.student is None else row.text(plan.student).strip()
         if len(student) > 128:
             raise row.reject(plan.student, "DATA/CELL_TOO_LONG", "is longer than 128 characters")
-        taken_on = str(plan.day) if plan.date is None else row.date(plan.date).isoformat()
-        answers = [(items, _answers(row, items)) for items in plan.instruments]
-        if self._repeats.is_repeat(row, (student, taken_on), tuple(given for _, given in answers)):
+        taken_on = str(plan.day) if plan.date is None else self._date(row, plan.date)
+        answers = [_answers(row, items) for items in plan.instruments]
+        if self._repeats.is_repeat(row, (student, taken_on), tuple(answers)):
             return
-        filled = [(items, given) for items, given in answers if not _NO_FORM.issuperset(given)]
-        if not filled:
+        empty = True
+        for items, given in zip(plan.instruments, answers, strict=True):
+            if given.strip(_NO_FORM):
+                empty = False
+                scores.add(row.number, student, taken_on, items, given)
+        if empty:
             self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
-        for items, given in filled:
-            scores.add(row.number, student, taken_on, items, given)
+
+    def _date(self, row: Row, column: str) -> str:
+        """The day; a sheet has few, and thousands of rows of each."""
+        cell = row.key(column)
+        known = self._days.get(cell)
+        if known is None:
+            known = self._days[cell] = row.date(column).isoformat()
+        return known
 
     def _delimited_columns(self, stream: BinaryIO, encoding: Encoding) -> list[Column]:
         """The columns; a header that only makes sense in the other encoding says that the declaration is wrong."""
@@ -171,11 +185,10 @@ class _Reader:
 
 
 def _answers(row: Row, items: Items) -> bytes:
-    codes = items.codes
-    given = [codes.get(cell) for cell in row.raw(items.columns)]
-    if None not in given:
-        return bytes(cast("list[int]", given))
-    return bytes(_answer(row, column, items) for column in items.columns)
+    try:
+        return bytes(map(items.codes.__getitem__, row.raw(items.columns)))
+    except KeyError:  # blanks around an answer, or no answer at all
+        return bytes(_answer(row, column, items) for column in items.columns)
 
 
 def _answer(row: Row, column: str, items: Items) -> int:

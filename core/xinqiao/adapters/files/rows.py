@@ -65,10 +65,15 @@ class Row:
         self._cells = cells
         self._layout = layout
 
-    def raw(self, columns: Sequence[str]) -> list[Cell]:
+    def raw(self, columns: Sequence[str]) -> Sequence[Cell]:
         """The cells as they are, for a caller that knows every value it takes; a truth value as text, it is no number."""
         cells, index = self._cells, self._layout.index
-        return [str(cell) if (cell := cells[index[name]]) is True or cell is False else cell for name in columns]
+        found = [cells[index[name]] for name in columns]
+        return [str(cell) if isinstance(cell, bool) else cell for cell in found] if bool in map(type, found) else found
+
+    def key(self, column: str) -> Cell:
+        """The cell as it is, to look up what was made of an equal one before; not to be taken for its value."""
+        return self._cells[self._layout.index[column]]
 
     def place(self, column: str | None = None) -> Place:
         """Where this row (or one cell of it) is."""
@@ -170,6 +175,9 @@ def check_cells(number: int, cells: Sequence[Cell], layout: Layout, limits: Tabl
             f"has {len(cells)} cells, the header has {layout.width}; look for a missing or stray separator",
             Place(layout.file, layout.sheet, number),
         )
+    texts = "".join([cell for cell in cells if type(cell) is str])
+    if texts.isascii() and texts.isprintable() and len(texts) <= limits.cell_bytes:
+        return
     for position, cell in enumerate(cells):
         if not isinstance(cell, str) or (cell.isascii() and cell.isprintable() and len(cell) <= limits.cell_bytes):
             continue

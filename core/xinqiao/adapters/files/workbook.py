@@ -294,7 +294,10 @@ class _Reader:
                 self._check_same(table, chosen)
                 small = _SMALL
                 for row in table.iter_rows():
-                    yield [small[v] if type(v) is float and v in small else _cell(v) for v in row]
+                    yield [
+                        small[v] if type(v) is float and v in small else v if type(v) is str and v else _cell(v)
+                        for v in row
+                    ]
         except CalamineError:
             raise self._unreadable() from None
         except BaseException as error:
@@ -324,7 +327,7 @@ class _Reader:
                 layout = self._header(cells, number, label)
                 continue
             count += 1
-            if is_blank(cells[layout.width :]):
+            if len(cells) > layout.width and is_blank(cells[layout.width :]):
                 cells = cells[: layout.width]
             try:
                 check_cells(number, cells, layout, self._limits.table)
