@@ -136,7 +136,15 @@ class Recorder:
             (
                 "recorder_partner",
                 dict.fromkeys(
-                    ("referral", "referral_update", "task", "police_report", "recall", "signal_update"),
+                    (
+                        "referral",
+                        "referral_update",
+                        "task",
+                        "police_report",
+                        "recall",
+                        "signal_update",
+                        "call_hand_off",
+                    ),
                     f"{ALL_HOSPITAL}, CARE_TASK",
                 ),
             ),

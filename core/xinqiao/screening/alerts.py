@@ -17,6 +17,7 @@ from xinqiao.disclosure.records import check_version, newest
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.described import Found, find
+from xinqiao.screening.handoff import HandOffs
 from xinqiao.screening.post import SignalPost
 from xinqiao.store import tables
 from xinqiao.store.errors import KeyGone, SealBroken
@@ -31,7 +32,12 @@ class Raise(Protocol):
     """Opens a signal about a known student, as `ReportSignal` does; without answering its caller."""
 
     def __call__(
-        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: Partner
+        self,
+        request: rpc.ReportSignalRequest,
+        known: Known,
+        call: Call,
+        reporter: Partner,
+        handed_to: str | None = None,
     ) -> rpc.ReportSignalResponse: ...
 
 
@@ -39,13 +45,15 @@ class Alerts:
     """The alert functions of ``ScreeningService``. An alert is a subject with a key of its own, like a mailbox."""
 
     def __init__(
-        self, door: Door, read: Read, first_deadline: Callable[[int, int, int, int], int], post: SignalPost
-    ) -> None:
+        self, door: Door, read: Read, first_deadline: Callable[[int, int, int, int], int], post: SignalPost,
+        hand_offs: HandOffs,
+    ) -> None:  # fmt: skip
         """``first_deadline`` is of (tier, kind, source, now_us)."""
         self._door = door
         self._read = read
         self._first_deadline = first_deadline
         self._post = post
+        self._hand_offs = hand_offs
 
     def look(self, request: rpc.ReportSignalRequest, caller: Partner) -> Callable[[], Found] | None:
         """What to look for before the transaction, if anything."""
@@ -70,6 +78,7 @@ class Alerts:
             candidates=found.candidates, create_time_us=call.tx.now_us, reference=request.reference,
         )  # fmt: skip
         self._door.keys.ensure([identifier])
+        alert.handed_to = self._hand_offs.send(request, call, identifier, alert.name)
         record = self._seal(identifier, alert)
         call.tx.insert(
             tables.alerts, identifier, school, call.caller.id, tier, _OPEN, call.tx.now_us, call.tx.now_us, 1, record
@@ -78,10 +87,12 @@ class Alerts:
             row = call.tx.get(tables.alerts, identifier)
             assert row is not None
             known = Known(found.certain, school)
-            self._identified(call.tx, row, alert, signal(request, known, call, call.caller).signal.name)
+            self._identified(
+                call.tx, row, alert, signal(request, known, call, call.caller, alert.handed_to).signal.name
+            )
         else:
             self._hold(call.tx, alert, school, self._deadline(alert, call.tx.now_us))
-        response = rpc.ReportSignalResponse(alert=alert.name)
+        response = rpc.ReportSignalResponse(alert=alert.name, handed_to=alert.handed_to)
         call.view(response, student=identifier, relation="PARTY")
         call.journal("alert.reported", resource=alert.name, student=identifier, payload=record)
         return response
@@ -110,7 +121,7 @@ class Alerts:
             rpc.ReportSignalRequest(
                 source=alert.source, kind=alert.kind, facts=alert.facts, opinion=alert.opinion,
                 occurred_us=alert.occurred_us, location=alert.location, reference=alert.reference,
-            ), known, call, reporter or call.caller,
+            ), known, call, reporter or call.caller, alert.handed_to,
         )  # fmt: skip
         self._taken(call, alert)
         self._identified(call.tx, row, alert, raised.signal.name)

@@ -16,6 +16,7 @@ from xinqiao.disclosure.records import newest, own_row
 from xinqiao.disclosure.registry import Partner, Reader
 from xinqiao.disclosure.students import Known, Read
 from xinqiao.screening.alerts import Alerts
+from xinqiao.screening.handoff import HandOffs
 from xinqiao.screening.post import SignalPost
 from xinqiao.screening.reported import get_signal_state
 from xinqiao.screening.trust import SignalPolicy
@@ -46,7 +47,8 @@ class Signals:
         self.policy = policy
         self._deadline = deadline
         self._post = SignalPost(door, reads)
-        self._alerts = Alerts(door, read, self._first_deadline, self._post)
+        self._hand_offs = HandOffs(door, reads, lambda: self.policy)
+        self._alerts = Alerts(door, read, self._first_deadline, self._post, self._hand_offs)
         self.look = self._alerts.look
         self.list_alerts = self._alerts.list_alerts
         self.pass_alert = self._alerts.pass_alert
@@ -58,6 +60,7 @@ class Signals:
         if owner is not None and owner not in call.caller.roles:
             raise Refusal("PERMISSION_DENIED", "PARTNER_MISMATCH", "source names an agency that is not the caller's")
         _check_occurred(request.occurred_us, call.tx.now_us)
+        self._hand_offs.check(request, call.caller)
         if request.student.WhichOneof("ref") == "described":
             tier = self.policy.tier(int(request.kind), {int(request.source)})
             return self._alerts.report(request, call, tier, self._raise)
@@ -77,9 +80,15 @@ class Signals:
         return self._alerts.identify_alert(request, call, self._raise)
 
     def _raise(
-        self, request: rpc.ReportSignalRequest, known: Known, call: Call, reporter: Partner
+        self,
+        request: rpc.ReportSignalRequest,
+        known: Known,
+        call: Call,
+        reporter: Partner,
+        handed_to: str | None = None,
     ) -> rpc.ReportSignalResponse:
-        """Store a report and all that follows from it; ``reporter`` is who noticed."""
+        """Store a report and all that follows from it; ``reporter`` is who noticed. ``handed_to`` are the police that
+        were asked to join the call already, when it was an alert."""
         kind, source = int(request.kind), int(request.source)
         earlier = self._earlier(call.tx, known.id, kind)
         tier = self.policy.tier(kind, {source, *(int(row["source"]) for row in earlier)})
@@ -90,6 +99,9 @@ class Signals:
             name=f"signals/{new_id(call.tx.now_us)}", state=pb.SIGNAL_STATE_OPEN, reporter=reporter.agency,
             reference=request.reference,
         )  # fmt: skip
+        if handed_to is None:
+            handed_to = self._hand_offs.send(request, call, known.id, signal.name)
+        signal.handed_to = handed_to
         pending = [row for row in earlier if row["state"] != pb.SIGNAL_STATE_RESOLVED]
         triage = self._triage(call.tx, known, signal, pending, len(earlier) + 1)
         signal.triage = triage.name
@@ -97,7 +109,8 @@ class Signals:
         signal.related.extend(f"signals/{row['id']}" for row in earlier)
         signal.student = triage.student = self._door.students.name(call.caller.agency, known.id)
         duties = self._duties(call, known, signal, reporter.roles)
-        return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties)
+        duties += filter(None, [self._hand_offs.owe(call, known, signal)])
+        return rpc.ReportSignalResponse(signal=signal, triage=triage, duties=duties, handed_to=signal.handed_to)
 
     def get_signal_state(self, request: rpc.GetSignalStateRequest, call: Call) -> rpc.GetSignalStateResponse:
         """How far a report of the caller's has come."""

@@ -81,6 +81,12 @@ class DutyRule(Strict):
     basis: Slug = Field(description="Entry of legal_bases.yaml.")
 
 
+class HandOffRule(Strict):
+    """A helpline's call that goes to the police."""
+
+    basis: Slug = Field(description="Entry of legal_bases.yaml.")
+
+
 class SignalFile(FileModel):
     """config/policy/signals.yaml."""
 
@@ -89,6 +95,7 @@ class SignalFile(FileModel):
     sources: dict[SourceName, Source] = Field(description="Every source and its level.")
     kinds: dict[KindName, Kind] = Field(description="Every kind of signal.")
     duties: tuple[DutyRule, ...] = Field(default=(), description="Duties to report.")
+    hand_off: HandOffRule | None = Field(default=None, description="How calls go to the police; left out, none does.")
 
     def faults(self, bases: Collection[str]) -> Iterator[Finding]:
         """What no model of a single key can see."""
@@ -103,6 +110,10 @@ class SignalFile(FileModel):
                 yield Finding(("kinds", name), "CONFIG/MISSING", "every kind needs a tier")
         for name, kind in self.kinds.items():
             yield from _kind_faults(name, kind)
+        if self.hand_off is not None and self.hand_off.basis not in bases:
+            yield Finding(
+                ("hand_off", "basis"), "CONFIG/REFERENCE", "no such legal basis", "add it to legal_bases.yaml"
+            )
         for index, duty in enumerate(self.duties):
             if duty.basis not in bases:
                 place = ("duties", index, "basis")
@@ -135,6 +146,11 @@ class SignalPolicy:
 
     def __init__(self, file: SignalFile) -> None:
         self._file = file
+
+    @property
+    def hand_off_basis(self) -> str:
+        """The law under which a call goes to the police; empty where none does."""
+        return self._file.hand_off.basis if self._file.hand_off is not None else ""
 
     def owner(self, source: int) -> int | None:
         """The role that alone may report as this source, or None where anybody may."""

@@ -26,6 +26,7 @@ CONTRACTS: Final[Mapping[str, str]] = {
     "task": "CASE_REF, IDENTITY, CONTACT, CARE_TASK",
     "police_report": "CASE_REF, IDENTITY, CONTACT, CRISIS_FACT, LOCATION",
     "signal_update": "CASE_REF",
+    "call_hand_off": "CASE_REF, CONTACT, CRISIS_FACT, LOCATION",
 }
 """Contracts that a new plugin can be given, with the classes it starts with."""
 

@@ -307,3 +307,48 @@ def test_pages_however_they_come_and_a_wrong_code_table(centre: Make) -> None:
     at.simulator.call("c-9", AT, topic="suicidal", **TOLD)
     assert wrong(at.read()) == [("DATA/CODE", "row 1, column topic")]
     assert "suicidal" in json.dumps(at.simulator._records)
+
+
+# -- three-way calls ----------------------------------------------------------------------------------------------------
+
+THREE_WAY = {"hand_off": "是", "origin_number": "139-0000-0001", "location_basis": "基站", "agreed": "否"}
+
+
+@pytest.mark.parametrize("source", ["folder", "rest"])
+def test_a_dangerous_call_asks_110_to_join_with_the_callers_number_and_place(centre: Make, source: str) -> None:
+    at = centre(source)
+    asked = {"hand_off": "yes", "origin_number": "139-0000-0001", "location_basis": "cell", "agreed": "no"}
+    at.simulator.call("c-1", AT, topic="suicidal", location="人民桥", **asked)
+    signal = at.read()[0].signal
+    said = signal.hand_off
+    assert (said.call, said.line, said.origin_number) == ("c-1", "12356", "13900000001")
+    assert (said.location_basis, said.consent) == (screening.LOCATION_BASIS_CELL, screening.CALLER_CONSENT_REFUSED)
+    assert signal.location == "人民桥"
+
+
+def test_the_columns_have_chinese_names(centre: Make) -> None:
+    at = centre()
+    head = "通话编号,线路,接通时间,结束时间,事由,所在位置,定位依据,请110接入,来电号码,来电人同意"
+    cells = "c-1,12356,2026-10-14 14:00,2026-10-14 14:10,轻生,人民桥,来电人自述,是,13900000001,是"
+    at.simulator.drop("来电.csv", f"{head}\n{cells}\n".encode())
+    said = at.read()[0].signal.hand_off
+    assert (said.origin_number, said.location_basis) == ("13900000001", screening.LOCATION_BASIS_CALLER)
+    assert said.consent == screening.CALLER_CONSENT_GIVEN
+
+
+@pytest.mark.parametrize("change", [{"hand_off": "否"}, {"hand_off": ""}, {"topic": "情绪困扰"}])
+def test_nobody_is_asked_to_join_where_the_line_does_not_ask_or_there_is_no_danger(
+    centre: Make, change: dict[str, str]
+) -> None:
+    at = centre()
+    at.simulator.drop("来电.csv", sheet([ROW | THREE_WAY | change]))
+    assert not at.read()[0].signal.HasField("hand_off")
+
+
+def test_a_number_or_a_basis_that_is_none_does_not_hold_up_the_call(centre: Make) -> None:
+    at = centre()
+    at.simulator.drop(
+        "来电.csv", sheet([ROW | THREE_WAY | {"origin_number": "隐藏", "location_basis": "?", "agreed": "?"}])
+    )
+    said = at.read()[0].signal.hand_off
+    assert (said.call, said.origin_number, said.location_basis, said.consent) == ("c-1", "", 0, 0)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import FileRefused, Findings, Place, Row, read_table
-from xinqiao.adapters.files.cells import coded, matching, moment, short, yes_or_no
+from xinqiao.adapters.files.cells import NO, YES, coded, matching, moment, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, parse_object
 from xinqiao.adapters.intray import Book, Judged, Letter, faults, fingerprint
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
@@ -23,6 +23,8 @@ from xinqiao.contract.clock import BEIJING, Clock, from_us, to_us
 from xinqiao_hotline.log import KEPT_DAYS, CallLog, Held
 from xinqiao_hotline.settings import HotlineSettings
 from xinqiao_hotline.wire import (
+    BASES,
+    BASIS_WORDS,
     CALLER_WORDS,
     CALLERS,
     CALLS,
@@ -62,6 +64,7 @@ class Call:
     outcome: str
     student: StudentRef | None
     location: str
+    hand_off: screening.HandOff | None
     task: str
     closed: bool
     summary: str
@@ -193,6 +196,7 @@ class Calls:
         signal = ReportSignalRequest(
             student=student, source=screening.SIGNAL_SOURCE_HOTLINE, kind=screening.SignalKind.ValueType(TOPICS[call.topic]),
             facts=call.facts(), occurred_us=to_us(call.start), location=call.location if crisis else "",
+            hand_off=call.hand_off if crisis else None,
         )  # fmt: skip
         (found.danger if crisis else found.signals).append(ReadResponse(signal=signal, origin=row.origin()))
 
@@ -241,7 +245,8 @@ class Calls:
             caller=coded(row, "caller", CALLER_WORDS | chosen.callers, "unknown"),
             outcome=coded(row, "outcome", OUTCOME_WORDS | chosen.outcomes, "none"),
             student=_student(row, findings if _is_crisis(topic) else None),
-            location=short(row, "location", 400), task=task, closed=bool(yes_or_no(row, "closed", optional=True)),
+            location=short(row, "location", 400), hand_off=_hand_off(row, line), task=task,
+            closed=bool(yes_or_no(row, "closed", optional=True)),
             summary=summary,
         )  # fmt: skip
 
@@ -307,3 +312,21 @@ def _class(row: Row, told: StudentDescription) -> None:
 
 def _column(error: RecordRejected) -> str | None:
     return error.place.column if isinstance(error.place, Place) else None
+
+
+def _hand_off(row: Row, line: str) -> screening.HandOff | None:
+    """What 110 needs to join the call, or to find the caller; a number that is none must not hold up the rest."""
+    if not yes_or_no(row, "hand_off", optional=True):
+        return None
+    number = row.text("origin_number", optional=True).replace("-", "").replace(" ", "")
+    agreed = row.text("agreed", optional=True).strip().casefold()
+    basis = BASIS_WORDS.get(row.text("location_basis", optional=True).strip(), "unknown")
+    return screening.HandOff(
+        call=row.text("call").strip(), line=line, origin_number=number if _PHONE.fullmatch(number) else "",
+        location_basis=screening.LocationBasis.ValueType(BASES[basis]),
+        consent=(
+            screening.CALLER_CONSENT_GIVEN if agreed in YES
+            else screening.CALLER_CONSENT_REFUSED if agreed in NO
+            else screening.CALLER_CONSENT_UNSPECIFIED
+        ),
+    )  # fmt: skip

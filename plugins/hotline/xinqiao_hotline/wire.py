@@ -20,6 +20,10 @@ CALLS: Final = (
     Column("phone", ("电话",), required=False),
     Column("class_title", ("年级班级",), required=False),
     Column("location", ("所在位置",), required=False),
+    Column("location_basis", ("定位依据",), required=False),
+    Column("hand_off", ("请110接入",), required=False),
+    Column("origin_number", ("来电号码",), required=False),
+    Column("agreed", ("来电人同意",), required=False),
     Column("task", ("回访任务",), required=False),
     Column("closed", ("闭环",), required=False),
     Column("summary", ("摘要",), required=False),
@@ -54,6 +58,21 @@ CALLERS: Final = {
 CALLER_WORDS: Final = {
     "监护人": "parent", "父亲": "parent", "母亲": "parent", "老师": "teacher", "朋友": "peer",
     **{said: word for word, said in CALLERS.items()}, **{word: word for word in CALLERS},
+}  # fmt: skip
+
+BASES: Final[dict[str, int]] = {
+    "unknown": screening.LOCATION_BASIS_UNSPECIFIED,
+    "gnss": screening.LOCATION_BASIS_GNSS,
+    "cell": screening.LOCATION_BASIS_CELL,
+    "fixed_line": screening.LOCATION_BASIS_FIXED_LINE,
+    "registered": screening.LOCATION_BASIS_REGISTERED,
+    "caller": screening.LOCATION_BASIS_CALLER,
+}
+"""On what the place of a caller rests."""
+
+BASIS_WORDS: Final = {
+    "未知": "unknown", "卫星": "gnss", "基站": "cell", "固话": "fixed_line", "登记地址": "registered", "来电人自述": "caller",
+    **{word: word for word in BASES},
 }  # fmt: skip
 
 OUTCOMES: Final = {

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from plugins.police.tests.conftest import CREATED
 from plugins.police.tests.door import CHILD, Door
 
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.contract.clock import ManualClock
 from xinqiao_police.handoff import CallFacts, issue, open_token
 from xinqiao_police.wire import NotUnderstood
@@ -123,3 +125,83 @@ def test_a_late_repeat_of_a_call_that_was_kept_is_acknowledged_and_a_late_token_
 def test_where_no_key_was_agreed_the_centre_is_told_to_send_an_alert(open_door: OpenDoor) -> None:
     door = open_door(handoff_keys=())
     assert door.centre.hand_off("J-9", FACTS, **SAID).reason == "TOKEN/NOT_AGREED"
+
+
+# -- from us to 110 -----------------------------------------------------------------------------------------------------
+
+NUMBER, PLACE = "13900000001", "人民桥南侧"
+
+
+def call(**change: Any) -> DeliverRequest:
+    said = {"call": "c-17", "line": "12356", "origin_number": NUMBER, "location_basis": 2, "consent": 1}
+    package = {
+        "call": said,
+        "facts": "说站在桥上",
+        "location": PLACE,
+        "create_time_us": CREATED,
+        "sender_title": "心理热线",
+        **change,
+    }
+    return DeliverRequest(request_id="alerts.a1.hand-off", lane=2, attempt=1, call_hand_off=package)
+
+
+def test_a_call_goes_to_110_with_its_number_and_place_in_the_token_alone(door: Door) -> None:
+    door.adapter.deliver(call(), 5)
+    (said,) = door.centre.received
+    assert (said.type, said.data["alert"], said.data["facts"]) == ("call.handoff", "c-17", "说站在桥上")
+    assert (said.data["line"], said.data["consent"]) == ("12356", "GIVEN")
+    parties: Any = said.data["parties"]  # an array; in CAP a parameter each
+    assert list(parties.values() if isinstance(parties, dict) else parties) == ["12356", "110"]
+    (raw,) = door.centre.raw()
+    assert NUMBER.encode() not in raw and PLACE.encode() not in raw
+    facts = door.centre.call("c-17")
+    assert (facts.origin_number, facts.location, facts.basis, facts.line) == (NUMBER, PLACE, "CELL", "12356")
+    with pytest.raises(NotUnderstood, match="TOKEN/AUDIENCE"):
+        open_token([_key(door)], str(said.data["token"]), audience="another", call="c-17", now_s=None)
+
+
+def test_a_try_within_the_tokens_life_is_the_same_message_and_a_later_one_another_with_another_token(
+    open_door: OpenDoor,
+) -> None:
+    clock = ManualClock(datetime(2026, 10, 12, 1, 0, tzinfo=UTC))
+    door = open_door(clock=clock)
+    door.centre.clock = clock
+    for minutes in (0, 1, 2):
+        clock.advance(timedelta(minutes=minutes))
+        door.adapter.deliver(call(), 5)
+        assert len(door.centre.received) == 1
+    door.reopen()
+    clock.advance(timedelta(minutes=2))
+    door.adapter.deliver(call(), 5)
+    first, second = door.centre.received
+    assert first.data["message"] == second.data["message"]
+    assert first.data["token"] != second.data["token"]
+    keys, late = [_key(door)], clock.now_us() / 1e6
+    with pytest.raises(NotUnderstood, match="TOKEN/EXPIRED"):
+        open_token(keys, str(first.data["token"]), audience="110", call="c-17", now_s=late)
+    assert open_token(keys, str(second.data["token"]), audience="110", call="c-17", now_s=late).location == PLACE
+    assert door.centre.refused == []
+
+
+def test_where_no_key_is_agreed_the_call_goes_all_the_same(open_door: OpenDoor) -> None:
+    door = open_door(handoff_keys=())
+    door.adapter.deliver(call(), 5)
+    (said,) = door.centre.received
+    assert (said.data["origin_number"], said.data["location"], said.data["location_basis"]) == (NUMBER, PLACE, "CELL")
+
+
+def test_what_is_not_known_of_a_call_is_said_to_be_unknown(open_door: OpenDoor) -> None:
+    door = open_door()
+    door.adapter.deliver(call(call={"call": "c-18", "line": "12355"}, location=""), 5)
+    facts = door.centre.call("c-18")
+    assert (facts.origin_number, facts.location, facts.basis) == ("", "", "UNKNOWN")
+    assert door.centre.received[0].data["consent"] == "NOT_ASKED"
+
+
+def test_a_drill_of_a_call_is_an_exercise(door: Door) -> None:
+    door.adapter.deliver(call(drill=True), 5)
+    assert door.centre.received[0].drill
+
+
+def _key(door: Door) -> bytes:
+    return base64.b64decode(door.centre.handoff_secret.reveal())

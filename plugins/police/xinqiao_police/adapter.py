@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from xinqiao.adapters.errors import AdapterConfigError, PartnerRefused, PartnerUnavailable, RecordRejected
@@ -15,7 +16,7 @@ from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_police import cap
 from xinqiao_police.desk import Desk, Keys
 from xinqiao_police.folder import Folder
-from xinqiao_police.handoff import UsedTokens, handoff_key
+from xinqiao_police.handoff import LIFE_S, CallFacts, UsedTokens, handoff_key, issue
 from xinqiao_police.notebook import Notebook, Steps
 from xinqiao_police.outgoing import envelope, message_id
 from xinqiao_police.pushes import Inbox
@@ -25,6 +26,8 @@ from xinqiao_police.signature import key_of, sign
 from xinqiao_police.wire import CAP, JSON, Envelope, beijing, is_object, write_json
 
 _CHECK_S = 10.0
+_TOKEN_US: Final = (LIFE_S - 60) * 1_000_000
+"""A message with a token is tried no later than a minute before the token ends."""
 _LATER = frozenset({408, 425, 429})
 _STOP = frozenset({401, 403, 404, 405, 410})
 _RECEIPT = re.compile(r"[A-Za-z0-9._:/-]{1,120}", re.ASCII)
@@ -63,12 +66,18 @@ class PoliceAdapter:
         """Send one request; the receipt is the centre's own number for it."""
         body, now_us = request.WhichOneof("body"), self._clock.now_us()
         # A report bears no time of its own, and every try must be the same bytes.
-        first_us = self._first.keep(request.request_id, now_us) if body == "police_report" else 0
-        said = envelope(request, sender=self._settings.sender, first_sent_us=first_us)
-        receipt = self._judged(self._post(said, message_id(request), timeout_s))
+        first_us = self._first.keep(request.request_id, now_us) if body in ("police_report", "call_hand_off") else 0
+        webhook_id, token = message_id(request), None
+        if body == "call_hand_off":
+            # A token lives for minutes: after that a try is another message, with another token.
+            number = max(0, now_us - first_us) // _TOKEN_US
+            webhook_id = f"{webhook_id}_{number}" if number else webhook_id
+            token = self._token(webhook_id, (first_us + number * _TOKEN_US) / 1e6)
+        said = envelope(request, sender=self._settings.sender, first_sent_us=first_us, token=token)
+        receipt = self._judged(self._post(said, webhook_id, timeout_s))
         if body == "referral":
             self._taken.keep(request.referral.referral.name, now_us)
-        return DeliverResponse(receipt=receipt or f"webhook/{message_id(request)}")
+        return DeliverResponse(receipt=receipt or f"webhook/{webhook_id}")
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
         """What the centre sent, or put into the folder, and the gateway does not have yet; asks nobody."""
@@ -107,6 +116,15 @@ class PoliceAdapter:
     def address(self) -> tuple[str, int] | None:
         """Where the receiver listens."""
         return self._receiver.address if self._receiver is not None else None
+
+    def _token(self, webhook_id: str, now_s: float) -> Callable[[CallFacts], str] | None:
+        """Seals what is personal about a call, the same for the same message; None where no key is agreed."""
+        keys = _revealed(self._settings.handoff_keys, handoff_key, "handoff_keys")
+        if not keys:
+            return None
+        return partial(
+            issue, keys[0], audience=self._settings.handoff_audience, now_s=now_s, life_s=LIFE_S, token_id=webhook_id
+        )  # fmt: skip
 
     def _keys(self) -> Keys:
         settings = self._settings

@@ -7,6 +7,7 @@ a holder of the shared key can have made it. Short-lived, and taken once.
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 import re
 import secrets
@@ -57,15 +58,21 @@ def handoff_key(text: str) -> bytes:
     return key
 
 
-def issue(key: bytes, facts: CallFacts, *, audience: str, now_s: float, life_s: int = 120) -> str:
-    """A token for ``audience``, valid for ``life_s`` seconds, each with an id of its own."""
+def issue(
+    key: bytes, facts: CallFacts, *, audience: str, now_s: float, life_s: int = 120, token_id: str = ""
+) -> str:  # fmt: skip
+    """A token for ``audience``, valid for ``life_s`` seconds, with an id of its own unless ``token_id`` gives it.
+
+    The same content is sealed in the same bytes: the nonce is a keyed hash of it, so none is ever used for two.
+    """
     claims = {
-        "aud": audience, "iat": int(now_s), "exp": int(now_s) + life_s, "jti": secrets.token_urlsafe(18),
+        "aud": audience, "iat": int(now_s), "exp": int(now_s) + life_s, "jti": token_id or secrets.token_urlsafe(18),
         "call": facts.call, "origin_number": facts.origin_number, "location": facts.location,
         "location_basis": facts.basis, "line": facts.line,
     }  # fmt: skip
-    header, nonce = _encode(dump(_HEADER)), secrets.token_bytes(12)
-    sealed = AESGCM(key).encrypt(nonce, dump(claims), header.encode())
+    header, content = _encode(dump(_HEADER)), dump(claims)
+    nonce = hmac.digest(key, content, "sha256")[:12]
+    sealed = AESGCM(key).encrypt(nonce, content, header.encode())
     return f"{header}..{_encode(nonce)}.{_encode(sealed[:-16])}.{_encode(sealed[-16:])}"
 
 

@@ -4,7 +4,7 @@ Every try of one delivery has the same bytes, so all times in it are the record'
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xinqiao.adapters.errors import RecordRejected
@@ -12,7 +12,8 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import Referral, ReferralPackage, ReferralState, Urgency
-from xinqiao.api.screening.v1.screening_pb2 import SignalUpdate
+from xinqiao.api.screening.v1.screening_pb2 import CallerConsent, CallHandOff, LocationBasis, SignalUpdate
+from xinqiao_police.handoff import CallFacts
 from xinqiao_police.wire import Envelope, Json, beijing
 
 _URGENCY: Mapping[int, str] = {
@@ -29,13 +30,26 @@ _OVER = frozenset(
 )
 
 
+_WORDS: Mapping[str, str] = {
+    name: "UNKNOWN" if number == 0 else name.removeprefix("LOCATION_BASIS_") for name, number in LocationBasis.items()
+}
+_CONSENT: Mapping[int, str] = {
+    CallerConsent.CALLER_CONSENT_UNSPECIFIED: "NOT_ASKED",
+    CallerConsent.CALLER_CONSENT_GIVEN: "GIVEN",
+    CallerConsent.CALLER_CONSENT_REFUSED: "REFUSED",
+}
+
+
 def message_id(request: DeliverRequest) -> str:
     """The webhook's id and idempotency key: the same for every try, and without the dots that separate what is signed."""
     return f"msg_{hashlib.sha256(request.request_id.encode()).hexdigest()[:32]}"
 
 
-def envelope(request: DeliverRequest, *, sender: str, first_sent_us: int) -> Envelope:
-    """What is said. ``first_sent_us`` is for a report, which bears no time of its own.
+def envelope(
+    request: DeliverRequest, *, sender: str, first_sent_us: int, token: Callable[[CallFacts], str] | None = None
+) -> Envelope:  # fmt: skip
+    """What is said. ``first_sent_us`` is for a report, which bears no time of its own; ``token`` seals what is personal
+    about a call, where a key for that is agreed.
 
     Raises RecordRejected for a body that is not for the police, or a change of nobody knows what.
     """
@@ -48,8 +62,10 @@ def envelope(request: DeliverRequest, *, sender: str, first_sent_us: int) -> Env
             return _escort(request, first_sent_us)
         case "signal_update":
             return _taken(request.signal_update, drill=request.drill)
+        case "call_hand_off":
+            return _call(request.call_hand_off, token, drill=request.drill)
         case _:
-            why = "the police take a referral, a change of one, a police report or news of an alert"
+            why = "the police take a referral, a change of one, a police report, news of an alert or a call"
             raise RecordRejected("DATA/REQUIRED", why, "DeliverRequest.body")
 
 
@@ -96,6 +112,20 @@ def _taken(update: SignalUpdate, *, drill: bool) -> Envelope:
     """The acknowledgement the centre's clock waits for: a person at the school has the alert in hand."""
     data = {"message": f"{update.reference}~taken", "alert": update.reference}
     return Envelope("alert.taken", beijing(update.taken_us), data, drill=drill or update.drill)
+
+
+def _call(call: CallHandOff, token: Callable[[CallFacts], str] | None, *, drill: bool) -> Envelope:
+    """A three-way call: the line asks 110 to join it, or to look for the caller."""
+    said = call.call
+    basis = _WORDS[LocationBasis.Name(said.location_basis)]
+    facts = CallFacts(said.call, said.origin_number, call.location, basis, line=said.line)
+    where = {"origin_number": said.origin_number, "location": call.location, "location_basis": basis}
+    data = {
+        "message": f"call.{said.call}", "alert": said.call, "line": said.line, "parties": [said.line, "110"],
+        "from": call.sender_title, "facts": call.facts, "basis": _present(citation=call.citation),
+        "consent": _CONSENT[said.consent], **({"token": token(facts)} if token is not None else where),
+    }  # fmt: skip
+    return Envelope("call.handoff", beijing(call.create_time_us), _present(**data), drill=drill or call.drill)
 
 
 def _student(student: Student) -> Json:

@@ -51,6 +51,9 @@ class PoliceSettings(Strict):
         max_length=2,
         description="Keys of call hand-off tokens: 32 bytes in base64, the centre has them too",
     )
+    handoff_audience: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,100}$")] = Field(
+        default="110", description="For whom the tokens are that this gateway makes, as the centre calls itself"
+    )
     sender: Annotated[str, Field(pattern=r"^[A-Za-z0-9._@-]{1,100}$")] = Field(
         default="xinqiao", description="With cap: who sends, such as gateway@edu.kunshan.example"
     )

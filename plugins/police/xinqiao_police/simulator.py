@@ -20,7 +20,7 @@ from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao.testing.simulators import FAULTS
 from xinqiao_police import cap
 from xinqiao_police.faults import Faults, FaultScript, Kind
-from xinqiao_police.handoff import CallFacts, handoff_key, issue
+from xinqiao_police.handoff import CallFacts, handoff_key, issue, open_token
 from xinqiao_police.notebook import Steps
 from xinqiao_police.receiver import STATUS, WEBHOOKS
 from xinqiao_police.settings import Wire
@@ -186,6 +186,12 @@ class Centre110:
         key = handoff_key(self.handoff_secret.reveal())
         token = issue(key, call, audience=audience, now_s=self.clock.now_us() / 1e6, life_s=life_s)
         return self.say("call.handoff", {"alert": number, "message": number, "token": token, **data})
+
+    def call(self, number: str) -> CallFacts:
+        """What the token of a call that was handed to it carries. Raises NotUnderstood."""
+        said = next(each for each in self.received if each.type == "call.handoff" and each.data["alert"] == number)
+        keys, token = [handoff_key(self.handoff_secret.reveal())], str(said.data["token"])
+        return open_token(keys, token, audience="110", call=number, now_s=self.clock.now_us() / 1e6)
 
     def answer(self, request: str, word: str, reason: str = "", sequence: int = 0) -> Answer:
         """How far it is with a request of the gateway's: received, accepted, declined, arrived, held, resumed, closed."""

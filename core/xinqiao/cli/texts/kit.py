@@ -87,9 +87,10 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "对方的方式：http（我方推送）、folder（文件夹）、webhook（对方推送）。",
     ),
     "opt.new_contracts": (
-        "Contracts it is given, by commas: referral, referral_update, recall, task, police_report, signal_update. "
+        "Contracts it is given, by commas: referral, referral_update, recall, task, police_report, signal_update, call_hand_off. "
         "Not with webhook.",
-        "交给它的契约，用逗号分隔：referral、referral_update、recall、task、police_report、signal_update。webhook 不适用。",
+        "交给它的契约，用逗号分隔：referral、referral_update、recall、task、"
+        "police_report、signal_update、call_hand_off。webhook 不适用。",
     ),
     "opt.new_folder": ("Folder to write the plugin's folder into.", "在哪个文件夹下新建插件文件夹。"),
     "new.same_names": ("the Chinese and the English name must differ", "中文名称与英文名称不能相同"),

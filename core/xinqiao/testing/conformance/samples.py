@@ -17,7 +17,15 @@ from xinqiao.api.common.v1.types_pb2 import Guardian, Sex, Student, Tier
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, PackageItem
 from xinqiao.api.referral.v1.notice_pb2 import PoliceReport
 from xinqiao.api.referral.v1.referral_pb2 import ConsentEvidence, Referral, ReferralPackage, ReferralState, Urgency
-from xinqiao.api.screening.v1.screening_pb2 import Assessment, Score, SignalUpdate
+from xinqiao.api.screening.v1.screening_pb2 import (
+    Assessment,
+    CallerConsent,
+    CallHandOff,
+    HandOff,
+    LocationBasis,
+    Score,
+    SignalUpdate,
+)
 from xinqiao.contract.fields import mask_of, plan, redact
 
 _DAY_US: Final = 86_400_000_000
@@ -239,6 +247,17 @@ def _signal_update(number: int) -> SignalUpdate:
     return SignalUpdate(reference=f"J-2026-{number:04d}", taken_us=_CREATED_US + number)
 
 
+def _call_hand_off(number: int) -> CallHandOff:
+    return CallHandOff(
+        call=HandOff(
+            call=f"c-2026-{number:04d}", line="12356", origin_number=f"1390000{number:04d}",
+            location_basis=LocationBasis.LOCATION_BASIS_CELL, consent=CallerConsent.CALLER_CONSENT_GIVEN,
+        ),
+        facts="说站在桥上", location="人民桥", create_time_us=_CREATED_US + number, sender_title="心理热线",
+        citation="精神卫生法 第二十八条",
+    )  # fmt: skip
+
+
 _HAN: Final = "甲乙丙丁戊己庚辛壬癸"
 _BODIES: Final[Mapping[str, Callable[[int], Message]]] = {
     "referral": _package_of_referral,
@@ -247,4 +266,5 @@ _BODIES: Final[Mapping[str, Callable[[int], Message]]] = {
     "task": _task,
     "police_report": _police_report,
     "signal_update": _signal_update,
+    "call_hand_off": _call_hand_off,
 }

@@ -174,6 +174,7 @@ class DeliverRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     POLICE_REPORT_FIELD_NUMBER: _builtins.int
     SIGNAL_UPDATE_FIELD_NUMBER: _builtins.int
+    CALL_HAND_OFF_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
@@ -209,6 +210,10 @@ class DeliverRequest(_message.Message):
         """A person has taken what the partner reported."""
 
     @_builtins.property
+    def call_hand_off(self) -> _screening_pb2.CallHandOff:
+        """A call that the police are asked to join."""
+
+    @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The newest checkpoint of each of the gateway's journal chains (C2SP signed notes): whoever keeps them is a witness.
         Beside the body, not in it: they differ from try to try.
@@ -226,14 +231,15 @@ class DeliverRequest(_message.Message):
         task: _team_pb2.TaskPackage | None = ...,
         police_report: _notice_pb2.PoliceReport | None = ...,
         signal_update: _screening_pb2.SignalUpdate | None = ...,
+        call_hand_off: _screening_pb2.CallHandOff | None = ...,
         drill: _builtins.bool = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "call_hand_off", b"call_hand_off", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "body", b"body", "call_hand_off", b"call_hand_off", "checkpoints", b"checkpoints", "drill", b"drill", "lane", b"lane", "police_report", b"police_report", "recall", b"recall", "referral", b"referral", "referral_update", b"referral_update", "request_id", b"request_id", "signal_update", b"signal_update", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall", "task", "police_report", "signal_update"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "referral_update", "recall", "task", "police_report", "signal_update", "call_hand_off"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

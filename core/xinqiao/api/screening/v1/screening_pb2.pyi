@@ -192,6 +192,66 @@ SIGNAL_STATE_RESOLVED: SignalState.ValueType  # 3
 """Dealt with: a tier is confirmed or a referral made."""
 Global___SignalState: _TypeAlias = SignalState  # noqa: Y015
 
+class _LocationBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LocationBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LocationBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOCATION_BASIS_UNSPECIFIED: _LocationBasis.ValueType  # 0
+    """Not known."""
+    LOCATION_BASIS_GNSS: _LocationBasis.ValueType  # 1
+    """The telephone's satellite fix."""
+    LOCATION_BASIS_CELL: _LocationBasis.ValueType  # 2
+    """The cell it is in."""
+    LOCATION_BASIS_FIXED_LINE: _LocationBasis.ValueType  # 3
+    """The address of a fixed line."""
+    LOCATION_BASIS_REGISTERED: _LocationBasis.ValueType  # 4
+    """The address the number is registered under."""
+    LOCATION_BASIS_CALLER: _LocationBasis.ValueType  # 5
+    """What the caller said."""
+
+class LocationBasis(_LocationBasis, metaclass=_LocationBasisEnumTypeWrapper):
+    """On what the place of a caller rests."""
+
+LOCATION_BASIS_UNSPECIFIED: LocationBasis.ValueType  # 0
+"""Not known."""
+LOCATION_BASIS_GNSS: LocationBasis.ValueType  # 1
+"""The telephone's satellite fix."""
+LOCATION_BASIS_CELL: LocationBasis.ValueType  # 2
+"""The cell it is in."""
+LOCATION_BASIS_FIXED_LINE: LocationBasis.ValueType  # 3
+"""The address of a fixed line."""
+LOCATION_BASIS_REGISTERED: LocationBasis.ValueType  # 4
+"""The address the number is registered under."""
+LOCATION_BASIS_CALLER: LocationBasis.ValueType  # 5
+"""What the caller said."""
+Global___LocationBasis: _TypeAlias = LocationBasis  # noqa: Y015
+
+class _CallerConsent:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallerConsentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallerConsent.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALLER_CONSENT_UNSPECIFIED: _CallerConsent.ValueType  # 0
+    """Nobody asked."""
+    CALLER_CONSENT_GIVEN: _CallerConsent.ValueType  # 1
+    """Agreed."""
+    CALLER_CONSENT_REFUSED: _CallerConsent.ValueType  # 2
+    """Did not."""
+
+class CallerConsent(_CallerConsent, metaclass=_CallerConsentEnumTypeWrapper):
+    """What the caller said to the police joining."""
+
+CALLER_CONSENT_UNSPECIFIED: CallerConsent.ValueType  # 0
+"""Nobody asked."""
+CALLER_CONSENT_GIVEN: CallerConsent.ValueType  # 1
+"""Agreed."""
+CALLER_CONSENT_REFUSED: CallerConsent.ValueType  # 2
+"""Did not."""
+Global___CallerConsent: _TypeAlias = CallerConsent  # noqa: Y015
+
 class _ReportState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -477,6 +537,7 @@ class Signal(_message.Message):
     TRIAGE_FIELD_NUMBER: _builtins.int
     REPORTER_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    HANDED_TO_FIELD_NUMBER: _builtins.int
     DRILL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`signals/{id}`."""
@@ -514,6 +575,8 @@ class Signal(_message.Message):
     """Agency that reported it; empty where a form raised it."""
     reference: _builtins.str
     """The reporter's own number of the report."""
+    handed_to: _builtins.str
+    """The police that were asked to join the call it was noticed in; empty where none were."""
     drill: _builtins.bool
     """A drill (演练): nobody is in danger."""
     @_builtins.property
@@ -542,15 +605,104 @@ class Signal(_message.Message):
         triage: _builtins.str = ...,
         reporter: _builtins.str = ...,
         reference: _builtins.str = ...,
+        handed_to: _builtins.str = ...,
         drill: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "related", b"related", "reporter", b"reporter", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessment", b"assessment", "create_time_us", b"create_time_us", "drill", b"drill", "duplicate_of", b"duplicate_of", "etag", b"etag", "facts", b"facts", "handed_to", b"handed_to", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "related", b"related", "reporter", b"reporter", "source", b"source", "state", b"state", "student", b"student", "tier", b"tier", "triage", b"triage", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Signal: _TypeAlias = Signal  # noqa: Y015
+
+@_typing.final
+class HandOff(_message.Message):
+    """A call that the police are asked to join (三方通话: the line, 110, the caller). A call that is put through shows only the
+    number of the exchange, so the caller's own goes with it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    ORIGIN_NUMBER_FIELD_NUMBER: _builtins.int
+    LOCATION_BASIS_FIELD_NUMBER: _builtins.int
+    CONSENT_FIELD_NUMBER: _builtins.int
+    call: _builtins.str
+    """The line's own number of the call."""
+    line: _builtins.str
+    """The line, such as `12356`."""
+    origin_number: _builtins.str
+    """The number the caller rings from; empty where it is hidden."""
+    location_basis: Global___LocationBasis.ValueType
+    """On what the report's `location` rests."""
+    consent: Global___CallerConsent.ValueType
+    """Whether the caller agreed."""
+    def __init__(
+        self,
+        *,
+        call: _builtins.str = ...,
+        line: _builtins.str = ...,
+        origin_number: _builtins.str = ...,
+        location_basis: Global___LocationBasis.ValueType = ...,
+        consent: Global___CallerConsent.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "consent", b"consent", "line", b"line", "location_basis", b"location_basis", "origin_number", b"origin_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HandOff: _TypeAlias = HandOff  # noqa: Y015
+
+@_typing.final
+class CallHandOff(_message.Message):
+    """What the police get of a call that they are asked to join: how to find the caller, and why; not who it may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_US_FIELD_NUMBER: _builtins.int
+    SENDER_TITLE_FIELD_NUMBER: _builtins.int
+    CITATION_FIELD_NUMBER: _builtins.int
+    DRILL_FIELD_NUMBER: _builtins.int
+    facts: _builtins.str
+    """What was heard."""
+    location: _builtins.str
+    """Where the caller is."""
+    create_time_us: _builtins.int
+    """When the line asked, microseconds since 1970 UTC."""
+    sender_title: _builtins.str
+    """Who asks, in Chinese."""
+    citation: _builtins.str
+    """The law under which it goes, as cited in Chinese."""
+    drill: _builtins.bool
+    """A drill (演练): nobody is in danger."""
+    @_builtins.property
+    def call(self) -> Global___HandOff:
+        """The call."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___HandOff | None = ...,
+        facts: _builtins.str = ...,
+        location: _builtins.str = ...,
+        create_time_us: _builtins.int = ...,
+        sender_title: _builtins.str = ...,
+        citation: _builtins.str = ...,
+        drill: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "citation", b"citation", "create_time_us", b"create_time_us", "drill", b"drill", "facts", b"facts", "location", b"location", "sender_title", b"sender_title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallHandOff: _TypeAlias = CallHandOff  # noqa: Y015
 
 @_typing.final
 class SignalUpdate(_message.Message):
@@ -690,6 +842,7 @@ class Alert(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     OPINION_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    HANDED_TO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`alerts/{id}`."""
     state: Global___AlertState.ValueType
@@ -718,6 +871,8 @@ class Alert(_message.Message):
     """What the reporter makes of it."""
     reference: _builtins.str
     """The reporter's own number of the report."""
+    handed_to: _builtins.str
+    """The police that were asked to join the call it was noticed in; empty where none were."""
     @_builtins.property
     def described(self) -> _types_pb2.StudentDescription:
         """What is known about the student."""
@@ -745,10 +900,11 @@ class Alert(_message.Message):
         etag: _builtins.str = ...,
         opinion: _builtins.str = ...,
         reference: _builtins.str = ...,
+        handed_to: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["described", b"described"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time_us", b"create_time_us", "described", b"described", "etag", b"etag", "facts", b"facts", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "reporter", b"reporter", "signal", b"signal", "source", b"source", "state", b"state", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time_us", b"create_time_us", "described", b"described", "etag", b"etag", "facts", b"facts", "handed_to", b"handed_to", "kind", b"kind", "location", b"location", "name", b"name", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "reporter", b"reporter", "signal", b"signal", "source", b"source", "state", b"state", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -384,6 +384,7 @@ class ReportSignalRequest(_message.Message):
     OCCURRED_US_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
+    HAND_OFF_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     source: _screening_pb2.SignalSource.ValueType
@@ -404,6 +405,10 @@ class ReportSignalRequest(_message.Message):
     def student(self) -> _types_pb2.StudentRef:
         """About whom."""
 
+    @_builtins.property
+    def hand_off(self) -> _screening_pb2.HandOff:
+        """Only from a helpline, and only with danger: the police are to join the call, or to look for the caller."""
+
     def __init__(
         self,
         *,
@@ -416,10 +421,11 @@ class ReportSignalRequest(_message.Message):
         occurred_us: _builtins.int = ...,
         location: _builtins.str = ...,
         reference: _builtins.str = ...,
+        hand_off: _screening_pb2.HandOff | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hand_off", b"hand_off", "student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "kind", b"kind", "location", b"location", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "hand_off", b"hand_off", "kind", b"kind", "location", b"location", "occurred_us", b"occurred_us", "opinion", b"opinion", "reference", b"reference", "request_id", b"request_id", "source", b"source", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,8 +441,11 @@ class ReportSignalResponse(_message.Message):
     TRIAGE_FIELD_NUMBER: _builtins.int
     DUTIES_FIELD_NUMBER: _builtins.int
     ALERT_FIELD_NUMBER: _builtins.int
+    HANDED_TO_FIELD_NUMBER: _builtins.int
     alert: _builtins.str
     """Instead of a signal, where the student is only described and must still be found: `alerts/{id}`."""
+    handed_to: _builtins.str
+    """With `hand_off`: the police that are being asked. Empty: none could be, telephone 110."""
     @_builtins.property
     def signal(self) -> _screening_pb2.Signal:
         """As stored."""
@@ -456,10 +465,11 @@ class ReportSignalResponse(_message.Message):
         triage: _screening_pb2.Triage | None = ...,
         duties: _abc.Iterable[_builtins.str] | None = ...,
         alert: _builtins.str = ...,
+        handed_to: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "triage", b"triage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "duties", b"duties", "signal", b"signal", "triage", b"triage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "duties", b"duties", "handed_to", b"handed_to", "signal", b"signal", "triage", b"triage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,7 +163,10 @@ class ScreeningServiceServicer:
         each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
         attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
         school's person on duty, or the operator where no school is known, finds out who it is.
-        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        With `hand_off` a helpline asks the police to join the call: its number and place go to them at once, under the law
+        that `hand_off` of the signal policy names. Whatever becomes of that, the report stands.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE, HAND_OFF},
+        PERMISSION_DENIED/PARTNER_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,10 @@ class ScreeningServiceStub:
     each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
     attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
     school's person on duty, or the operator where no school is known, finds out who it is.
-    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+    With `hand_off` a helpline asks the police to join the call: its number and place go to them at once, under the law
+    that `hand_off` of the signal policy names. Whatever becomes of that, the report stands.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE, HAND_OFF},
+    PERMISSION_DENIED/PARTNER_MISMATCH.
     """
     GetSignalState: _grpc.UnaryUnaryMultiCallable[_screening_service_pb2.GetSignalStateRequest, _screening_service_pb2.GetSignalStateResponse]
     """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
@@ -132,7 +135,10 @@ class ScreeningServiceAsyncStub(ScreeningServiceStub):
     each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
     attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
     school's person on duty, or the operator where no school is known, finds out who it is.
-    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+    With `hand_off` a helpline asks the police to join the call: its number and place go to them at once, under the law
+    that `hand_off` of the signal policy names. Whatever becomes of that, the report stands.
+    Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE, HAND_OFF},
+    PERMISSION_DENIED/PARTNER_MISMATCH.
     """
     GetSignalState: _aio.UnaryUnaryMultiCallable[_screening_service_pb2.GetSignalStateRequest, _screening_service_pb2.GetSignalStateResponse]  # type: ignore[assignment]
     """Tells an agency how far what it reported has come: received, taken by a person, closed; and since when. Nothing of whom
@@ -231,7 +237,10 @@ class ScreeningServiceServicer(metaclass=_abc_1.ABCMeta):
         each report stays, one clock runs, the earliest deadline holds. Opens the duties to report that the district's policy
         attaches to the kind. A student who is only described, and whom the description does not fit alone, gets an alert: the
         school's person on duty, or the operator where no school is known, finds out who it is.
-        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE}, PERMISSION_DENIED/PARTNER_MISMATCH.
+        With `hand_off` a helpline asks the police to join the call: its number and place go to them at once, under the law
+        that `hand_off` of the signal policy names. Whatever becomes of that, the report stands.
+        Answers NOT_FOUND/STUDENT, INVALID_ARGUMENT/{FACTS_REQUIRED, DATE_RANGE, HAND_OFF},
+        PERMISSION_DENIED/PARTNER_MISMATCH.
         """
 
     @_abc_1.abstractmethod
