@@ -43,8 +43,8 @@ def shortened(message: M) -> M:
     """``message`` with one item left of each long list whose items all fit; itself where there is none."""
     fitting = [
         field
-        for field, value in message.ListFields()
-        if field.is_repeated and field.message_type is not None and len(value) >= _MANY and _fits(field, value)
+        for field in _lists(message.DESCRIPTOR)
+        if len(value := getattr(message, field.name)) >= _MANY and _fits(field, value)
     ]
     if not fitting:
         return message
@@ -59,6 +59,11 @@ def shortened(message: M) -> M:
         else:
             setattr(short, field.name, value)
     return short
+
+
+@cache
+def _lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return tuple(field for field in descriptor.fields if field.is_repeated and field.message_type is not None)
 
 
 def _fits(field: FieldDescriptor, items: Sequence[Message]) -> bool:
