@@ -211,7 +211,9 @@ class Students:
         """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
         if ref.WhichOneof("ref") == "local_id":
             agency = partner.agency
-            rows = tx.find(_BY_LOCAL_ID, partner=agency, key=self.blind(agency, ref.local_id)[self._skipped(tx, agency) :])
+            rows = tx.find(
+                _BY_LOCAL_ID, partner=agency, key=self.blind(agency, ref.local_id)[self._skipped(tx, agency) :]
+            )
         else:
             pseudonym = ref.name.removeprefix("students/")
             rows = tx.find(_BY_ID, key=self.identified(partner.agency, pseudonym)) or tx.find(
