@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ import journal
 import keys
 import redlane
 import roster
+import stages
 import startup
 import xlsx
 from deployment import server
@@ -58,23 +59,31 @@ class Result:
         return self.ratio >= self.target if self.better == ">=" else self.ratio <= self.target
 
 
-def submissions(folder: Path, ports: dict[str, int], rounds: int, seconds: float) -> list[Result]:
-    """Durable ``SubmitAssessment`` against the echo, alone and at 16 and 64 callers."""
+def submissions(
+    folder: Path, servers: Mapping[str, tuple[int, int]], rounds: int, seconds: float
+) -> tuple[list[Result], dict[str, dict[int, float]]]:
+    """Durable ``SubmitAssessment`` against the echo, alone and at 16 and 64 callers; and the CPU microseconds a call of
+    both processes. ``servers`` has the port and the process of each."""
     requests = deployment.submissions(os.getpid() % 100_000)
     results: list[Result] = []
-    for callers in (1, 16, 64):
-        loads: dict[str, list[Load]] = {"echo": [], "gateway": []}
+    whole: dict[str, dict[int, float]] = {kind: {} for kind in servers}
+    for callers in stages.CALLERS:
+        loads: dict[str, list[Load]] = {kind: [] for kind in servers}
+        busy = dict.fromkeys(servers, 0.0)
         for number in range(rounds + 1):
-            for kind, taken in loads.items():
-                client = Client(folder, ports[kind], deployment.SUBMIT, callers)
+            for kind, (port, pid) in servers.items():
+                client, before = Client(folder, port, deployment.SUBMIT, callers), stages.cpu_s(pid)
                 load = client.run(requests, seconds if number else seconds / 3)
                 client.close()
                 if kind == "gateway" and load.failed:
                     raise RuntimeError(f"{load.failed} of {load.calls} submissions failed")
                 if number:  # the first of each is a warm-up
-                    taken.append(load)
+                    loads[kind].append(load)
+                    busy[kind] += stages.cpu_s(pid) - before
         results.append(_compare(callers, loads["gateway"], loads["echo"]))
-    return results
+        for kind, spent in busy.items():
+            whole[kind][callers] = spent / sum(load.calls for load in loads[kind]) * 1e6
+    return results, whole
 
 
 def _compare(callers: int, gateway: list[Load], echo: list[Load]) -> Result:
@@ -184,12 +193,15 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
     return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]
 
 
-def report(results: list[Result], *, as_json: bool) -> None:
-    """As JSON or as the table."""
+def report(results: list[Result], why: Mapping[str, Callable[[], Table]], *, as_json: bool) -> None:
+    """As JSON or as the table; under it, for the first target missed of each kind, the profile that says ``why``."""
     if as_json:
         print(json.dumps([{**asdict(result), "met": result.met} for result in results], indent=2))
-    else:
-        show(results)
+        return
+    show(results)
+    for kind, profile in why.items():
+        if any(result.name.startswith(kind) and not result.met for result in results):
+            Console().print(profile())
 
 
 def main() -> None:
@@ -203,17 +215,20 @@ def main() -> None:
     parser.add_argument("--only", choices=("submit", "upload", "red", "start", *_APART), help="one part alone")
     options = parser.parse_args()
     results = apart(options.only, options.rounds, full=options.full)
+    why: dict[str, Callable[[], Table]] = {"xinqiao serve, ready": startup.profile}
     if options.only in _APART:
-        report(results, as_json=options.json)
+        report(results, why, as_json=options.json)
         return
     with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
         folder = Path(name)
         deployment.create(folder)
-        with server("gateway", folder) as (port, process), server("echo", folder) as (echo, _):
+        with server("gateway", folder) as (port, process), server("echo", folder) as (echo, bare):
             deployment.register(folder, port)
             if options.only in (None, "submit"):
-                ports = {"gateway": port, "echo": echo}
-                results += submissions(folder, ports, options.rounds, options.seconds)
+                servers = {"echo": (echo, bare.pid), "gateway": (port, process.pid)}
+                measured, whole = submissions(folder, servers, options.rounds, options.seconds)
+                results += measured
+                why["SubmitAssessment"] = lambda: stages.table(stages.measure(), whole)
             if options.only in (None, "upload"):
                 rows = 1_000_000 if options.full else 200_000
                 results += ingest(folder, port, process.pid, options.rounds, rows)
@@ -226,7 +241,7 @@ def main() -> None:
             results += found
             if not found:
                 print("xinqiao is not installed beside this Python: its start was not measured", file=sys.stderr)
-    report(results, as_json=options.json)
+    report(results, why, as_json=options.json)
 
 
 if __name__ == "__main__":

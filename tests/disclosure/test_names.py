@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from hypothesis import given
@@ -55,3 +57,18 @@ def test_only_the_agency_that_was_told_a_name_can_use_it(student: str) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz234567"
     # Two bits of the last letter say nothing: only one spelling is the name.
     assert students.identified("clinic", pseudonym[:-1] + letters[letters.index(pseudonym[-1]) + 1]) == ""
+
+
+def test_what_is_no_id_is_refused_and_leaves_nothing_behind_in_the_cipher() -> None:
+    students, student = _students(), "0123456789abcdef" * 2
+    before = students.name("clinic", student)
+    with pytest.raises(ValueError, match="32 hex digits"):
+        students.names("clinic", [student, "ab"])
+    assert students.name("clinic", student) == before
+
+
+def test_names_given_by_many_threads_at_once_are_those_one_gives() -> None:
+    students, ids = _students(), [f"{number:032x}" for number in range(400)]
+    expected = [students.name("clinic", student) for student in ids]
+    with ThreadPoolExecutor(8) as threads:
+        assert all(given == expected for given in threads.map(lambda _: students.names("clinic", ids), range(64)))

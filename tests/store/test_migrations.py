@@ -52,6 +52,26 @@ def test_the_migrated_records_equal_the_declared_ones(store_url: str) -> None:
     assert migrated == _shape(store_url, t.metadata, create=True)
 
 
+def test_an_index_of_some_rows_only_is_that_in_every_database(store_url: str) -> None:
+    engine = make_engine(make_url(store_url), "migration")
+    dialect, looker = engine.dialect.name, inspect(engine)
+    declared = {
+        index.name: str(index.dialect_options["sqlite"]["where"])
+        for table in t.metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    }
+    found = {
+        index["name"]: str(index["dialect_options"][f"{dialect}_where"]).strip("()")
+        for name in t.metadata.tables
+        for index in looker.get_indexes(name)
+        if index.get("dialect_options", {}).get(f"{dialect}_where") is not None
+    }
+    engine.dispose()
+    assert declared
+    assert found == declared
+
+
 def test_the_migrated_keys_equal_the_declared_ones(keys_url: str) -> None:
     migrated = _shape(keys_url, t.key_metadata, create=False)
     assert migrated["differences"] == []

@@ -11,6 +11,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.many import shortened
+from xinqiao.contract.single import fits
 
 M = TypeVar("M", bound=Message)
 
@@ -44,6 +45,8 @@ def decode(kind: type[M], data: bytes) -> M:
 
 def validate(message: Message) -> None:
     """Check text and constraints of a message that was made in this process or just decoded."""
+    if fits(message):
+        return
     message = shortened(message)
     _check_text(message, _text_plan(message.DESCRIPTOR), "")
     try:

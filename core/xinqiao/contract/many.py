@@ -19,11 +19,13 @@ M = TypeVar("M", bound=Message)
 
 _MANY = 32
 # The one form in which the contract writes rules of its own about a text.
-_OPTIONAL_MATCH = re.compile(r"this == '' \|\| this\.matches\('(\^[^'\\]*\$)'\)")
+_MATCH = re.compile(r"(this == '' \|\| )?this\.matches\('(\^[^'\\]*\$)'\)")
 _LENGTHS = ("min_len", "max_len")
 
 
-class _Text(NamedTuple):
+class TextRule(NamedTuple):
+    """How many characters, and of what form; ``may_be_empty`` where the form does not count for an empty text."""
+
     shortest: int
     longest: int
     pattern: re.Pattern[str] | None
@@ -34,7 +36,7 @@ class _Plan(NamedTuple):
     """What the fields of one kind of record must be; ``texts_of`` gives all texts of one, in the order of ``texts``."""
 
     texts_of: Callable[[Message], tuple[str, ...]]
-    texts: tuple[_Text, ...]
+    texts: tuple[TextRule, ...]
     enums: tuple[tuple[str, frozenset[int]], ...]
     lists: "tuple[tuple[str, int, _Plan], ...]"
 
@@ -43,8 +45,8 @@ def shortened(message: M) -> M:
     """``message`` with one item left of each long list whose items all fit; itself where there is none."""
     fitting = [
         field
-        for field, value in message.ListFields()
-        if field.is_repeated and field.message_type is not None and len(value) >= _MANY and _fits(field, value)
+        for field in _lists(message.DESCRIPTOR)
+        if len(value := getattr(message, field.name)) >= _MANY and _fits(field, value)
     ]
     if not fitting:
         return message
@@ -59,6 +61,11 @@ def shortened(message: M) -> M:
         else:
             setattr(short, field.name, value)
     return short
+
+
+@cache
+def _lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    return tuple(field for field in descriptor.fields if field.is_repeated and field.message_type is not None)
 
 
 def _fits(field: FieldDescriptor, items: Sequence[Message]) -> bool:
@@ -89,13 +96,13 @@ def _all_fit(plan: _Plan, items: Sequence[Message]) -> bool:
 @cache
 def _plan(descriptor: Descriptor) -> _Plan | None:
     """None for a kind of record with a rule that is not known here, or with less than two texts."""
-    texts: dict[str, _Text] = {}
+    texts: dict[str, TextRule] = {}
     enums: list[tuple[str, frozenset[int]]] = []
     lists: list[tuple[str, int, _Plan]] = []
     if descriptor.GetOptions().HasExtension(validate_pb2.message) or descriptor.oneofs:
         return None
     for field in descriptor.fields:
-        rules = _rules(field)
+        rules = rules_of(field)
         if field.message_type is not None:
             most, inner = _most(field), _plan(field.message_type)
             if most is None or inner is None:
@@ -104,11 +111,11 @@ def _plan(descriptor: Descriptor) -> _Plan | None:
         elif field.is_repeated:
             return None
         elif field.type == FieldDescriptor.TYPE_STRING:
-            text = _text(rules)
+            text = text_rule(rules)
             if text is None:
                 return None
             texts[field.name] = text
-        elif field.enum_type is not None and _only(rules, "enum", "defined_only"):
+        elif field.enum_type is not None and only(rules, "enum", "defined_only"):
             enums.append((field.name, frozenset(field.enum_type.values_by_number)))
         elif rules.ListFields():
             return None
@@ -118,7 +125,8 @@ def _plan(descriptor: Descriptor) -> _Plan | None:
     return _Plan(texts_of, tuple(texts.values()), tuple(enums), tuple(lists))
 
 
-def _text(rules: Any) -> _Text | None:
+def text_rule(rules: Any) -> TextRule | None:
+    """What a text must be; None for rules that are not known here."""
     pattern, optional = "", False
     named = {field.name for field, _ in rules.ListFields()}
     if not named <= {"string", "cel"} or len(rules.cel) > 1:
@@ -126,31 +134,32 @@ def _text(rules: Any) -> _Text | None:
     if not {field.name for field, _ in rules.string.ListFields()} <= {*_LENGTHS, "pattern"}:
         return None
     for rule in rules.cel:
-        found = _OPTIONAL_MATCH.fullmatch(rule.expression)
+        found = _MATCH.fullmatch(rule.expression)
         if found is None or rules.string.pattern:
             return None
-        pattern, optional = found[1], True
+        pattern, optional = found[2], found[1] is not None
     pattern = pattern or rules.string.pattern
     if pattern and not (pattern.startswith("^") and pattern.endswith("$")):
         return None
     longest = rules.string.max_len if rules.string.HasField("max_len") else 1 << 31
-    return _Text(rules.string.min_len, longest, re.compile(pattern) if pattern else None, optional)
+    return TextRule(rules.string.min_len, longest, re.compile(pattern) if pattern else None, optional)
 
 
 def _most(field: FieldDescriptor) -> int | None:
     """How many items a list of records may have; None for one with other rules, or for no list."""
-    rules = _rules(field)
-    if not field.is_repeated or (rules.ListFields() and not _only(rules, "repeated", "min_items", "max_items")):
+    rules = rules_of(field)
+    if not field.is_repeated or (rules.ListFields() and not only(rules, "repeated", "min_items", "max_items")):
         return None
     return int(rules.repeated.max_items) if rules.repeated.HasField("max_items") else 1 << 31
 
 
-def _only(rules: Any, kind: str, *names: str) -> bool:
+def only(rules: Any, kind: str, *names: str) -> bool:
     """Whether these rules are of one kind, and none but these."""
     if [field.name for field, _ in rules.ListFields()] != [kind]:
         return False
     return {field.name for field, _ in getattr(rules, kind).ListFields()} <= set(names)
 
 
-def _rules(field: FieldDescriptor) -> Any:
+def rules_of(field: FieldDescriptor) -> Any:
+    """The constraints beside a field."""
     return field.GetOptions().Extensions[validate_pb2.field]

@@ -212,7 +212,7 @@ _Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class _GrantRule(_Rule):

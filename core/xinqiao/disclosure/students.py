@@ -1,10 +1,11 @@
 """Students under their many names: one random id inside, a pseudonym for each partner outside."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
@@ -92,13 +93,21 @@ class Prepared(NamedTuple):
     changed: dict[bytes, Changed]
 
 
+class _Ciphers(threading.local):
+    """A thread's own encryptor and decryptor by agency. Whole blocks of ECB leave nothing behind in them, so they serve
+    again and again: making one costs more than ten names."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[CipherContext, CipherContext]] = {}
+
+
 class Students:
     """Registers, finds and names students. Keys of the blind index and of pseudonyms are derived, per agency."""
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
         self._derived: dict[str, HMAC] = {}
-        self._ciphers: dict[str, Cipher[modes.ECB]] = {}
+        self._ciphers = _Ciphers()
         self._skip: dict[str, int] = {}
 
     def prepare(self, read: Read, partner: Partner, students: Sequence[Student]) -> Prepared:
@@ -201,8 +210,9 @@ class Students:
     def resolve(self, tx: ReadTx, partner: Partner, ref: StudentRef) -> Known:
         """The student a caller means. Raises Refusal NOT_FOUND/STUDENT, for an absent and a foreign one alike."""
         if ref.WhichOneof("ref") == "local_id":
+            agency = partner.agency
             rows = tx.find(
-                _BY_LOCAL_ID, partner=partner.agency, key=self._blinds(tx, partner.agency, [ref.local_id])[0]
+                _BY_LOCAL_ID, partner=agency, key=self.blind(agency, ref.local_id)[self._skipped(tx, agency) :]
             )
         else:
             pseudonym = ref.name.removeprefix("students/")
@@ -253,7 +263,10 @@ class Students:
         Enciphered, not hashed: there is nothing to look up, so no index in random order that a city's roster would
         have to write all over.
         """
-        enciphered = self._cipher(agency).encryptor().update(bytes.fromhex("".join(students)))
+        plain = bytes.fromhex("".join(students))
+        if len(plain) % 16:  # the rest would stay in the cipher, before the next id
+            raise ValueError("an internal id has 32 hex digits")
+        enciphered = self._cipher(agency)[0].update(plain)
         return ["students/" + _base32(enciphered[at : at + 16]) for at in range(0, len(enciphered), 16)]
 
     def blind(self, agency: str, local_id: str) -> bytes:
@@ -266,24 +279,28 @@ class Students:
 
     def _blinds(self, tx: ReadTx, agency: str, local_ids: Sequence[str]) -> list[bytes]:
         """As :meth:`blind`, of many, as the agency's students are stored."""
-        skip = self._skip.get(agency)
-        if skip is None:
-            # An index from before there were neighbours goes on without them.
-            stored = tx.find(_ANY, partner=agency)
-            skip = self._skip[agency] = _NEAR if stored and len(stored[0]["blind"]) == 16 else 0
+        skip = self._skipped(tx, agency)
         near = dict.fromkeys([local_id[:-_APART] for local_id in local_ids], b"")
         for text in near if not skip else ():
             near[text] = self._keyed(f"near/{agency}", text)[:_NEAR]
         label, keyed = f"blind/{agency}", self._keyed
         return [near[local_id[:-_APART]] + keyed(label, local_id) for local_id in local_ids]
 
-    def _cipher(self, agency: str) -> "Cipher[modes.ECB]":
-        cipher = self._ciphers.get(agency)
-        if cipher is None:
+    def _skipped(self, tx: ReadTx, agency: str) -> int:
+        """How many bytes an agency's blind ids lack: an index from before there were neighbours goes on without them."""
+        skip = self._skip.get(agency)
+        if skip is None:
+            stored = tx.find(_ANY, partner=agency)
+            skip = self._skip[agency] = _NEAR if stored and len(stored[0]["blind"]) == 16 else 0
+        return skip
+
+    def _cipher(self, agency: str) -> "tuple[CipherContext, CipherContext]":
+        both = self._ciphers.known.get(agency)
+        if both is None:
             # Each id is one block, and no two are the same: what ECB shows of repeats is not there to be shown.
-            mode = modes.ECB()  # noqa: S305
-            cipher = self._ciphers[agency] = Cipher(AES(self._keys.derive(f"name/{agency}")), mode)
-        return cipher
+            cipher = Cipher(AES(self._keys.derive(f"name/{agency}")), modes.ECB())  # noqa: S305
+            both = self._ciphers.known[agency] = cipher.encryptor(), cipher.decryptor()
+        return both
 
     def identified(self, agency: str, pseudonym: str) -> str:
         """The id that :meth:`name` gave this pseudonym; some other id, or none, where it gave none."""
@@ -292,7 +309,7 @@ class Students:
             bits = bits << 5 | _BITS.get(letter, 0)
         if len(pseudonym) != _LETTERS or bits & 3:
             return ""
-        return self._cipher(agency).decryptor().update((bits >> 2).to_bytes(16, "big")).hex()
+        return self._cipher(agency)[1].update((bits >> 2).to_bytes(16, "big")).hex()
 
     def _keyed(self, label: str, text: str) -> bytes:
         """16 bytes of HMAC-SHA256 under the key of ``label``; the keyed state is made once and copied."""

@@ -60,14 +60,11 @@ def append(
     unlinkable while the chain still verifies. Raises ValueError for a payload without sealer, and Refusal
     ``INVALID_ARGUMENT/JOURNAL_VALUE`` for an empty kind or a value that is too long, holds NUL, or is out of range.
     """
-    if payload is not None and sealer is None:
-        raise ValueError("a journal row with a payload needs the student's sealer")
-    line = Line(
-        kind, decision, actor, partner, purpose, classes, student, resource, reason, basis, policy_version, payload,
-        sealer,
-    )  # fmt: skip
     seq, prev_hash = _head(tx)
-    entry = _entry(tx, seq + 1, prev_hash, line)
+    entry = _entry(
+        tx, seq + 1, prev_hash, kind, decision, actor, partner, purpose, classes, student, resource, reason, basis,
+        policy_version, payload, sealer,
+    )  # fmt: skip
     tx.insert(tables.journal, *entry)
     tx.remember(_HEAD, (entry.seq, entry.hash))
     return entry
@@ -79,7 +76,7 @@ def append_all(tx: Tx, lines: Iterable[Line]) -> None:
     entries: list[Entry] = []
     for line in lines:
         seq += 1
-        entry = _entry(tx, seq, prev_hash, line)
+        entry = _entry(tx, seq, prev_hash, *line)
         prev_hash = entry.hash
         entries.append(entry)
     if entries:
@@ -87,11 +84,11 @@ def append_all(tx: Tx, lines: Iterable[Line]) -> None:
         tx.remember(_HEAD, (seq, prev_hash))
 
 
-def _entry(tx: Tx, seq: int, prev_hash: bytes, line: Line) -> Entry:
-    (
-        kind, decision, actor, partner, purpose, classes, student, resource, reason, basis, policy_version, payload,
-        sealer,
-    ) = line  # fmt: skip
+def _entry(
+    tx: Tx, seq: int, prev_hash: bytes, kind: str, decision: str, actor: str, partner: str, purpose: int, classes: int,
+    student: str | None, resource: str, reason: str, basis: str, policy_version: str, payload: bytes | None,
+    sealer: Sealer | None,
+) -> Entry:  # fmt: skip
     if payload is not None and sealer is None:
         raise ValueError("a journal row with a payload needs the student's sealer")
     texts = (kind, decision, actor, partner, student or "", resource, reason, basis, policy_version)

@@ -16,6 +16,7 @@ ZERO_HASH: Final = bytes(HASH_BYTES)
 """``prev_hash`` of a writer's first row, and ``commitment`` of a row without payload."""
 
 _ABSENT: Final = 0xFFFFFFFF
+_STUDENT: Final = 5  # its place among the texts
 _PACK: Final = struct.Struct(">Bqqqq12I").pack
 
 
@@ -56,15 +57,17 @@ def leaf(entry: Entry) -> bytes:
         student, resource, reason, basis, policy_version, commitment, prev_hash, _,
     ) = entry  # fmt: skip
     try:
-        v1, v2, v3, v4, v5 = writer.encode(), kind.encode(), decision.encode(), actor.encode(), partner.encode()
-        v6 = b"" if student is None else student.encode()
-        v7, v8, v9, v10 = resource.encode(), reason.encode(), basis.encode(), policy_version.encode()
-        header = _PACK(
-            LEAF_VERSION, seq, at_us, purpose, classes,
-            len(v1), len(v2), len(v3), len(v4), len(v5), _ABSENT if student is None else len(v6),
-            len(v7), len(v8), len(v9), len(v10), len(commitment), len(prev_hash),
+        texts = (
+            writer, kind, decision, actor, partner, "" if student is None else student,
+            resource, reason, basis, policy_version,
         )  # fmt: skip
-        return b"".join((header, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, commitment, prev_hash))
+        joined = "".join(texts)
+        # Codes and references are ASCII, so that their characters are their bytes.
+        lengths = [*map(len, texts)] if joined.isascii() else [len(text.encode()) for text in texts]
+        if student is None:
+            lengths[_STUDENT] = _ABSENT
+        header = _PACK(LEAF_VERSION, seq, at_us, purpose, classes, *lengths, len(commitment), len(prev_hash))
+        return b"".join((header, joined.encode(), commitment, prev_hash))
     except (AttributeError, TypeError, UnicodeEncodeError, struct.error):
         # "from None": the original message of UnicodeEncodeError would quote the value.
         raise EncodingError("a column of this journal row has a value of the wrong type or range") from None

@@ -6,7 +6,7 @@ rules look at the raw answers and therefore fire on any total, on incomplete for
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from xinqiao.screening.coding import in_own_coding
 from xinqiao.screening.instruments import Instrument
@@ -16,8 +16,7 @@ from xinqiao.screening.refusals import count_refusal, range_refusal
 Answers = Sequence[int | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """What one form gives: ``scores`` by id (None: not given, for missing answers or a void form), the form's
     ``category`` (None without the scores or answers it is read from, and where the instrument has none), ids of the
     ``critical`` rules that fired, whether every needed item was answered, and how many were."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -34,6 +34,7 @@ class Tier(IntEnum):
 
 
 TierName = Literal["GREEN", "YELLOW", "ORANGE", "RED"]
+_NUMBERS = {tier.name: tier.value for tier in Tier}
 
 
 class TriageError(DataFileError):
@@ -174,8 +175,7 @@ class RulePack:
         return word, word
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):
     """A proposed ``tier`` (a number of ``Tier``) with the winning ``rule``, its pack and version, the ``inputs`` looked
     at (given scores by id, ``answered``, ``critical.<id>`` = 1 for each fired rule), the reason, and whether a crisis
     signal must go out at once."""
@@ -254,15 +254,9 @@ def proposal_of(pack: RulePack, index: int, score: Score) -> Proposal:
     for fired in score.critical:
         inputs[f"critical.{fired}"] = 1
     return Proposal(
-        tier=Tier[rule.tier].value,
-        rule=rule.id,
-        pack=pack.id,
-        version=pack.version,
-        inputs=inputs,
-        reason_zh=rule.reason.zh,
-        reason_en=rule.reason.en,
-        crisis=rule.signal == "crisis",
-    )
+        _NUMBERS[rule.tier], rule.id, pack.id, pack.version, inputs, rule.reason.zh, rule.reason.en,
+        rule.signal == "crisis",
+    )  # fmt: skip
 
 
 def _matches(when: When, score: Score) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
@@ -159,14 +160,13 @@ class Edge(grpc.GenericRpcHandler):
         """Queue a command; the future is set on this loop once its group commit is durable."""
         loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-
-        def done(result: T | None, error: BaseException | None) -> None:
-            self._answers.append((future, result, error))
-
         if not self._handing:
             loop.call_soon(self._hand_over)
-        self._handing.append(Job(command, done, crisis, probe))
+        self._handing.append(Job(command, partial(self._done, future), crisis, probe))
         return future
+
+    def _done(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self._answers.append((future, result, error))
 
     def _hand_over(self) -> None:
         """All that this turn of the loop brought goes to the writer at once: one wake-up, one commit."""

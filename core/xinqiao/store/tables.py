@@ -64,7 +64,7 @@ students = Table(
     Column("version", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("left_us", BigInteger, nullable=False, server_default="0"),
-    Index("ix_students_left_us", "left_us", sqlite_where=text("left_us > 0"), postgresql_where=text("left_us > 0")),
+    Index("ix_students_left_us", "left_us", sqlite_where=text("left_us > 0")),
     info={"doc": "Where a student is and since when the roster says it left (0 = it has not); the rest is sealed."},
 )
 local_ids = Table(
