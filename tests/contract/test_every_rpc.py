@@ -189,6 +189,8 @@ def test_every_rpc_of_every_contract_answers_its_partner(wire):
         wire.gate.gateway.keyring.tick()
     destroyed = call(wire.OPERATOR, gateway.DestroyRetiredKeysRequest(reason="YEARLY"))
     assert list(destroyed.versions) == [before.current]
+    taped = gateway.RecordTrafficRequest(agency=wire.HOSPITAL, minutes=1, reason="REPAIR:ticket-1")
+    assert call(wire.OPERATOR, taped).end_time_us == wire.clock.now_us() + 60_000_000
     upload = scr.UploadAssessmentsRequest
     used.add(PATHS[upload])
     stream = wire.gate.channel(wire.SCHOOL).stream_stream(

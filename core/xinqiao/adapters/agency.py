@@ -118,6 +118,7 @@ class AgencyHandle:
         self.agency: Final = spec.agency
         self.names: Final = dict(spec.names)
         self.kind: Final = spec.kind
+        self.isolation: Final = spec.isolation
         self.manifest: Final = manifest
         self.workers: Final = Workers(spec.agency, spec.concurrency)
         self._deadline_s = spec.deadline_s
@@ -168,7 +169,9 @@ class AgencyHandle:
                 wait = f"; next probe in {self._breaker.wait_s():.0f} s" if self._breaker.position == "open" else ""
                 return f"no answer to {self._breaker.in_a_row} calls in a row{wait}"
             case _:
-                return f"the last call was refused: {self._refused}" if self._refused else ""
+                if not self._refused:
+                    return "what passes is recorded, with nobody in it" if self.workers.tape.running else ""
+                return f"the last call was refused: {self._refused}"
 
     def declared_classes(self, contract: str) -> frozenset[int]:
         """``FieldClass`` numbers the plugin declared it can be given of ``contract``; release no others to it."""

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import pluggy
 from pydantic import BaseModel, ValidationError
 
-from xinqiao.adapters import hookspecs
+from xinqiao.adapters import hookspecs, recording
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
 from xinqiao.adapters.isolation import process as isolated
@@ -183,6 +183,17 @@ class AdapterHost:
             elif handle.blocked:
                 handle.unblock()
                 begin()
+
+    def record(self, agency: str, path: Path, *, seconds: float, most: int) -> None:
+        """Put what passes between this agency and its partner into the new file ``path``, with nobody in it, for so
+        many seconds and bytes. Raises KeyError where there is no such agency, AdapterConfigError, OSError.
+        """
+        handle = self._agencies[agency]
+        if handle.manifest is None or handle.kind not in self.kinds:
+            raise AdapterConfigError("its plugin does not run")
+        words = recording.vocabulary(self.kinds[handle.kind].settings.__module__.partition(".")[0])
+        inventor = recording.Inventor(words, frozenset(handle.manifest.codes))
+        handle.workers.tape.start(path, handle.kind, inventor, seconds=seconds, most=most)
 
     def _why_blocked(self, kind: str) -> str:
         version = self.versions.get(kind, "")

@@ -114,6 +114,9 @@ class Manifest(Strict):
     schedules: tuple[_Text, ...] = ()
     legal_bases: Annotated[tuple[_Text, ...], Field(min_length=1)]
     settings: _Reference | None = None
+    codes: tuple[_Text, ...] = ()
+    """Fields of the partner's own format (a JSON key, `MSH-9`, a column) whose values are codes: a recording keeps those
+    that the plugin's program spells out, and of every other field only the shape."""
 
     @model_validator(mode="after")
     def _capabilities_match(self) -> "Manifest":

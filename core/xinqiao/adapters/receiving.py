@@ -3,6 +3,7 @@
 One request a connection, each in a thread of its own. Nothing is logged: a request may hold a child's name.
 """
 
+import io
 import re
 import socket
 import ssl
@@ -10,7 +11,12 @@ import threading
 import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from xinqiao.adapters import recording
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 MAX_CONNECTIONS: Final = 16
 REQUEST_S: Final = 20.0
@@ -36,6 +42,7 @@ class HttpDoor:
         self._open: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self.tape: Final = recording.current()
         server.settimeout(_LOOK_S)
         self._thread = threading.Thread(target=self._accept, name=f"{name}-door", daemon=True)
         self._thread.start()
@@ -152,6 +159,22 @@ class PushHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library names it
         """Nothing."""
 
+    def setup(self) -> None:
+        """Keep what is answered, where it is recorded."""
+        super().setup()
+        self._pushed: bytes | None = None
+        tape = cast("HttpDoor", self.server).tape
+        self._tape = tape if tape is not None and tape.running else None
+        if self._tape is not None:
+            self._told = self.wfile = _Copied(self.wfile)
+
+    def finish(self) -> None:
+        """Put the request on the tape, where it runs and there was one."""
+        if self._tape is not None and self._pushed is not None:
+            answer = self._told.answer()
+            self._tape.posted("partner", self.command, self.path, dict(self.headers.items()), self._pushed, answer)
+        super().finish()
+
     def body(self, most: int) -> bytes | Unread:
         """The whole body, at most so many bytes. Raises OSError where the client breaks off."""
         lengths = self.headers.get_all("Content-Length", [])
@@ -167,4 +190,29 @@ class PushHandler(BaseHTTPRequestHandler):
         found = self.rfile.read(size)
         if len(found) != size:
             raise ConnectionError
+        self._pushed = found
         return found
+
+
+class _Copied(io.BufferedIOBase):
+    """Writes on, and remembers what was written."""
+
+    def __init__(self, inner: io.BufferedIOBase) -> None:
+        super().__init__()
+        self._inner = inner
+        self._said = bytearray()
+
+    def write(self, buffer: "ReadableBuffer", /) -> int:
+        self._said += memoryview(buffer)
+        return self._inner.write(buffer)
+
+    def flush(self) -> None:
+        self._inner.flush()
+
+    def answer(self) -> tuple[int, dict[str, str], bytes] | None:
+        """Status, headers and body of the one answer; None where there was none."""
+        head, _, body = bytes(self._said).partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        status = first[9:12]
+        headers = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return (int(status), headers, body) if status.isdigit() else None

@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import AdapterConfigError, PartnerRefused, PartnerUnavailable
 
 if TYPE_CHECKING:
@@ -134,9 +135,11 @@ class HttpTransport:
         if _TOKEN.fullmatch(method) is None:
             raise PartnerRefused("EGRESS/REQUEST", "the method must be 1 to 20 capital letters")
         deadline = time.monotonic() + timeout_s
+        answer: HttpResponse | None = None
         try:
             with closing(self._connect(target, deadline)) as raw:
-                return _roundtrip(raw, target, method, headers, body, deadline, max_bytes)
+                answer = _roundtrip(raw, target, method, headers, body, deadline, max_bytes)
+                return answer
         except ssl.SSLCertVerificationError as e:
             why = f"{target.endpoint}: certificate not accepted (code {e.verify_code}); check the partner's certificate"
             raise PartnerRefused("EGRESS/CERTIFICATE", why) from None
@@ -147,6 +150,9 @@ class HttpTransport:
         except ValueError:
             # From None: http.client and codecs quote the offending header in their messages.
             raise PartnerRefused("EGRESS/REQUEST", f"{target.endpoint}: a header is malformed") from None
+        finally:
+            told = None if answer is None else (answer.status, answer.headers, answer.body)
+            recording.posted(method, target.path, headers, body, told)
 
     def _connect(self, target: Endpoint, deadline: float) -> socket.socket:
         raw = reach(target, deadline)

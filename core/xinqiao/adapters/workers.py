@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar, cast
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import PartnerUnavailable
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Workers:
     def __init__(self, name: str, concurrency: int) -> None:
         self._name = name
         self._concurrency = concurrency
+        self.tape: Final = recording.Tape(name)
         self._jobs: queue.SimpleQueue[Job[object] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -112,6 +114,7 @@ class Workers:
                 self._jobs.put(None)
 
     def _loop(self) -> None:
+        recording.work_for(self.tape)
         while (job := self._jobs.get()) is not None:
             job.run()
             with self._lock:

@@ -67,6 +67,7 @@ from xinqiao.server.keyring import Keyring
 from xinqiao.server.not_taken import Tally
 from xinqiao.server.pipeline import Pipeline
 from xinqiao.server.reading import Reading
+from xinqiao.server.recorder import Recorder
 from xinqiao.server.repairs import Repairs
 from xinqiao.server.retention import Retention, load_retention
 from xinqiao.server.rules import Reloading, blocked_of, load_rules, phones_of, plan_of, refusals_of
@@ -182,6 +183,7 @@ class Gateway:
             lambda: self.checkpointer.failure,
             self.keyring,
             Repairs(settings, self.host.agencies, self.door, lambda: clocks.repairs, identity.ends, terms.forms),
+            Recorder(self.store, self.host, Path(settings.store.keyring).parent / "recordings"),
         )
         self.pipeline = Pipeline(
             self.store,

@@ -14,6 +14,7 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
 from xinqiao.journal.checkpoint import STOP_AFTER_US, unsigned_since
 from xinqiao.server.keyring import Keyring
+from xinqiao.server.recorder import Recorder
 from xinqiao.server.repairs import Repairs
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
@@ -44,7 +45,7 @@ class GatewayRoom:
 
     def __init__(
         self, deployment: str, agencies: Mapping[str, AgencyHandle], phones: Sequence[Phone],
-        signing_failure: Callable[[], str], keyring: Keyring, repairs: Repairs,
+        signing_failure: Callable[[], str], keyring: Keyring, repairs: Repairs, recorder: Recorder,
     ) -> None:  # fmt: skip
         """``phones`` are the numbers for an emergency that no hospital has confirmed, in order; ``signing_failure``
         says in a word why the journal is not signed, or is empty."""
@@ -53,6 +54,7 @@ class GatewayRoom:
         self.get_keys = keyring.get_keys
         self.destroy_retired_keys = keyring.destroy_retired_keys
         self.list_repairs = repairs.list_repairs
+        self.record_traffic = recorder.record_traffic
         self.phones = phones
         self._deployment = deployment
         self._agencies = agencies

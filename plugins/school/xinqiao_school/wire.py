@@ -13,6 +13,7 @@ from typing import cast
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, Package, Receipt, SignedReceipt
@@ -49,6 +50,7 @@ def deliver_file(request: DeliverRequest, outbox: Path, state: Path) -> str:
             if _differs(outbox / name, data):
                 raise RecordRejected("KEY_REUSED", "the outbox has other content under this request_id", "request_id")
             write_whole(outbox / name, data)
+            recording.filed("out", name, data)
             _remember(state / "delivered" / name, data)
     except OSError as error:
         raise _unavailable("outbox", error) from None

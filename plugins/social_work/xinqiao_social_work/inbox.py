@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.files import FileRefused, Place
 from xinqiao_social_work import wire
@@ -40,7 +41,9 @@ class InboxFile:
             raise FileRefused("DATA/TOO_LARGE", message, Place(safe_label(self.name)))
         descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(descriptor, "rb") as stream:
-            return stream.read(MOST_BYTES + 1)
+            data = stream.read(MOST_BYTES + 1)
+        recording.filed("in", self.name, data)
+        return data
 
     def manifest(self) -> bytes:
         """What stands in ``<name>.manifest.json`` beside it; empty for none."""

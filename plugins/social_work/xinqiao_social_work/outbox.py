@@ -11,7 +11,7 @@ from pathlib import Path
 
 from google.protobuf import json_format
 
-from xinqiao.adapters import durable
+from xinqiao.adapters import durable, recording
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.exports import write_csv
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Rejected
@@ -38,6 +38,7 @@ def deliver(request: DeliverRequest, outbox: Path, state: Path) -> str:
         mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not mark.exists():
             durable.replace(outbox / name, data)
+            recording.filed("out", name, data)
             durable.replace(mark, digest.encode())
         elif mark.read_text("ascii") != digest:
             raise RecordRejected("KEY_REUSED", "other content was delivered under this request_id", "request_id")

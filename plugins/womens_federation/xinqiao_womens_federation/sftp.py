@@ -11,6 +11,7 @@ from typing import Final
 import paramiko
 from paramiko.ssh_exception import IncompatiblePeer
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao.config.secret import Secret
@@ -117,6 +118,7 @@ class _Sftp:
                 if not chunk:
                     break
                 data += chunk
+        recording.filed("in", name, bytes(data))
         return bytes(data)
 
     def put(self, place: str, name: str, data: bytes) -> None:
@@ -130,6 +132,7 @@ class _Sftp:
         self._client.putfo(io.BytesIO(data), part, len(data), confirm=True)
         self._tick()
         self._client.posix_rename(part, f"{folder}/{name}")
+        recording.filed("out", name, data)
 
     def remove(self, place: str, name: str) -> None:
         """See ``Files``."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import PartnerUnavailable
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -95,7 +96,9 @@ class FolderShelf:
         """See ``Files``; a link is not followed, so nothing outside of the folder can be read."""
         descriptor = os.open(self._folder(place) / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(descriptor, "rb") as stream:
-            return stream.read(most + 1)
+            data = stream.read(most + 1)
+        recording.filed("in", name, data)
+        return data
 
     def put(self, place: str, name: str, data: bytes) -> None:
         """See ``Files``."""
@@ -107,6 +110,7 @@ class FolderShelf:
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(folder / name)
+        recording.filed("out", name, data)
 
     def remove(self, place: str, name: str) -> None:
         """See ``Files``."""

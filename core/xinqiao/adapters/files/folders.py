@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from xinqiao.adapters import durable
+from xinqiao.adapters import durable, recording
 from xinqiao.adapters.errors import PartnerUnavailable, RecordRejected
 from xinqiao.adapters.files.exports import write_csv
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
@@ -71,7 +71,10 @@ def whole(file: Found, most: int) -> bytes | None:
             now = os.fstat(stream.fileno())
     except OSError:
         return None
-    return data if (now.st_size, now.st_mtime_ns) == (file.size, file.mtime_ns) else None
+    if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+        return None
+    recording.filed("in", file.path.name, data)
+    return data
 
 
 def put(path: Path, data: bytes) -> None:
@@ -84,6 +87,7 @@ def put(path: Path, data: bytes) -> None:
         part.replace(path)
     except OSError as error:
         raise PartnerUnavailable(f"the outbox cannot be written: {error.strerror}") from None
+    recording.filed("out", path.name, data)
 
 
 def put_once(path: Path, data: bytes, done: Path) -> None:

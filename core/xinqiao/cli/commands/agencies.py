@@ -78,6 +78,32 @@ def add_agencies(app: typer.Typer, texts: Texts) -> None:
         wishes = scaffolding.Wishes(zh=zh, en=en, partner_kind=partner, protocol=protocol, contracts=contracts)
         return scaffolding.new(texts, name, wishes, folder, json=json)
 
+    @command(adapters, texts, "adapters.record")
+    def record(
+        agency: Annotated[str, typer.Argument(help=texts("arg.agency"), metavar="AGENCY")],
+        reason: Annotated[str, typer.Option(help=texts("opt.record_reason"), metavar="WORD:REFERENCE")],
+        minutes: Annotated[int, typer.Option(help=texts("opt.record_minutes"), min=1, max=120)] = 10,
+        kilobytes: Annotated[int, typer.Option(help=texts("opt.record_kilobytes"), min=1, max=16384)] = 1024,
+        stop: Annotated[bool, typer.Option("--stop", help=texts("opt.record_stop"))] = False,
+        config: Annotated[Path, config] = DEFAULT,
+        as_: Annotated[str, partner] = "",
+        address: Annotated[str, address] = "",
+        json: Annotated[bool, as_json] = False,
+    ) -> int:
+        from xinqiao.cli import recording
+
+        wish = recording.Wish(agency, reason, 0 if stop else minutes, kilobytes)
+        return recording.record(texts, config, as_, address, wish, json=json)
+
+    @command(adapters, texts, "adapters.replay")
+    def replay(
+        file: Annotated[Path, typer.Argument(help=texts("arg.recording"), metavar="FILE.jsonl")],
+        lay: Annotated[Path | None, typer.Option(help=texts("opt.lay"), metavar="FOLDER", show_default=False)] = None,
+    ) -> int:
+        from xinqiao.cli import recording
+
+        return recording.replay(texts, file, lay)
+
     @command(app, texts, "status")
     def status(
         watch: Annotated[bool, typer.Option("--watch", help=texts("opt.watch"))] = False,

@@ -122,6 +122,47 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
         "in this repository also add it to pyproject.toml (mypy packages, importlinter, uv sources)",
         "在本仓库中还须加入 pyproject.toml（uv members、mypy packages、pyright include、ruff src、importlinter）",
     ),
+    "adapters.record": (
+        "Record for a while what passes between one agency's adapter and its partner, for whoever mends the plugin far away. "
+        "Nobody is in it: identities, texts and numbers are replaced by invented ones of the same shape before they are "
+        "written. The journal says who began it and why; it ends by itself.\n\n"
+        "\b\nExamples:\n"
+        "  xinqiao adapters record kunshan-mhc --reason REPAIR:ticket-4711 --minutes 30\n"
+        "  xinqiao adapters record kunshan-mhc --reason REPAIR:ticket-4711 --stop",
+        "在一段时间内录下某机构的适配器与对方之间的往来，供远处修插件的人使用。录下的内容里没有任何人："
+        "身份、文字与数字在写入之前都换成同样形状的虚构值。存证日志记有何人因何开始；到时自动结束。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao adapters record kunshan-mhc --reason REPAIR:ticket-4711 --minutes 30\n"
+        "  xinqiao adapters record kunshan-mhc --reason REPAIR:ticket-4711 --stop",
+    ),
+    "arg.agency": ("Id of the agency under `adapters` in gateway.yaml.", "gateway.yaml 中 adapters 下的机构编号。"),
+    "opt.record_reason": (
+        "Why, as a word and a reference, such as REPAIR:ticket-4711.",
+        "理由：一个词加编号，例如 REPAIR:ticket-4711。",
+    ),
+    "opt.record_minutes": ("Minutes until it ends.", "多少分钟后结束。"),
+    "opt.record_kilobytes": ("Size at which it ends, in kB.", "到多大时结束，单位 kB。"),
+    "opt.record_stop": ("End the one that runs.", "结束正在进行的录制。"),
+    "record.begun": (
+        "recording until {end}, in recordings/{file} beside the keyring of the node",
+        "录制至 {end}，文件为该节点密钥库旁的 recordings/{file}",
+    ),
+    "record.ended": ("the recording of {agency} has ended", "{agency} 的录制已结束"),
+    "adapters.replay": (
+        "Serve a recording as the partner it was made of, on loopback, until Ctrl-C: HTTP and HL7 requests are answered as "
+        "then, files are laid into a folder.\n\n"
+        "\b\nExample:\n"
+        "  xinqiao adapters replay recording.jsonl --lay inbox",
+        "把录下的往来当作对方在本机重放，直到 Ctrl-C：HTTP 与 HL7 请求照当时应答，文件放入文件夹。\n\n"
+        "\b\n示例：\n"
+        "  xinqiao adapters replay recording.jsonl --lay inbox",
+    ),
+    "arg.recording": ("A recording made with `adapters record`.", "用 adapters record 录制的文件。"),
+    "opt.lay": ("Write the files that the partner sent into this folder.", "把对方发来的文件写入此文件夹。"),
+    "replay.serves": (
+        "{plugin}: HTTP at {http}, HL7 over MLLP at {mllp}; {files} files laid. Ctrl-C ends it.",
+        "{plugin}：HTTP 在 {http}，HL7（MLLP）在 {mllp}；已放入 {files} 个文件。按 Ctrl-C 结束。",
+    ),
     "col.case": ("case", "用例"),
     "col.level": ("tier", "等级"),
 }

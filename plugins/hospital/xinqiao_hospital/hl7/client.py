@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import closing
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.sockets import SocketTransport
 from xinqiao_hospital.hl7.ack import Verdict, verdict
@@ -48,17 +49,19 @@ class MllpClient:
             try:
                 peer.settimeout(max(deadline - time.monotonic(), 0.001))
                 peer.sendall(framed(body))
-                return self._answer(FrameReader(peer, self._settings.limits, self._stopping), control_id, deadline)
+                reader = FrameReader(peer, self._settings.limits, self._stopping)
+                return self._answer(reader, body, control_id, deadline)
             except OSError as e:
                 raise self._unavailable(f"connection failed ({type(e).__name__})") from None
 
     def _connect(self, timeout_s: float) -> socket.socket:
         return self._sockets.connect(self._settings.endpoint, timeout_s, self._tls)
 
-    def _answer(self, reader: FrameReader, control_id: str, deadline: float) -> tuple[Message, bytes]:
+    def _answer(self, reader: FrameReader, sent: bytes, control_id: str, deadline: float) -> tuple[Message, bytes]:
         while time.monotonic() < deadline:
             try:
                 raw = reader.read(deadline)
+                recording.exchanged(sent, raw)
                 answer = parse(raw, self._settings.encoding)
                 if not answer.all("MSA"):
                     continue  # A message of its own on our connection: it is not answered, the hospital will repeat it

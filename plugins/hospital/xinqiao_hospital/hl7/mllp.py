@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from xinqiao.adapters import recording
 from xinqiao.adapters.agency import broken
 from xinqiao_hospital.hl7.refused import Hl7Refused
 
@@ -130,6 +131,7 @@ class Listener:
         self._peers = [ipaddress.ip_network(peer) for peer in peers]
         self._tls = tls
         self._stopping = threading.Event()
+        self._tape = recording.current()
         self._slots = threading.BoundedSemaphore(limits.connections)
         self._threads: set[threading.Thread] = set()
         listening.setblocking(False)
@@ -198,7 +200,10 @@ class Listener:
         reader = FrameReader(peer, self._limits, self._stopping)
         while not self._stopping.is_set():
             try:
-                answer, ends = self._answer(reader.read()), False
+                came = reader.read()
+                answer, ends = self._answer(came), False
+                if self._tape is not None and self._tape.running:
+                    self._tape.exchanged("partner", came, answer)
             except Hl7Refused as e:
                 answer, ends = self._refuse(e), True
             except Closed:

@@ -847,3 +847,67 @@ class KeysState(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeysState: _TypeAlias = KeysState  # noqa: Y015
+
+@_typing.final
+class RecordTrafficRequest(_message.Message):
+    """Of whom, for how long, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AGENCY_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    KILOBYTES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Names the call in the journal, and the file; a repeat records nothing more."""
+    agency: _builtins.str
+    """Partner id of the agency."""
+    minutes: _builtins.int
+    """Minutes until it ends by itself, at most 120; 0 ends the one that runs."""
+    kilobytes: _builtins.int
+    """Size at which it ends by itself, at most 16384; 0 means 1024."""
+    reason: _builtins.str
+    """Why, as a word that the journal can keep for ever, and after a colon a reference if there is one."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        agency: _builtins.str = ...,
+        minutes: _builtins.int = ...,
+        kilobytes: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agency", b"agency", "kilobytes", b"kilobytes", "minutes", b"minutes", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordTrafficRequest: _TypeAlias = RecordTrafficRequest  # noqa: Y015
+
+@_typing.final
+class RecordTrafficResponse(_message.Message):
+    """Begun, or ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    END_TIME_US_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """Name of the file in the folder `recordings` beside the gateway's keyring; empty where one was ended."""
+    end_time_us: _builtins.int
+    """When it ends at the latest, microseconds since 1970 UTC; 0 where one was ended."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        end_time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time_us", b"end_time_us", "file", b"file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordTrafficResponse: _TypeAlias = RecordTrafficResponse  # noqa: Y015

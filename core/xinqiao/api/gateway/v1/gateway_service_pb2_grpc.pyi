@@ -66,6 +66,12 @@ class GatewayServiceStub:
     """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
     of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
     """
+    RecordTraffic: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.RecordTrafficRequest, _gateway_service_pb2.RecordTrafficResponse]
+    """Records for a while what passes between one agency's adapter and its partner, on the node that is asked, for whoever
+    mends the plugin far away. Nobody is in it: identities, texts and numbers are replaced by invented ones before they
+    are written. Answers NOT_FOUND/AGENCY, FAILED_PRECONDITION/{NOT_RUNNING, ISOLATED} for an adapter without a process
+    here, ALREADY_EXISTS/RECORDING for a repeat, UNAVAILABLE/FOLDER where the file cannot be made.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -104,6 +110,12 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     DestroyRetiredKeys: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.DestroyRetiredKeysRequest, _gateway_service_pb2.DestroyRetiredKeysResponse]  # type: ignore[assignment]
     """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
     of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
+    """
+    RecordTraffic: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.RecordTrafficRequest, _gateway_service_pb2.RecordTrafficResponse]  # type: ignore[assignment]
+    """Records for a while what passes between one agency's adapter and its partner, on the node that is asked, for whoever
+    mends the plugin far away. Nobody is in it: identities, texts and numbers are replaced by invented ones before they
+    are written. Answers NOT_FOUND/AGENCY, FAILED_PRECONDITION/{NOT_RUNNING, ISOLATED} for an adapter without a process
+    here, ALREADY_EXISTS/RECORDING for a repeat, UNAVAILABLE/FOLDER where the file cannot be made.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -194,6 +206,18 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_gateway_service_pb2.DestroyRetiredKeysResponse, _abc.Awaitable[_gateway_service_pb2.DestroyRetiredKeysResponse]]:
         """Destroys the retired key-encryption keys, and what their provider holds for them alone: from then on no older copy
         of the key database can be read. Harmless when repeated. Answers FAILED_PRECONDITION/ROTATION_RUNNING.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordTraffic(
+        self,
+        request: _gateway_service_pb2.RecordTrafficRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_service_pb2.RecordTrafficResponse, _abc.Awaitable[_gateway_service_pb2.RecordTrafficResponse]]:
+        """Records for a while what passes between one agency's adapter and its partner, on the node that is asked, for whoever
+        mends the plugin far away. Nobody is in it: identities, texts and numbers are replaced by invented ones before they
+        are written. Answers NOT_FOUND/AGENCY, FAILED_PRECONDITION/{NOT_RUNNING, ISOLATED} for an adapter without a process
+        here, ALREADY_EXISTS/RECORDING for a repeat, UNAVAILABLE/FOLDER where the file cannot be made.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
