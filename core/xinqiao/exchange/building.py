@@ -1,7 +1,7 @@
 """Building what goes into one package: each item passes the door with its journal row, and is hashed as it passes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar, get_args
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION
@@ -10,12 +10,13 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
-from xinqiao.exchange.items import PAGE, Judge, Verdict, member, members
+from xinqiao.exchange.items import PAGE, Judge, member, members
 from xinqiao.exchange.package import VERSION, Items, ItemWriter
 from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import Span
 from xinqiao.exchange.runs import Key, key_of
 from xinqiao.exchange.tombstones import last_went, tombstone
+from xinqiao.exchange.view import Verdict, View
 from xinqiao.journal.append import Line, append_all
 from xinqiao.journal.checkpoint import latest
 from xinqiao.store import tables
@@ -52,11 +53,15 @@ class _Judged(NamedTuple):
 class Builder:
     """Builds the packages of one drive."""
 
-    def __init__(self, store: Store, door: Door, recipient: Partner, period: Span, actor: str, write: Write) -> None:
+    def __init__(
+        self, store: Store, door: Door, recipient: Partner, period: Span, views: Sequence[View], actor: str,
+        write: Write,
+    ) -> None:  # fmt: skip
         self._store = store
         self._door = door
         self._recipient = recipient
         self._period = period
+        self._views = views
         self._actor = actor
         self._write = write
         self._judged: _Judged | None = None
@@ -87,6 +92,8 @@ class Builder:
         return self._rebuild(row, part)
 
     def _asks_consent(self) -> bool:
+        if any(view.asks_consent for view in self._views):
+            return True
         asks = self._door.policy.asks_consent
         return any(asks(self._recipient.roles, PURPOSE_RECONCILIATION, each) for each in get_args(Relation))
 
@@ -136,7 +143,7 @@ class Builder:
             partner=self._recipient.agency,
             purpose=PURPOSE_RECONCILIATION,
             classes=verdict.classes,
-            student=str(item["student"]),
+            student=item["student"],
             resource=str(item["item"]),
             reason=verdict.reason or f"exchange:{row['exchange']}:{row['period']}",
             policy_version=self._door.policy.version,

@@ -20,11 +20,13 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
 from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
 from xinqiao.api.common.v1.types_pb2 import TIER_RED, Student
+from xinqiao.api.exchange.v1.exchange_service_pb2 import SubmitPackageResponse
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
+from xinqiao.exchange.comparing import MENDS
 from xinqiao.journal.append import append
 from xinqiao.screening.signals import Deadline
 from xinqiao.server.pipeline import Pipeline, Waiting
@@ -65,6 +67,8 @@ class Tally:
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     recorded: int = 0
     unclean: set[str] = field(default_factory=set[str])
+    told: list[Rejected] = field(default_factory=list[Rejected])
+    """What somebody holds already, and the source should hear of."""
 
 
 class _TryAgain(Exception):
@@ -99,8 +103,8 @@ class Intake:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
             _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
-        if tally.recorded:
-            self._tell(tally.rejected[: tally.recorded])
+        if tally.recorded or tally.told:
+            self._tell([*tally.rejected[: tally.recorded], *tally.told])
         return tally
 
     def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
@@ -267,11 +271,17 @@ class Intake:
         place = cursor.encode() if kind == "activities" else b""
         request.request_id = _key(kind, place + request.SerializeToString(deterministic=True))
         try:
-            self._pipeline.call(_AS_SENT[kind], request, self._partner)
+            answer = self._pipeline.call(_AS_SENT[kind], request, self._partner)
             tally.updates += 1
         except Refusal as refusal:
             _pass_on(refusal)
             tally.rejected.append(_rejected(kind, refusal))
+            return
+        if isinstance(answer, SubmitPackageResponse):
+            tally.told += [
+                Rejected(source=kind, place=each.source or each.item, reason=each.reason, message=MENDS[each.reason])
+                for each in answer.findings
+            ]
 
     def _recalled(self, answer: RecallAnswer, tally: Tally) -> None:
         request = consent.ConfirmRecallRequest(
