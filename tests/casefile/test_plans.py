@@ -8,7 +8,8 @@ from xinqiao.api.casefile.v1 import casefile_service_pb2 as case
 from xinqiao.api.casefile.v1 import plan_pb2 as pb
 from xinqiao.api.casefile.v1 import plan_service_pb2 as rpc
 from xinqiao.api.common.v1 import options_pb2 as options
-from xinqiao.casefile.plans import CLASS_OF, kind_word
+from xinqiao.casefile.plans import kind_word
+from xinqiao.contract.entry_kinds import CLASS_OF
 from xinqiao.contract.fields import field_class
 from xinqiao.store import tables
 

@@ -19,6 +19,7 @@ from xinqiao.casefile.access import (
 )
 from xinqiao.casefile.rules import CasefileRules
 from xinqiao.contract.clock import local_date
+from xinqiao.contract.entry_kinds import CLASS_OF, kind_of, visible_kinds
 from xinqiao.contract.errors import Refusal, Violation
 from xinqiao.contract.fields import mask_of
 from xinqiao.disclosure.call import Call
@@ -31,19 +32,6 @@ from xinqiao.store.sql import RowMapping, update
 from xinqiao.store.tx import ReadTx, Tx
 
 OPEN = int(pb.PLAN_STATE_OPEN)
-
-CLASS_OF: dict[int, int] = {
-    pb.ENTRY_KIND_SESSION: options.FIELD_CLASS_REFERRAL_REASON,
-    pb.ENTRY_KIND_HOME_VISIT: options.FIELD_CLASS_CARE_TASK,
-    pb.ENTRY_KIND_GRID_VISIT: options.FIELD_CLASS_CARE_TASK,
-    pb.ENTRY_KIND_PHONE_CALL: options.FIELD_CLASS_CARE_TASK,
-    pb.ENTRY_KIND_GOAL: options.FIELD_CLASS_CARE_TASK,
-    pb.ENTRY_KIND_OUTCOME_SCALE: options.FIELD_CLASS_SCORES,
-    pb.ENTRY_KIND_ATTENDANCE: options.FIELD_CLASS_SCHOOL,
-    pb.ENTRY_KIND_HARDSHIP: options.FIELD_CLASS_CARE_TASK,
-    pb.ENTRY_KIND_SUPPORT: options.FIELD_CLASS_CARE_TASK,
-}
-"""The field class of each kind, that of its content: who may not see it does not learn that there is such an entry."""
 
 _CONTACTS = frozenset(
     {
@@ -112,7 +100,7 @@ class Plans:
         call.student = known.id
         entry = pb.Entry()
         entry.CopyFrom(request.entry)
-        entry.kind = _kind(entry)
+        entry.kind = kind_of(entry)
         mask, _ = mask_of_access(call, known.id, by)
         if not mask >> CLASS_OF[entry.kind] & 1:
             raise Refusal("PERMISSION_DENIED", "CLASS", "an entry of this kind is of a class the caller may not see")
@@ -280,18 +268,9 @@ class Plans:
         return self.door.keys.sealer(student).seal(record, table=table, key=identifier)
 
 
-def visible_kinds(mask: int) -> list[int]:
-    """The kinds of entries whose class is in the mask."""
-    return [kind for kind, field_class in CLASS_OF.items() if mask >> field_class & 1]
-
-
 def kind_word(kind: int) -> str:
     """``GRID_VISIT`` for ``ENTRY_KIND_GRID_VISIT``."""
     return pb.EntryKind.Name(pb.EntryKind.ValueType(kind)).removeprefix("ENTRY_KIND_")
-
-
-def _kind(entry: pb.Entry) -> pb.EntryKind.ValueType:
-    return pb.EntryKind.Value(f"ENTRY_KIND_{(entry.WhichOneof('content') or 'unspecified').upper()}")
 
 
 def _without_versions(entries: Iterable[pb.Entry]) -> None:

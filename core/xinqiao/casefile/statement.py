@@ -6,7 +6,8 @@ from xinqiao.api.casefile.v1 import casefile_service_pb2 as rpc
 from xinqiao.api.casefile.v1 import sharing_pb2 as pb
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.casefile.access import mask_of_access, shared_student, show
-from xinqiao.casefile.plans import kind_word, visible_kinds
+from xinqiao.casefile.plans import kind_word
+from xinqiao.contract.entry_kinds import visible_kinds
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.fields import classes_of
 from xinqiao.contract.paging import page_size, position, token

@@ -322,7 +322,9 @@ class Schedule(Strict):
 class Dataset(Strict):
     """One kind of record that one party gives the other."""
 
-    contract: Literal["referrals", "outcomes"] = Field(description="What is exchanged.")
+    contract: Literal["referrals", "outcomes", "plan-entries", "service-log"] = Field(
+        description="What is exchanged: a kind of record that the parties' books hold."
+    )
     to: Slug = Field(description="The party that receives it.")
     purpose: Annotated[Slug, Field(min_length=3)] = Field(description="Purpose, as named in the policy.")
 

@@ -108,12 +108,13 @@ class Call:
         self,
         message: Message,
         *,
-        student: str,
+        student: str | None,
         relation: Relation = "OWN",
         purpose: int | None = None,
         basis: str = "",
     ) -> list[Withheld]:
-        """Cut a record of an answer down to what the caller may see, and remember what it shows of whom."""
+        """Cut a record of an answer down to what the caller may see, and remember what it shows of whom; of a record
+        about no student there is nothing to remember."""
         purpose = self.method.purpose if purpose is None else purpose
         self.purposes.add(purpose)
         withheld, classes = self.door.view(
@@ -125,6 +126,8 @@ class Call:
             relation=relation,
             basis=basis,
         )
+        if student is None:
+            return withheld
         self.disclosed[student] = self.disclosed.get(student, 0) | classes
         if withheld:
             self.kept[student] = deciding([self.kept.get(student, ""), *(lost.reason for lost in withheld)])

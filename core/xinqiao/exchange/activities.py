@@ -53,7 +53,7 @@ class Activities:
         rows, following = newest(
             call, tables.activities, request, c.created_us > 0 if operator else c.agency == call.caller.agency
         )
-        return pb.ListActivitiesResponse(activities=[_message(row) for row in rows], next_page_token=following)
+        return pb.ListActivitiesResponse(activities=[to_message(row) for row in rows], next_page_token=following)
 
     @staticmethod
     def _check(call: Call, index: int, activity: pb.Activity, today: date) -> None:
@@ -85,7 +85,8 @@ def _values(activity: pb.Activity) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _message(row: RowMapping) -> pb.Activity:
+def to_message(row: RowMapping) -> pb.Activity:
+    """The activity that a row holds."""
     activity = pb.Activity(
         source=row["source"], kind=row["kind"], audience=row["audience"], day=row["day"], school=row["school"],
         series=row["series"], crisis=bool(row["crisis"]), withdrawn=bool(row["withdrawn"]),

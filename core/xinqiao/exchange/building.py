@@ -1,7 +1,7 @@
 """Building what goes into one package: each item passes the door with its journal row, and is hashed as it passes."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar, get_args
 
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION
@@ -10,12 +10,13 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.policy import Relation
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
-from xinqiao.exchange.items import PAGE, Judge, Member, Verdict, members
+from xinqiao.exchange.items import PAGE, Judge, members
 from xinqiao.exchange.package import VERSION, Items, ItemWriter
 from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import Span
 from xinqiao.exchange.runs import Key, key_of
 from xinqiao.exchange.tombstones import last_went, tombstone
+from xinqiao.exchange.view import Member, Verdict, View
 from xinqiao.journal.append import Line, append_all
 from xinqiao.journal.checkpoint import latest
 from xinqiao.store import tables
@@ -52,11 +53,15 @@ class _Judged(NamedTuple):
 class Builder:
     """Builds the packages of one drive."""
 
-    def __init__(self, store: Store, door: Door, recipient: Partner, period: Span, actor: str, write: Write) -> None:
+    def __init__(
+        self, store: Store, door: Door, recipient: Partner, period: Span, views: Sequence[View], actor: str,
+        write: Write,
+    ) -> None:  # fmt: skip
         self._store = store
         self._door = door
         self._recipient = recipient
         self._period = period
+        self._views = views
         self._actor = actor
         self._write = write
         self._judged: _Judged | None = None
@@ -87,6 +92,8 @@ class Builder:
         return self._rebuild(row, part)
 
     def _asks_consent(self) -> bool:
+        if any(view.asks_consent for view in self._views):
+            return True
         asks = self._door.policy.asks_consent
         return any(asks(self._recipient.roles, PURPOSE_RECONCILIATION, each) for each in get_args(Relation))
 
@@ -105,7 +112,7 @@ class Builder:
         goes: list[bytes] = []
         for item in page:
             at = packed + len(goes)
-            verdict = judge(item, at)
+            verdict = judge(item.chosen, at)
             if key.revision and verdict.outcome != pb.ITEM_OUTCOME_SENT:
                 verdict = self._taken_back(tx, key, item, verdict, at)
             place = None
@@ -120,7 +127,7 @@ class Builder:
 
     def _taken_back(self, tx: Tx, key: Key, item: Member, verdict: Verdict, at: int) -> Verdict:
         """What may go no more and went before is taken back; what never went is as the door says."""
-        went = last_went(tx, key, item.item)
+        went = last_went(tx, key, item.chosen.item)
         if went is None:
             return verdict
         data = tombstone(went, at, verdict.reason)
@@ -136,8 +143,8 @@ class Builder:
             partner=self._recipient.agency,
             purpose=PURPOSE_RECONCILIATION,
             classes=verdict.classes,
-            student=item.student,
-            resource=item.item,
+            student=item.chosen.student or None,
+            resource=item.chosen.item,
             reason=verdict.reason or f"exchange:{row['exchange']}:{row['period']}",
             policy_version=self._door.policy.version,
             payload=verdict.data if goes else None,
@@ -163,12 +170,12 @@ class Builder:
 
     def _data(self, tx: ReadTx, row: RowMapping, item: Member, judge: Judge, at: int) -> bytes:
         if item.outcome == pb.ITEM_OUTCOME_SENT:
-            return judge(item, at).data
-        went = last_went(tx, key_of(row), item.item)
+            return judge(item.chosen, at).data
+        went = last_went(tx, key_of(row), item.chosen.item)
         return tombstone(went, at, item.reason) if went is not None else b""
 
     def _judge(self, tx: ReadTx, page: list[Member]) -> Judge:
-        return Judge(tx, self._door, self._recipient, page, self._period)
+        return Judge(tx, self._door, self._recipient, [item.chosen for item in page], self._period)
 
 
 def make_manifest(

@@ -8,6 +8,7 @@ from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
+from xinqiao.exchange.items import source_of
 from xinqiao.exchange.package import check_receipt, partner_reason, read_receipt
 from xinqiao.exchange.parts import Part
 from xinqiao.journal import witness
@@ -115,7 +116,7 @@ def take_refused(tx: Tx, partner: str, part: Part, judgement: Judgement) -> None
 
 
 def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> None:
-    """Give each refused item back to the school it came from, and each differing one to the operator.
+    """Give each refused item back to where it came from, and each differing one to the operator.
 
     The holding is named by the item's place in the run's packages; what it is stands in the run's items.
     """
@@ -124,11 +125,12 @@ def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> None:
     marked = wanted.where((c.outcome == pb.ITEM_OUTCOME_REFUSED) | c.reason.in_((DIFFERS, MISSING)))
     for item in tx.all(marked.order_by(c.ordinal)):
         refused = item["outcome"] == pb.ITEM_OUTCOME_REFUSED
-        referral = tx.get(tables.referrals, str(item["item"]).removeprefix("referrals/")) if refused else None
-        school = str(referral["school"]) if referral is not None else ""
+        source = source_of(tx, door, str(item["item"])) if refused else None
+        school, agency = (source.school, source.agency) if source is not None else ("", "")
         hold(
-            tx, item_name(row, int(item["place"])), kind=KIND, school=school, holder=door.registry.holder(school),
-            deadline_us=tx.now_us + grace_us, student=str(item["student"]) if refused else None,
+            tx, item_name(row, int(item["place"])), kind=KIND, school=school,
+            holder=agency or door.registry.holder(school),
+            deadline_us=tx.now_us + grace_us, student=item["student"] if refused else None,
             step=f"{REFUSED_STEP if refused else ''}{str(item['reason']).lower()}",
         )  # fmt: skip
 
@@ -140,7 +142,7 @@ def close_items(tx: Tx, row: RowMapping) -> None:
     tx.execute(delete(tables.holdings).where(h.kind == KIND, h.item.startswith(prefix, autoescape=True)))
 
 
-def mended(tx: ReadTx) -> list[str]:
+def mended(tx: ReadTx, door: Door) -> list[str]:
     """Ids of settled runs of which a refused item has changed at its source since."""
     h, r = tables.holdings.c, tables.exchange_runs.c
     held = tx.all(select(h.item).where(h.kind == KIND, h.step.startswith(REFUSED_STEP, autoescape=True)))
@@ -152,8 +154,8 @@ def mended(tx: ReadTx) -> list[str]:
         item = tx.one(select(c.item).where(c.run == run, c.place == int(place)))
         if row is None or item is None or row["state"] != pb.RUN_STATE_RECONCILED:
             continue
-        referral = tx.get(tables.referrals, str(item["item"]).removeprefix("referrals/"))
-        if referral is not None and int(referral["updated_us"]) > int(row["updated_us"]):
+        source = source_of(tx, door, str(item["item"]))
+        if source is not None and source.changed_us > int(row["updated_us"]):
             found.add(run)
     return sorted(found)
 

@@ -1,7 +1,7 @@
 """The exchange contract: one run for each receiving party and period, carried to its end whatever breaks on the way."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,10 +12,12 @@ from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.paging import page_size, position, token
 from xinqiao.contract.workdays import WorkCalendar
-from xinqiao.disclosure.call import Call, outside_transaction
+from xinqiao.disclosure.call import Call, outside_transaction, prepares
 from xinqiao.disclosure.door import Door
+from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
-from xinqiao.exchange.arrivals import submit, watch
+from xinqiao.exchange.arrivals import beforehand, submit, watch
+from xinqiao.exchange.comparing import Ours
 from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
 from xinqiao.exchange.receipts import mended
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
@@ -138,7 +140,7 @@ class Exchanges:
 
     def _rejoin(self, actor: str) -> list[pb.ExchangeRun]:
         with self._store.read() as tx:
-            rows = [tx.get(tables.exchange_runs, run) for run in mended(tx)]
+            rows = [tx.get(tables.exchange_runs, run) for run in mended(tx, self._door)]
         changed: list[pb.ExchangeRun] = []
         for row in rows:
             definition = self._definitions.get(str(row["exchange"])) if row is not None else None
@@ -211,6 +213,11 @@ class Exchanges:
         """What a partner would get for a period; nothing is sent."""
         return preview(request, call, self._definitions, self.calendar)
 
+    def our_books(self, request: rpc.SubmitPackageRequest, caller: Partner) -> Callable[[], list[Ours]] | None:
+        """See `prepares`: what of ours a party's package is compared with once it has come whole."""
+        return beforehand(request, self._store, self._door, caller.agency, self._definitions, self.calendar)
+
+    @prepares("our_books")
     def submit_package(self, request: rpc.SubmitPackageRequest, call: Call) -> rpc.SubmitPackageResponse:
         """A party's own package of a period, or a part of it."""
         return submit(request, call, self._definitions, self.calendar)

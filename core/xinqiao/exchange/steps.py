@@ -19,7 +19,7 @@ from xinqiao.disclosure.door import Door
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import parts, runs
 from xinqiao.exchange.building import Builder, Changed, make_manifest
-from xinqiao.exchange.items import Selected, select_items
+from xinqiao.exchange.items import select_items, views_of
 from xinqiao.exchange.package import Items, make_package
 from xinqiao.exchange.parts import Part
 from xinqiao.exchange.periods import Span, due_at, span
@@ -34,6 +34,7 @@ from xinqiao.exchange.receipts import (
 )
 from xinqiao.exchange.runs import Definition, Key, key_of, move, name_of
 from xinqiao.exchange.tombstones import not_selected_again
+from xinqiao.exchange.view import Selected
 from xinqiao.journal.checkpoint import routine_stopped
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
@@ -77,7 +78,8 @@ class Driver:
         if found is None:
             raise Refusal("NOT_FOUND", "PARTNER", "the run's partner is not configured any more")
         self._recipient: Partner = found
-        self._builder = Builder(store, door, found, self._period, actor, self._write)
+        self._views = views_of(definition, found.agency)
+        self._builder = Builder(store, door, found, self._period, self._views, actor, self._write)
 
     def revise(self, revision: int, reason: str, *, amend: bool = False) -> None:
         """Follow a disputed revision with a new one, because a person said so, and drive that.
@@ -157,7 +159,7 @@ class Driver:
         self._write(row, lambda tx: tx.execute(delete(tables.exchange_items).where(c.run == run)))
         ordinal = 0
         key = key_of(row)
-        pages = select_items(self._store, self._door, self._definition.parties, self._period)
+        pages = select_items(self._store, self._door, self._views, self._definition.parties, self._period)
         for page in chain(pages, not_selected_again(self._store, key, run) if key.revision else ()):
             self._keep(row, page, ordinal)
             ordinal += len(page)
@@ -169,7 +171,7 @@ class Driver:
 
     def _keep(self, row: RowMapping, page: list[Selected], first: int) -> None:
         values = [
-            (str(row["id"]), first + place, chosen.item, chosen.student, int(_UNDECIDED), "", b"", None)
+            (str(row["id"]), first + place, chosen.item, chosen.student or None, int(_UNDECIDED), "", b"", None)
             for place, chosen in enumerate(page)
         ]
         self._write(row, lambda tx: tx.insert_many(tables.exchange_items, values))

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
-from xinqiao.exchange.items import PAGE, Selected, member
+from xinqiao.exchange.items import PAGE, member
 from xinqiao.exchange.parts import Places
 from xinqiao.exchange.runs import Key
+from xinqiao.exchange.view import Selected
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
 from xinqiao.store.sql import ColumnElement, RowMapping, select

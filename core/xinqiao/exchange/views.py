@@ -15,14 +15,15 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import denial, kept_back
 from xinqiao.disclosure.registry import Partner
 from xinqiao.exchange import runs
-from xinqiao.exchange.items import Selected, Verdict, belongs, judge, member, select_page
+from xinqiao.exchange.items import belongs, judge, member, select_page, views_of
 from xinqiao.exchange.parts import Places
 from xinqiao.exchange.periods import Span, length_of, shift, span
 from xinqiao.exchange.runs import Definition, Key
+from xinqiao.exchange.view import Selected, Verdict
 from xinqiao.store import tables
 from xinqiao.store.sql import RowMapping, select
 
-_GONE: Final = "gone"  # no referral's id
+_GONE: Final = "gone"  # no record's name
 _ITEM = tables.exchange_items.c
 
 
@@ -69,7 +70,9 @@ def preview(
     )  # fmt: skip
     size, after = page_size(request.page_size), position(request.page_token)
     if after is None or after[1] != _GONE:
-        page, following = select_page(call.reading, call.door, definition.parties, period, after, size)
+        page, following = select_page(
+            call.reading, call.door, views_of(definition, recipient.agency), definition.parties, period, after, size
+        )
         response.items.extend(_would_go(call, recipient, period, before, page))
         response.next_page_token = token(*following) if following is not None else token(0, _GONE) if before else ""
     elif before is not None:
@@ -98,7 +101,7 @@ def list_items(request: rpc.ListExchangeItemsRequest, call: Call) -> rpc.ListExc
             item=row["item"], packed=row["place"] is not None, ordinal=row["place"] or 0, outcome=row["outcome"],
             reason=row["reason"],
         )  # fmt: skip
-        call.view(item, student=str(row["student"]), relation="PARTY")
+        call.view(item, student=row["student"], relation="PARTY")
         response.items.append(item)
     if len(rows) > size:
         response.next_page_token = token(int(rows[size]["ordinal"]), "item")
@@ -133,8 +136,10 @@ def _shown(call: Call, chosen: Selected, verdict: Verdict, change: rpc.ItemChang
         shown.fields.extend(_paths(verdict.item))
         shown.content.CopyFrom(verdict.item)
         # The partner's own name for the student would let two partners' lists be joined by whoever sees both.
-        shown.content.referral.student = call.door.students.name(call.caller.agency, chosen.student)
-    call.view(shown, student=chosen.student, relation="PARTY")
+        body = verdict.item.WhichOneof("body")
+        if body in ("referral", "entry"):
+            getattr(shown.content, body).student = call.door.students.name(call.caller.agency, chosen.student)
+    call.view(shown, student=chosen.student or None, relation="PARTY")
     return shown
 
 

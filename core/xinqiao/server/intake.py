@@ -21,12 +21,14 @@ from xinqiao.api.casefile.v1 import casefile_service_pb2 as casefile
 from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
 from xinqiao.api.common.v1.types_pb2 import Student
 from xinqiao.api.exchange.v1.activity_service_pb2 import RecordActivitiesRequest
+from xinqiao.api.exchange.v1.exchange_service_pb2 import SubmitPackageResponse
 from xinqiao.api.referral.v1 import referral_pb2, referral_service_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.config.clocks import Deadline
 from xinqiao.contract.errors import Refusal
 from xinqiao.contract.methods import Method
 from xinqiao.disclosure.registry import Partner
+from xinqiao.exchange.comparing import MENDS
 from xinqiao.server.not_taken import Tally, close_if_clean, keep_refused, origin_of
 from xinqiao.server.pipeline import Pipeline, Waiting
 from xinqiao.server.uploads import Upload
@@ -101,8 +103,8 @@ class Intake:
             self._take(self._handle.read(self._cursor()), tally, progress)
         except (PartnerUnavailable, PartnerRefused, _TryAgain) as error:
             _log.info("agency %s: %s", self._handle.agency, type(error).__name__)
-        if tally.recorded:
-            self._tell(tally.rejected[: tally.recorded])
+        if tally.recorded or tally.told:
+            self._tell([*tally.rejected[: tally.recorded], *tally.told])
         return tally
 
     def _take(self, items: Iterator[ReadResponse], tally: Tally, progress: Callable[[Tally], None]) -> None:
@@ -288,18 +290,26 @@ class Intake:
 
     def _as_sent(self, kind: str, request: Any, origin: Origin, tally: Tally) -> None:
         try:
-            self._call(kind, request)
+            answer = self._call(kind, request)
             tally.updates += 1
         except Refusal as refusal:
             _pass_on(refusal)
             # A refused signal is somebody's word that it is red: it waits no longer than one that was taken.
             tally.refuse(refusal, origin, red=kind == "signal")
+            return
+        if isinstance(answer, SubmitPackageResponse):
+            tally.told += [
+                Rejected(
+                    source=origin.source, place=each.source or each.item, reason=each.reason, message=MENDS[each.reason]
+                )
+                for each in answer.findings
+            ]
 
-    def _call(self, kind: str, request: Any, place: str = "") -> None:
+    def _call(self, kind: str, request: Any, place: str = "") -> Any:
         """What the partner would send itself, under an id that the same content always gets."""
         request.request_id = ""
         request.request_id = _key(kind, place.encode() + request.SerializeToString(deterministic=True))
-        self._pipeline.call(_AS_SENT[kind], request, self._partner)
+        return self._pipeline.call(_AS_SENT[kind], request, self._partner)
 
     def _recalled(self, answer: RecallAnswer, origin: Origin, tally: Tally) -> None:
         request = consent.ConfirmRecallRequest(

@@ -43,6 +43,8 @@ class Tally:
     updates: int = 0
     refused: list[Refused] = field(default_factory=list[Refused])
     recorded: int = 0
+    told: list[Rejected] = field(default_factory=list[Rejected])
+    """What somebody holds already, and the source should hear of."""
 
     @property
     def rejected(self) -> list[Rejected]:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import groupby
 from typing import Final
 
 from xinqiao.adapters.agency import AgencyHandle
@@ -12,18 +13,19 @@ from xinqiao.api.exchange.v1.exchange_pb2 import RUN_STATE_AWAIT_RECEIPT, RUN_ST
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
 from xinqiao.disclosure.registry import Registry
+from xinqiao.exchange.arrivals import arrival
 from xinqiao.server.repair_texts import repair
 from xinqiao.store import refusals, tables
 from xinqiao.store.claims import DeliveryState
 from xinqiao.store.holdings import INTAKE
-from xinqiao.store.sql import func
+from xinqiao.store.sql import RowMapping, func
 from xinqiao.store.tx import ReadTx
 
 _DAY_US: Final = 86_400_000_000
 _US: Final = timedelta(microseconds=1)
 _CODE: Final = re.compile(r"(DATA|PARTNER)/CODE")
 _TALKS: Final = frozenset({"read", "deliver", "exchange"})
-_SHOWN: Final = 3  # reasons in one line
+_SHOWN: Final = 3  # reasons or items in one line
 
 
 def dead_letters(reading: ReadTx) -> Iterator[rpc.Repair]:
@@ -86,6 +88,30 @@ def open_runs(reading: ReadTx) -> Iterator[rpc.Repair]:
             yield repair("RUN_INCOMPLETE", subject, row["updated_us"], **words)
         elif row["deadline_us"] < reading.now_us:
             yield repair("RECEIPT_OVERDUE", subject, row["deadline_us"], **words)
+
+
+def open_books(reading: ReadTx) -> Iterator[rpc.Repair]:
+    """Books of partners that do not agree with ours, and the items about which they do not, as long as somebody has them."""
+    h, r = tables.holdings.c, tables.exchange_records.c
+    wrong = tables.exchange_records.select().where(r.reason != "")
+    rows_by_book = groupby(reading.all(wrong.order_by(r.exchange, r.partner, r.period, r.source)), key=_book)
+    for (exchange, partner, period), rows in rows_by_book:
+        name = arrival(exchange, partner, period)
+        held = {
+            str(row["item"]): int(row["opened_us"])
+            for row in reading.all(tables.holdings.select().where(h.item.startswith(f"{name}/", autoescape=True)))
+        }
+        found = [row for row in rows if f"{name}/{row['source']}" in held]
+        if found:
+            items = [f"{row['source']} {row['reason']}" for row in found]
+            yield repair(
+                "BOOKS_DIFFER", f"{exchange}/{partner}", min(held.values()), count=len(found), period=period,
+                items=", ".join([*items[:_SHOWN], "..."] if len(items) > _SHOWN else items),
+            )  # fmt: skip
+
+
+def _book(row: RowMapping) -> tuple[str, str, str]:
+    return str(row["exchange"]), str(row["partner"]), str(row["period"])
 
 
 def waiting_since(reading: ReadTx, agency: str) -> int:

@@ -70,6 +70,11 @@ TEXTS: Final[Mapping[str, tuple[rpc.RepairSeverity.ValueType, str, str, str]]] =
         _ERROR, "第 {period} 期对账不符", "the run of {period} does not reconcile",
         "xinqiao exchange show {exchange} --period {period}",
     ),
+    "BOOKS_DIFFER": (
+        _ERROR, "第 {period} 期对方台账与本方不符，共 {count} 项（{items}）",
+        "the partner's books of {period} and ours do not agree about {count} items ({items})",
+        "xinqiao holdings",
+    ),
     "CONFIG_BROKEN": (
         _ERROR, "新规则文件有误，仍用旧规则", "the new rules are broken, the old ones stay",
         "xinqiao config check {file}",

@@ -53,6 +53,7 @@ class Repairs:
             *self._adapters(reading), *self.certificates(reading.now_us), *self.agreements(reading),
             *self.law(reading.now_us), *stored.dead_letters(reading), *stored.not_taken(reading, self._places()),
             *stored.broken_rules(reading, self.place().file), *stored.open_runs(reading),
+            *stored.open_books(reading),
             *stored.silent(reading, self._agencies, self._door.registry, terms),
             *stored.ending_consents(reading, terms), *stored.many_overrides(reading, terms), *self.node(reading),
         ]  # fmt: skip

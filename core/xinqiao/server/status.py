@@ -12,6 +12,7 @@ from xinqiao.contract.errors import Refusal
 from xinqiao.delivery.workers import close_dead, retry_dead
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
+from xinqiao.exchange.arrivals import is_of_books
 from xinqiao.journal.checkpoint import STOP_AFTER_US, unsigned_since
 from xinqiao.server.keyring import Keyring
 from xinqiao.server.recorder import Recorder
@@ -135,7 +136,7 @@ class GatewayRoom:
         erased = bool(student) and _erased(call.door.keys, student)
         if row["kind"] == "delivery":
             close_dead(call.tx, request.item.removeprefix("deliveries/"))
-        elif row["kind"] != "intake" and not erased:
+        elif row["kind"] != "intake" and not is_of_books(request.item) and not erased:
             raise Refusal("FAILED_PRECONDITION", "OWN_CALL", "its own call closes this kind of item: use that one")
         drop(call.tx, request.item)
         holding = Holding(

@@ -24,9 +24,9 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "since.left": ("leaving", "离校之日"),
     "holdings.close": (
         "Close by hand an item that no other call closes: a sheet that was mended under another name, a dead delivery "
-        "that will not be put back, what was open for an erased student.\n\n"
+        "that will not be put back, books that people agreed about, what was open for an erased student.\n\n"
         "\b\nExample:\n  xinqiao holdings close intake/school/0f3a --reason MENDED_ELSEWHERE",
-        "手工关闭无法由其他调用关闭的事项：以别名补正的表、不再放回的死信、已清除学生的遗留事项。\n\n"
+        "手工关闭无法由其他调用关闭的事项：以别名补正的表、不再放回的死信、已商定的台账差异、已清除学生的遗留事项。\n\n"
         "\b\n示例：\n  xinqiao holdings close intake/school/0f3a --reason MENDED_ELSEWHERE",
     ),
     "arg.item": ("The item, from `holdings`.", "`holdings` 中的事项。"),

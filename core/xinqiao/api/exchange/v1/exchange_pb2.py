@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from xinqiao.api.casefile.v1 import plan_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_plan__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_activity__service__pb2
 from xinqiao.api.referral.v1 import referral_pb2 as xinqiao_dot_api_dot_referral_dot_v1_dot_referral__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&xinqiao/api/exchange/v1/exchange.proto\x12\x17xinqiao.api.exchange.v1\x1a#xinqiao/api/common/v1/options.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\x99\x03\n\x0b\x45xchangeRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32!.xinqiao.api.exchange.v1.RunState\x12\x10\n\x08selected\x18\x07 \x01(\x05\x12\x0c\n\x04sent\x18\x08 \x01(\x05\x12\x10\n\x08withheld\x18\t \x01(\x05\x12\x0f\n\x07refused\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x0c\n\x04late\x18\x0c \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\r \x01(\x03\x12\x33\n\x08manifest\x18\x0e \x01(\x0b\x32!.xinqiao.api.exchange.v1.Manifest\x12\x31\n\x07receipt\x18\x0f \x01(\x0b\x32 .xinqiao.api.exchange.v1.Receipt\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t:\x04\xe8\xe0\x18\x01\"\xec\x02\n\x08Manifest\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x0f\n\x07partner\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\r\n\x05items\x18\x07 \x01(\x05\x12\x14\n\x0citems_sha256\x18\x08 \x01(\x0c\x12\x10\n\x08selected\x18\t \x01(\x05\x12\x10\n\x08withheld\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x16\n\x0epolicy_version\x18\x0c \x01(\t\x12\x12\n\ncheckpoint\x18\r \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\x0e \x01(\x03\x12\x13\n\x0b\x63heckpoints\x18\x0f \x03(\t\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12\x0c\n\x04part\x18\x12 \x01(\x05\x12\r\n\x05parts\x18\x13 \x01(\x05:\x04\xe8\xe0\x18\x01\"\xc8\x01\n\x07Receipt\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x35\n\x07refused\x18\x03 \x03(\x0b\x32$.xinqiao.api.exchange.v1.RefusedItem\x12\x17\n\x0freceive_time_us\x18\x04 \x01(\x03\x12\x12\n\ncheckpoint\x18\x05 \x01(\t\x12\x13\n\x0b\x63heckpoints\x18\x06 \x03(\t\x12\x13\n\x0bitem_sha256\x18\x07 \x03(\x0c:\x04\xe8\xe0\x18\x01\"4\n\x0bRefusedItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x9c\x01\n\x0bPackageItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x35\n\x08referral\x18\x02 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00\x12\x37\n\ttombstone\x18\x03 \x01(\x0b\x32\".xinqiao.api.exchange.v1.TombstoneH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"R\n\tTombstone\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04part\x18\x04 \x01(\x05:\x04\xe8\xe0\x18\x01\"W\n\x07Package\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x05items\x18\x04 \x01(\x0c\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"9\n\rSignedReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x04\xe8\xe0\x18\x01*\xd5\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PLANNED\x10\x01\x12\x16\n\x12RUN_STATE_SNAPSHOT\x10\x02\x12\x15\n\x11RUN_STATE_SENDING\x10\x03\x12\x1b\n\x17RUN_STATE_AWAIT_RECEIPT\x10\x04\x12\x18\n\x14RUN_STATE_RECONCILED\x10\x05\x12\x18\n\x14RUN_STATE_INCOMPLETE\x10\x06\x12\x17\n\x13RUN_STATE_ABANDONED\x10\x07*\xac\x01\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_OUTCOME_SENT\x10\x01\x12\x19\n\x15ITEM_OUTCOME_WITHHELD\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x12\x17\n\x13ITEM_OUTCOME_FAILED\x10\x04\x12\x1a\n\x16ITEM_OUTCOME_WITHDRAWN\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&xinqiao/api/exchange/v1/exchange.proto\x12\x17xinqiao.api.exchange.v1\x1a\"xinqiao/api/casefile/v1/plan.proto\x1a#xinqiao/api/common/v1/options.proto\x1a.xinqiao/api/exchange/v1/activity_service.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\x99\x03\n\x0b\x45xchangeRun\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65xchange\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32!.xinqiao.api.exchange.v1.RunState\x12\x10\n\x08selected\x18\x07 \x01(\x05\x12\x0c\n\x04sent\x18\x08 \x01(\x05\x12\x10\n\x08withheld\x18\t \x01(\x05\x12\x0f\n\x07refused\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x0c\n\x04late\x18\x0c \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_us\x18\r \x01(\x03\x12\x33\n\x08manifest\x18\x0e \x01(\x0b\x32!.xinqiao.api.exchange.v1.Manifest\x12\x31\n\x07receipt\x18\x0f \x01(\x0b\x32 .xinqiao.api.exchange.v1.Receipt\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t:\x04\xe8\xe0\x18\x01\"\xec\x02\n\x08Manifest\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12\x12\n\ndeployment\x18\x02 \x01(\t\x12\x10\n\x08\x65xchange\x18\x03 \x01(\t\x12\x0f\n\x07partner\x18\x04 \x01(\t\x12\x0e\n\x06period\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\r\n\x05items\x18\x07 \x01(\x05\x12\x14\n\x0citems_sha256\x18\x08 \x01(\x0c\x12\x10\n\x08selected\x18\t \x01(\x05\x12\x10\n\x08withheld\x18\n \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x0b \x01(\x05\x12\x16\n\x0epolicy_version\x18\x0c \x01(\t\x12\x12\n\ncheckpoint\x18\r \x01(\t\x12\x16\n\x0e\x63reate_time_us\x18\x0e \x01(\x03\x12\x13\n\x0b\x63heckpoints\x18\x0f \x03(\t\x12\x11\n\twithdrawn\x18\x10 \x01(\x05\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12\x0c\n\x04part\x18\x12 \x01(\x05\x12\r\n\x05parts\x18\x13 \x01(\x05:\x04\xe8\xe0\x18\x01\"\xc8\x01\n\x07Receipt\x12\x17\n\x0fmanifest_sha256\x18\x01 \x01(\x0c\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x05\x12\x35\n\x07refused\x18\x03 \x03(\x0b\x32$.xinqiao.api.exchange.v1.RefusedItem\x12\x17\n\x0freceive_time_us\x18\x04 \x01(\x03\x12\x12\n\ncheckpoint\x18\x05 \x01(\t\x12\x13\n\x0b\x63heckpoints\x18\x06 \x03(\t\x12\x13\n\x0bitem_sha256\x18\x07 \x03(\x0c:\x04\xe8\xe0\x18\x01\"4\n\x0bRefusedItem\x12\x0f\n\x07ordinal\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x8c\x02\n\x0bPackageItem\x12\x15\n\x07ordinal\x18\x01 \x01(\x05\x42\x04\xe8\xe0\x18\x01\x12\x35\n\x08referral\x18\x02 \x01(\x0b\x32!.xinqiao.api.referral.v1.ReferralH\x00\x12\x37\n\ttombstone\x18\x03 \x01(\x0b\x32\".xinqiao.api.exchange.v1.TombstoneH\x00\x12\x33\n\x05\x65ntry\x18\x04 \x01(\x0b\x32\".xinqiao.api.exchange.v1.PlanEntryH\x00\x12\x33\n\x07service\x18\x05 \x01(\x0b\x32 .xinqiao.api.exchange.v1.ServiceH\x00:\x04\xe8\xe0\x18\x02\x42\x06\n\x04\x62ody\"Q\n\tPlanEntry\x12\x0f\n\x07student\x18\x01 \x01(\t\x12-\n\x05\x65ntry\x18\x02 \x01(\x0b\x32\x1e.xinqiao.api.casefile.v1.Entry:\x04\xe8\xe0\x18\x02\"T\n\x07Service\x12\x0e\n\x06\x61gency\x18\x01 \x01(\t\x12\x33\n\x08\x61\x63tivity\x18\x02 \x01(\x0b\x32!.xinqiao.api.exchange.v1.Activity:\x04\xe8\xe0\x18\x01\"R\n\tTombstone\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\x0f\n\x07ordinal\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04part\x18\x04 \x01(\x05:\x04\xe8\xe0\x18\x01\"W\n\x07Package\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x05items\x18\x04 \x01(\x0c\x42\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01\"9\n\rSignedReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x04\xe8\xe0\x18\x01*\xd5\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PLANNED\x10\x01\x12\x16\n\x12RUN_STATE_SNAPSHOT\x10\x02\x12\x15\n\x11RUN_STATE_SENDING\x10\x03\x12\x1b\n\x17RUN_STATE_AWAIT_RECEIPT\x10\x04\x12\x18\n\x14RUN_STATE_RECONCILED\x10\x05\x12\x18\n\x14RUN_STATE_INCOMPLETE\x10\x06\x12\x17\n\x13RUN_STATE_ABANDONED\x10\x07*\xac\x01\n\x0bItemOutcome\x12\x1c\n\x18ITEM_OUTCOME_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_OUTCOME_SENT\x10\x01\x12\x19\n\x15ITEM_OUTCOME_WITHHELD\x10\x02\x12\x18\n\x14ITEM_OUTCOME_REFUSED\x10\x03\x12\x17\n\x13ITEM_OUTCOME_FAILED\x10\x04\x12\x1a\n\x16ITEM_OUTCOME_WITHDRAWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +43,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECEIPT']._serialized_options = b'\350\340\030\001'
   _globals['_REFUSEDITEM']._loaded_options = None
   _globals['_REFUSEDITEM']._serialized_options = b'\350\340\030\001'
+  _globals['_PACKAGEITEM'].fields_by_name['ordinal']._loaded_options = None
+  _globals['_PACKAGEITEM'].fields_by_name['ordinal']._serialized_options = b'\350\340\030\001'
   _globals['_PACKAGEITEM']._loaded_options = None
   _globals['_PACKAGEITEM']._serialized_options = b'\350\340\030\002'
+  _globals['_PLANENTRY']._loaded_options = None
+  _globals['_PLANENTRY']._serialized_options = b'\350\340\030\002'
+  _globals['_SERVICE']._loaded_options = None
+  _globals['_SERVICE']._serialized_options = b'\350\340\030\001'
   _globals['_TOMBSTONE']._loaded_options = None
   _globals['_TOMBSTONE']._serialized_options = b'\350\340\030\001'
   _globals['_PACKAGE'].fields_by_name['items']._loaded_options = None
@@ -51,24 +59,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PACKAGE']._serialized_options = b'\350\340\030\001'
   _globals['_SIGNEDRECEIPT']._loaded_options = None
   _globals['_SIGNEDRECEIPT']._serialized_options = b'\350\340\030\001'
-  _globals['_RUNSTATE']._serialized_start=1572
-  _globals['_RUNSTATE']._serialized_end=1785
-  _globals['_ITEMOUTCOME']._serialized_start=1788
-  _globals['_ITEMOUTCOME']._serialized_end=1960
-  _globals['_EXCHANGERUN']._serialized_start=145
-  _globals['_EXCHANGERUN']._serialized_end=554
-  _globals['_MANIFEST']._serialized_start=557
-  _globals['_MANIFEST']._serialized_end=921
-  _globals['_RECEIPT']._serialized_start=924
-  _globals['_RECEIPT']._serialized_end=1124
-  _globals['_REFUSEDITEM']._serialized_start=1126
-  _globals['_REFUSEDITEM']._serialized_end=1178
-  _globals['_PACKAGEITEM']._serialized_start=1181
-  _globals['_PACKAGEITEM']._serialized_end=1337
-  _globals['_TOMBSTONE']._serialized_start=1339
-  _globals['_TOMBSTONE']._serialized_end=1421
-  _globals['_PACKAGE']._serialized_start=1423
-  _globals['_PACKAGE']._serialized_end=1510
-  _globals['_SIGNEDRECEIPT']._serialized_start=1512
-  _globals['_SIGNEDRECEIPT']._serialized_end=1569
+  _globals['_RUNSTATE']._serialized_start=1937
+  _globals['_RUNSTATE']._serialized_end=2150
+  _globals['_ITEMOUTCOME']._serialized_start=2153
+  _globals['_ITEMOUTCOME']._serialized_end=2325
+  _globals['_EXCHANGERUN']._serialized_start=229
+  _globals['_EXCHANGERUN']._serialized_end=638
+  _globals['_MANIFEST']._serialized_start=641
+  _globals['_MANIFEST']._serialized_end=1005
+  _globals['_RECEIPT']._serialized_start=1008
+  _globals['_RECEIPT']._serialized_end=1208
+  _globals['_REFUSEDITEM']._serialized_start=1210
+  _globals['_REFUSEDITEM']._serialized_end=1262
+  _globals['_PACKAGEITEM']._serialized_start=1265
+  _globals['_PACKAGEITEM']._serialized_end=1533
+  _globals['_PLANENTRY']._serialized_start=1535
+  _globals['_PLANENTRY']._serialized_end=1616
+  _globals['_SERVICE']._serialized_start=1618
+  _globals['_SERVICE']._serialized_end=1702
+  _globals['_TOMBSTONE']._serialized_start=1704
+  _globals['_TOMBSTONE']._serialized_end=1786
+  _globals['_PACKAGE']._serialized_start=1788
+  _globals['_PACKAGE']._serialized_end=1875
+  _globals['_SIGNEDRECEIPT']._serialized_start=1877
+  _globals['_SIGNEDRECEIPT']._serialized_end=1934
 # @@protoc_insertion_point(module_scope)

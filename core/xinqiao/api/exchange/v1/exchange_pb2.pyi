@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from xinqiao.api.casefile.v1 import plan_pb2 as _plan_pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as _activity_service_pb2
 from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
 import sys
@@ -375,6 +377,8 @@ class PackageItem(_message.Message):
     ORDINAL_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     TOMBSTONE_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     ordinal: _builtins.int
     """Its place in the package, from 0."""
     @_builtins.property
@@ -385,22 +389,90 @@ class PackageItem(_message.Message):
     def tombstone(self) -> Global___Tombstone:
         """An item of an earlier revision that must no longer be held."""
 
+    @_builtins.property
+    def entry(self) -> Global___PlanEntry:
+        """An entry of a student's plan, or a short contact, that one of the two recorded and both may know of."""
+
+    @_builtins.property
+    def service(self) -> Global___Service:
+        """A service that one of the two gave."""
+
     def __init__(
         self,
         *,
         ordinal: _builtins.int = ...,
         referral: _referral_pb2.Referral | None = ...,
         tombstone: Global___Tombstone | None = ...,
+        entry: Global___PlanEntry | None = ...,
+        service: Global___Service | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "referral", b"referral", "tombstone", b"tombstone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "entry", b"entry", "referral", b"referral", "service", b"service", "tombstone", b"tombstone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "ordinal", b"ordinal", "referral", b"referral", "tombstone", b"tombstone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "entry", b"entry", "ordinal", b"ordinal", "referral", b"referral", "service", b"service", "tombstone", b"tombstone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "tombstone"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["referral", "tombstone", "entry", "service"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___PackageItem: _TypeAlias = PackageItem  # noqa: Y015
+
+@_typing.final
+class PlanEntry(_message.Message):
+    """An entry with whose it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDENT_FIELD_NUMBER: _builtins.int
+    ENTRY_FIELD_NUMBER: _builtins.int
+    student: _builtins.str
+    """The partner's `students/{pseudonym}`."""
+    @_builtins.property
+    def entry(self) -> _plan_pb2.Entry:
+        """The entry; of its content what the partner may have for reconciliation."""
+
+    def __init__(
+        self,
+        *,
+        student: _builtins.str = ...,
+        entry: _plan_pb2.Entry | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "student", b"student"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanEntry: _TypeAlias = PlanEntry  # noqa: Y015
+
+@_typing.final
+class Service(_message.Message):
+    """A service with who gave it, as counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENCY_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
+    agency: _builtins.str
+    """Partner id of the agency."""
+    @_builtins.property
+    def activity(self) -> _activity_service_pb2.Activity:
+        """What was done. To another agency than its own without `series` and `crisis`: days on which one case was seen could be
+        told from them.
+        """
+
+    def __init__(
+        self,
+        *,
+        agency: _builtins.str = ...,
+        activity: _activity_service_pb2.Activity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "agency", b"agency"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class Tombstone(_message.Message):

@@ -23,13 +23,15 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from xinqiao.api.casefile.v1 import plan_pb2 as xinqiao_dot_api_dot_casefile_dot_v1_dot_plan__pb2
 from xinqiao.api.common.v1 import options_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_options__pb2
 from xinqiao.api.common.v1 import types_pb2 as xinqiao_dot_api_dot_common_dot_v1_dot_types__pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_activity__service__pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as xinqiao_dot_api_dot_exchange_dot_v1_dot_exchange__pb2
 from xinqiao.api.referral.v1 import referral_pb2 as xinqiao_dot_api_dot_referral_dot_v1_dot_referral__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/exchange/v1/exchange_service.proto\x12\x17xinqiao.api.exchange.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\xee\x03\n\x12RunExchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x32\n\x08\x65xchange\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\xed\x01\n\x06period\x18\x03 \x01(\tB\xdc\x01\xbaH\xd8\x01\xba\x01\xd4\x01\n\x06period\x12pperiod is a month such as 2026-10, a week such as 2026-W41, a quarter such as 2026-Q3, or a term such as 2026-T1\x1aXthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3])|Q[1-4]|T[1-4])$\')\x12/\n\x06revise\x18\x04 \x01(\x0b\x32\x1f.xinqiao.api.exchange.v1.Revise:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x06Revise\x12\x19\n\x08revision\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\xcd\x01\n\x06reason\x18\x02 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\')\x12\r\n\x05\x61mend\x18\x03 \x01(\x08:\x04\xe8\xe0\x18\x01\"\xc2\x01\n\x16PreviewExchangeRequest\x12\x32\n\x08\x65xchange\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x17\n\x06period\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x10\x12\x18\n\x07partner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"\xa0\x01\n\x17PreviewExchangeResponse\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.PreviewItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x10\n\x08partners\x18\x04 \x03(\t\x12\x0e\n\x06\x62\x61rred\x18\x05 \x01(\t:\x04\xe8\xe0\x18\x01\"\x9d\x02\n\x0bPreviewItem\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x35\n\x07outcome\x18\x02 \x01(\x0e\x32$.xinqiao.api.exchange.v1.ItemOutcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x06\x63hange\x18\x04 \x01(\x0e\x32#.xinqiao.api.exchange.v1.ItemChange\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12\x31\n\x08withheld\x18\x06 \x03(\x0b\x32\x1f.xinqiao.api.common.v1.Withheld\x12\x35\n\x07\x63ontent\x18\x07 \x01(\x0b\x32$.xinqiao.api.exchange.v1.PackageItem:\x04\xe8\xe0\x18\x01\"\xbd\x01\n\x18ListExchangeItemsRequest\x12I\n\x03run\x18\x01 \x01(\tB<\xbaH9r725^exchanges/[a-z0-9][a-z0-9-]{0,62}/runs/[0-9a-f]{32}$\x12\x13\n\x0bwith_reason\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"k\n\x19ListExchangeItemsResponse\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .xinqiao.api.exchange.v1.RunItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x8b\x01\n\x07RunItem\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x08\x12\x0f\n\x07ordinal\x18\x03 \x01(\x05\x12\x35\n\x07outcome\x18\x04 \x01(\x0e\x32$.xinqiao.api.exchange.v1.ItemOutcome\x12\x0e\n\x06reason\x18\x05 \x01(\t:\x04\xe8\xe0\x18\x01\"O\n\x13RunExchangeResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun:\x04\xe8\xe0\x18\x01\"\\\n\x17ListExchangeRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x18ListExchangeRunsResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\xe2\x02\n\x14SubmitPackageRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x32\n\x08\x65xchange\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x17\n\x06period\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x10\x12\x19\n\x08revision\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0b\n\x03nil\x18\x05 \x01(\x08\x12\x42\n\x07records\x18\x06 \x03(\x0b\x32&.xinqiao.api.exchange.v1.PackageRecordB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x0c\n\x04more\x18\x07 \x01(\x08:\x04\xe8\xe0\x18\x01\"\xe8\x01\n\rPackageRecord\x12\x39\n\x06source\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}$\x12:\n\x07student\x18\x02 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRefB\x06\xbaH\x03\xc8\x01\x01\x12\x19\n\x08referral\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18`\x12?\n\x05state\x18\x04 \x01(\x0e\x32&.xinqiao.api.referral.v1.ReferralStateB\x08\xbaH\x05\x82\x01\x02\x10\x01:\x04\xe8\xe0\x18\x02\"T\n\x15SubmitPackageResponse\x12\x0f\n\x07matched\x18\x01 \x01(\x05\x12\x11\n\tunmatched\x18\x02 \x01(\x05\x12\x11\n\tdiffering\x18\x03 \x01(\x05:\x04\xe8\xe0\x18\x01*\x83\x01\n\nItemChange\x12\x1b\n\x17ITEM_CHANGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fITEM_CHANGE_NEW\x10\x01\x12\x17\n\x13ITEM_CHANGE_CHANGED\x10\x02\x12\x14\n\x10ITEM_CHANGE_SAME\x10\x03\x12\x14\n\x10ITEM_CHANGE_GONE\x10\x04\x32\xa9\x05\n\x0f\x45xchangeService\x12w\n\x0bRunExchange\x12+.xinqiao.api.exchange.v1.RunExchangeRequest\x1a,.xinqiao.api.exchange.v1.RunExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x12\x88\x01\n\x10ListExchangeRuns\x12\x30.xinqiao.api.exchange.v1.ListExchangeRunsRequest\x1a\x31.xinqiao.api.exchange.v1.ListExchangeRunsResponse\"\x0f\xea\xe0\x18\x0b\x08\x06\x12\x03\n\x01\x03\x18\x01 \x01\x12\x83\x01\n\x0fPreviewExchange\x12/.xinqiao.api.exchange.v1.PreviewExchangeRequest\x1a\x30.xinqiao.api.exchange.v1.PreviewExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x01\x12\x8b\x01\n\x11ListExchangeItems\x12\x31.xinqiao.api.exchange.v1.ListExchangeItemsRequest\x1a\x32.xinqiao.api.exchange.v1.ListExchangeItemsResponse\"\x0f\xea\xe0\x18\x0b\x08\x06\x12\x03\n\x01\x03\x18\x01 \x01\x12~\n\rSubmitPackage\x12-.xinqiao.api.exchange.v1.SubmitPackageRequest\x1a..xinqiao.api.exchange.v1.SubmitPackageResponse\"\x0e\xea\xe0\x18\n\x08\x06\x12\x02\x01\x03\x18\x01 \x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.xinqiao/api/exchange/v1/exchange_service.proto\x12\x17xinqiao.api.exchange.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\"xinqiao/api/casefile/v1/plan.proto\x1a#xinqiao/api/common/v1/options.proto\x1a!xinqiao/api/common/v1/types.proto\x1a.xinqiao/api/exchange/v1/activity_service.proto\x1a&xinqiao/api/exchange/v1/exchange.proto\x1a&xinqiao/api/referral/v1/referral.proto\"\xee\x03\n\x12RunExchangeRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x32\n\x08\x65xchange\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\xed\x01\n\x06period\x18\x03 \x01(\tB\xdc\x01\xbaH\xd8\x01\xba\x01\xd4\x01\n\x06period\x12pperiod is a month such as 2026-10, a week such as 2026-W41, a quarter such as 2026-Q3, or a term such as 2026-T1\x1aXthis.matches(\'^20[0-9]{2}-((0[1-9]|1[0-2])|W(0[1-9]|[1-4][0-9]|5[0-3])|Q[1-4]|T[1-4])$\')\x12/\n\x06revise\x18\x04 \x01(\x0b\x32\x1f.xinqiao.api.exchange.v1.Revise:\x04\xe8\xe0\x18\x01\"\x88\x02\n\x06Revise\x12\x19\n\x08revision\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\xcd\x01\n\x06reason\x18\x02 \x01(\tB\xbc\x01\xbaH\xb8\x01\xba\x01\xb4\x01\n\x06reason\x12hreason is an UPPER_SNAKE word, as in MENDED_ELSEWHERE, and after a colon a reference, as in :ticket-4711\x1a@this.matches(\'^[A-Z][A-Z0-9_]{2,63}(:[A-Za-z0-9._/#-]{1,64})?$\')\x12\r\n\x05\x61mend\x18\x03 \x01(\x08:\x04\xe8\xe0\x18\x01\"\xc2\x01\n\x16PreviewExchangeRequest\x12\x32\n\x08\x65xchange\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,62}$\x12\x17\n\x06period\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18\x10\x12\x18\n\x07partner\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"\xa0\x01\n\x17PreviewExchangeResponse\x12\x33\n\x05items\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.PreviewItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07partner\x18\x03 \x01(\t\x12\x10\n\x08partners\x18\x04 \x03(\t\x12\x0e\n\x06\x62\x61rred\x18\x05 \x01(\t:\x04\xe8\xe0\x18\x01\"\x9d\x02\n\x0bPreviewItem\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x35\n\x07outcome\x18\x02 \x01(\x0e\x32$.xinqiao.api.exchange.v1.ItemOutcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x33\n\x06\x63hange\x18\x04 \x01(\x0e\x32#.xinqiao.api.exchange.v1.ItemChange\x12\x0e\n\x06\x66ields\x18\x05 \x03(\t\x12\x31\n\x08withheld\x18\x06 \x03(\x0b\x32\x1f.xinqiao.api.common.v1.Withheld\x12\x35\n\x07\x63ontent\x18\x07 \x01(\x0b\x32$.xinqiao.api.exchange.v1.PackageItem:\x04\xe8\xe0\x18\x01\"\xbd\x01\n\x18ListExchangeItemsRequest\x12I\n\x03run\x18\x01 \x01(\tB<\xbaH9r725^exchanges/[a-z0-9][a-z0-9-]{0,62}/runs/[0-9a-f]{32}$\x12\x13\n\x0bwith_reason\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"k\n\x19ListExchangeItemsResponse\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .xinqiao.api.exchange.v1.RunItem\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\x8b\x01\n\x07RunItem\x12\x12\n\x04item\x18\x01 \x01(\tB\x04\xe8\xe0\x18\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x08\x12\x0f\n\x07ordinal\x18\x03 \x01(\x05\x12\x35\n\x07outcome\x18\x04 \x01(\x0e\x32$.xinqiao.api.exchange.v1.ItemOutcome\x12\x0e\n\x06reason\x18\x05 \x01(\t:\x04\xe8\xe0\x18\x01\"O\n\x13RunExchangeResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun:\x04\xe8\xe0\x18\x01\"\\\n\x17ListExchangeRunsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:\x04\xe8\xe0\x18\x01\"m\n\x18ListExchangeRunsResponse\x12\x32\n\x04runs\x18\x01 \x03(\x0b\x32$.xinqiao.api.exchange.v1.ExchangeRun\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t:\x04\xe8\xe0\x18\x01\"\xe5\x02\n\x14SubmitPackageRequest\x12}\n\nrequest_id\x18\x01 \x01(\tBi\xbaHf\xba\x01\x63\n\nkey_format\x12,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\x1a\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')\x12\x35\n\x08\x65xchange\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^([a-z0-9][a-z0-9-]{0,62})?$\x12\x17\n\x06period\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x10\x12\x19\n\x08revision\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x0b\n\x03nil\x18\x05 \x01(\x08\x12\x42\n\x07records\x18\x06 \x03(\x0b\x32&.xinqiao.api.exchange.v1.PackageRecordB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x0c\n\x04more\x18\x07 \x01(\x08:\x04\xe8\xe0\x18\x01\"\xdb\x05\n\rPackageRecord\x12\x39\n\x06source\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}$\x12\x32\n\x07student\x18\x02 \x01(\x0b\x32!.xinqiao.api.common.v1.StudentRef\x12\x19\n\x08referral\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18`\x12?\n\x05state\x18\x04 \x01(\x0e\x32&.xinqiao.api.referral.v1.ReferralStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12@\n\nentry_kind\x18\x05 \x01(\x0e\x32\".xinqiao.api.casefile.v1.EntryKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12L\n\x03\x64\x61y\x18\x06 \x01(\tB?\xbaH<r:28^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$\x12\x32\n\x07service\x18\x07 \x01(\x0b\x32!.xinqiao.api.exchange.v1.Activity:\xba\x02\xbaH\xb2\x02\x1a\xaf\x02\n\x0bone_subject\x12Pa record is about a student or a service, and an entry says its kind and its day\x1a\xcd\x01has(this.student) != has(this.service) && (this.entry_kind == 0) == (this.day == \'\') && (this.referral == \'\' || this.entry_kind == 0) && (has(this.student) || (this.referral == \'\' && this.entry_kind == 0))\xe8\xe0\x18\x02\"\x9d\x01\n\x15SubmitPackageResponse\x12\x0f\n\x07matched\x18\x01 \x01(\x05\x12\x11\n\tunmatched\x18\x02 \x01(\x05\x12\x11\n\tdiffering\x18\x03 \x01(\x05\x12\x0f\n\x07missing\x18\x04 \x01(\x05\x12\x36\n\x08\x66indings\x18\x05 \x03(\x0b\x32$.xinqiao.api.exchange.v1.BookFinding:\x04\xe8\xe0\x18\x01\"G\n\x0b\x42ookFinding\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\x04item\x18\x03 \x01(\tB\x04\xe8\xe0\x18\x02:\x04\xe8\xe0\x18\x01*\x83\x01\n\nItemChange\x12\x1b\n\x17ITEM_CHANGE_UNSPECIFIED\x10\x00\x12\x13\n\x0fITEM_CHANGE_NEW\x10\x01\x12\x17\n\x13ITEM_CHANGE_CHANGED\x10\x02\x12\x14\n\x10ITEM_CHANGE_SAME\x10\x03\x12\x14\n\x10ITEM_CHANGE_GONE\x10\x04\x32\xb6\x05\n\x0f\x45xchangeService\x12w\n\x0bRunExchange\x12+.xinqiao.api.exchange.v1.RunExchangeRequest\x1a,.xinqiao.api.exchange.v1.RunExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x02\x12\x8c\x01\n\x10ListExchangeRuns\x12\x30.xinqiao.api.exchange.v1.ListExchangeRunsRequest\x1a\x31.xinqiao.api.exchange.v1.ListExchangeRunsResponse\"\x13\xea\xe0\x18\x0f\x08\x06\x12\x07\n\x01\x03\x06\x05\x08\t\x18\x01 \x01\x12\x83\x01\n\x0fPreviewExchange\x12/.xinqiao.api.exchange.v1.PreviewExchangeRequest\x1a\x30.xinqiao.api.exchange.v1.PreviewExchangeResponse\"\r\xea\xe0\x18\t\x08\x06\x12\x01\n\x18\x01 \x01\x12\x8f\x01\n\x11ListExchangeItems\x12\x31.xinqiao.api.exchange.v1.ListExchangeItemsRequest\x1a\x32.xinqiao.api.exchange.v1.ListExchangeItemsResponse\"\x13\xea\xe0\x18\x0f\x08\x06\x12\x07\n\x01\x03\x06\x05\x08\t\x18\x01 \x01\x12\x82\x01\n\rSubmitPackage\x12-.xinqiao.api.exchange.v1.SubmitPackageRequest\x1a..xinqiao.api.exchange.v1.SubmitPackageResponse\"\x12\xea\xe0\x18\x0e\x08\x06\x12\x06\x01\x03\x06\x05\x08\t\x18\x01 \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -95,7 +97,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272Hf\272\001c\n\nkey_format\022,request_id is 8 to 64 of A-Z a-z 0-9 . _ : -\032\'this.matches(\'^[A-Za-z0-9._:-]{8,64}$\')'
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['exchange']._loaded_options = None
-  _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['exchange']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['exchange']._serialized_options = b'\272H r\0362\034^([a-z0-9][a-z0-9-]{0,62})?$'
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['period']._loaded_options = None
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['period']._serialized_options = b'\272H\004r\002\030\020'
   _globals['_SUBMITPACKAGEREQUEST'].fields_by_name['revision']._loaded_options = None
@@ -106,56 +108,64 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITPACKAGEREQUEST']._serialized_options = b'\350\340\030\001'
   _globals['_PACKAGERECORD'].fields_by_name['source']._loaded_options = None
   _globals['_PACKAGERECORD'].fields_by_name['source']._serialized_options = b'\272H&r$2\"^[A-Za-z0-9][A-Za-z0-9._:-]{0,95}$'
-  _globals['_PACKAGERECORD'].fields_by_name['student']._loaded_options = None
-  _globals['_PACKAGERECORD'].fields_by_name['student']._serialized_options = b'\272H\003\310\001\001'
   _globals['_PACKAGERECORD'].fields_by_name['referral']._loaded_options = None
   _globals['_PACKAGERECORD'].fields_by_name['referral']._serialized_options = b'\272H\004r\002\030`'
   _globals['_PACKAGERECORD'].fields_by_name['state']._loaded_options = None
   _globals['_PACKAGERECORD'].fields_by_name['state']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_PACKAGERECORD'].fields_by_name['entry_kind']._loaded_options = None
+  _globals['_PACKAGERECORD'].fields_by_name['entry_kind']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_PACKAGERECORD'].fields_by_name['day']._loaded_options = None
+  _globals['_PACKAGERECORD'].fields_by_name['day']._serialized_options = b'\272H<r:28^(20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$'
   _globals['_PACKAGERECORD']._loaded_options = None
-  _globals['_PACKAGERECORD']._serialized_options = b'\350\340\030\002'
+  _globals['_PACKAGERECORD']._serialized_options = b'\272H\262\002\032\257\002\n\013one_subject\022Pa record is about a student or a service, and an entry says its kind and its day\032\315\001has(this.student) != has(this.service) && (this.entry_kind == 0) == (this.day == \'\') && (this.referral == \'\' || this.entry_kind == 0) && (has(this.student) || (this.referral == \'\' && this.entry_kind == 0))\350\340\030\002'
   _globals['_SUBMITPACKAGERESPONSE']._loaded_options = None
   _globals['_SUBMITPACKAGERESPONSE']._serialized_options = b'\350\340\030\001'
+  _globals['_BOOKFINDING'].fields_by_name['item']._loaded_options = None
+  _globals['_BOOKFINDING'].fields_by_name['item']._serialized_options = b'\350\340\030\002'
+  _globals['_BOOKFINDING']._loaded_options = None
+  _globals['_BOOKFINDING']._serialized_options = b'\350\340\030\001'
   _globals['_EXCHANGESERVICE'].methods_by_name['RunExchange']._loaded_options = None
   _globals['_EXCHANGESERVICE'].methods_by_name['RunExchange']._serialized_options = b'\352\340\030\t\010\006\022\001\n\030\001 \002'
   _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeRuns']._loaded_options = None
-  _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeRuns']._serialized_options = b'\352\340\030\013\010\006\022\003\n\001\003\030\001 \001'
+  _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeRuns']._serialized_options = b'\352\340\030\017\010\006\022\007\n\001\003\006\005\010\t\030\001 \001'
   _globals['_EXCHANGESERVICE'].methods_by_name['PreviewExchange']._loaded_options = None
   _globals['_EXCHANGESERVICE'].methods_by_name['PreviewExchange']._serialized_options = b'\352\340\030\t\010\006\022\001\n\030\001 \001'
   _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeItems']._loaded_options = None
-  _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeItems']._serialized_options = b'\352\340\030\013\010\006\022\003\n\001\003\030\001 \001'
+  _globals['_EXCHANGESERVICE'].methods_by_name['ListExchangeItems']._serialized_options = b'\352\340\030\017\010\006\022\007\n\001\003\006\005\010\t\030\001 \001'
   _globals['_EXCHANGESERVICE'].methods_by_name['SubmitPackage']._loaded_options = None
-  _globals['_EXCHANGESERVICE'].methods_by_name['SubmitPackage']._serialized_options = b'\352\340\030\n\010\006\022\002\001\003\030\001 \002'
-  _globals['_ITEMCHANGE']._serialized_start=3076
-  _globals['_ITEMCHANGE']._serialized_end=3207
-  _globals['_RUNEXCHANGEREQUEST']._serialized_start=257
-  _globals['_RUNEXCHANGEREQUEST']._serialized_end=751
-  _globals['_REVISE']._serialized_start=754
-  _globals['_REVISE']._serialized_end=1018
-  _globals['_PREVIEWEXCHANGEREQUEST']._serialized_start=1021
-  _globals['_PREVIEWEXCHANGEREQUEST']._serialized_end=1215
-  _globals['_PREVIEWEXCHANGERESPONSE']._serialized_start=1218
-  _globals['_PREVIEWEXCHANGERESPONSE']._serialized_end=1378
-  _globals['_PREVIEWITEM']._serialized_start=1381
-  _globals['_PREVIEWITEM']._serialized_end=1666
-  _globals['_LISTEXCHANGEITEMSREQUEST']._serialized_start=1669
-  _globals['_LISTEXCHANGEITEMSREQUEST']._serialized_end=1858
-  _globals['_LISTEXCHANGEITEMSRESPONSE']._serialized_start=1860
-  _globals['_LISTEXCHANGEITEMSRESPONSE']._serialized_end=1967
-  _globals['_RUNITEM']._serialized_start=1970
-  _globals['_RUNITEM']._serialized_end=2109
-  _globals['_RUNEXCHANGERESPONSE']._serialized_start=2111
-  _globals['_RUNEXCHANGERESPONSE']._serialized_end=2190
-  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_start=2192
-  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_end=2284
-  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_start=2286
-  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_end=2395
-  _globals['_SUBMITPACKAGEREQUEST']._serialized_start=2398
-  _globals['_SUBMITPACKAGEREQUEST']._serialized_end=2752
-  _globals['_PACKAGERECORD']._serialized_start=2755
-  _globals['_PACKAGERECORD']._serialized_end=2987
-  _globals['_SUBMITPACKAGERESPONSE']._serialized_start=2989
-  _globals['_SUBMITPACKAGERESPONSE']._serialized_end=3073
-  _globals['_EXCHANGESERVICE']._serialized_start=3210
-  _globals['_EXCHANGESERVICE']._serialized_end=3891
+  _globals['_EXCHANGESERVICE'].methods_by_name['SubmitPackage']._serialized_options = b'\352\340\030\016\010\006\022\006\001\003\006\005\010\t\030\001 \002'
+  _globals['_ITEMCHANGE']._serialized_start=3809
+  _globals['_ITEMCHANGE']._serialized_end=3940
+  _globals['_RUNEXCHANGEREQUEST']._serialized_start=341
+  _globals['_RUNEXCHANGEREQUEST']._serialized_end=835
+  _globals['_REVISE']._serialized_start=838
+  _globals['_REVISE']._serialized_end=1102
+  _globals['_PREVIEWEXCHANGEREQUEST']._serialized_start=1105
+  _globals['_PREVIEWEXCHANGEREQUEST']._serialized_end=1299
+  _globals['_PREVIEWEXCHANGERESPONSE']._serialized_start=1302
+  _globals['_PREVIEWEXCHANGERESPONSE']._serialized_end=1462
+  _globals['_PREVIEWITEM']._serialized_start=1465
+  _globals['_PREVIEWITEM']._serialized_end=1750
+  _globals['_LISTEXCHANGEITEMSREQUEST']._serialized_start=1753
+  _globals['_LISTEXCHANGEITEMSREQUEST']._serialized_end=1942
+  _globals['_LISTEXCHANGEITEMSRESPONSE']._serialized_start=1944
+  _globals['_LISTEXCHANGEITEMSRESPONSE']._serialized_end=2051
+  _globals['_RUNITEM']._serialized_start=2054
+  _globals['_RUNITEM']._serialized_end=2193
+  _globals['_RUNEXCHANGERESPONSE']._serialized_start=2195
+  _globals['_RUNEXCHANGERESPONSE']._serialized_end=2274
+  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_start=2276
+  _globals['_LISTEXCHANGERUNSREQUEST']._serialized_end=2368
+  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_start=2370
+  _globals['_LISTEXCHANGERUNSRESPONSE']._serialized_end=2479
+  _globals['_SUBMITPACKAGEREQUEST']._serialized_start=2482
+  _globals['_SUBMITPACKAGEREQUEST']._serialized_end=2839
+  _globals['_PACKAGERECORD']._serialized_start=2842
+  _globals['_PACKAGERECORD']._serialized_end=3573
+  _globals['_SUBMITPACKAGERESPONSE']._serialized_start=3576
+  _globals['_SUBMITPACKAGERESPONSE']._serialized_end=3733
+  _globals['_BOOKFINDING']._serialized_start=3735
+  _globals['_BOOKFINDING']._serialized_end=3806
+  _globals['_EXCHANGESERVICE']._serialized_start=3943
+  _globals['_EXCHANGESERVICE']._serialized_end=4637
 # @@protoc_insertion_point(module_scope)

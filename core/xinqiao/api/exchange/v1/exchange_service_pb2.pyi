@@ -8,7 +8,9 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from xinqiao.api.casefile.v1 import plan_pb2 as _plan_pb2
 from xinqiao.api.common.v1 import types_pb2 as _types_pb2
+from xinqiao.api.exchange.v1 import activity_service_pb2 as _activity_service_pb2
 from xinqiao.api.exchange.v1 import exchange_pb2 as _exchange_pb2
 from xinqiao.api.referral.v1 import referral_pb2 as _referral_pb2
 import builtins as _builtins
@@ -450,11 +452,11 @@ class SubmitPackageRequest(_message.Message):
     request_id: _builtins.str
     """Makes a repeat harmless: same id and content replays the answer, other content is refused."""
     exchange: _builtins.str
-    """Exchange id."""
+    """Exchange id; empty for the only one of this length to which the caller is a party."""
     period: _builtins.str
     """As for `RunExchange`."""
     revision: _builtins.int
-    """0 for the first, higher for a correction of the whole."""
+    """Any number for the first, a higher one for a correction of the whole; such as when the books were made."""
     nil: _builtins.bool
     """There was nothing; said, and not just left out."""
     more: _builtins.bool
@@ -484,7 +486,7 @@ Global___SubmitPackageRequest: _TypeAlias = SubmitPackageRequest  # noqa: Y015
 
 @_typing.final
 class PackageRecord(_message.Message):
-    """One record of a party's books."""
+    """One record of a party's books: about a student, or a service."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -492,15 +494,26 @@ class PackageRecord(_message.Message):
     STUDENT_FIELD_NUMBER: _builtins.int
     REFERRAL_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ENTRY_KIND_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The party's own id of it, without any name."""
     referral: _builtins.str
-    """`referrals/{id}`."""
+    """`referrals/{id}`, where the record is of one."""
     state: _referral_pb2.ReferralState.ValueType
     """Where the referral stood at the period's end, as the party has it."""
+    entry_kind: _plan_pb2.EntryKind.ValueType
+    """The kind of the entry, where the record is of one that the party recorded."""
+    day: _builtins.str
+    """The day that entry is about, ISO 8601."""
     @_builtins.property
     def student(self) -> _types_pb2.StudentRef:
         """The student, by the caller's own id or the caller's name for it."""
+
+    @_builtins.property
+    def service(self) -> _activity_service_pb2.Activity:
+        """A service that the party gave, under the id under which it reported it."""
 
     def __init__(
         self,
@@ -509,10 +522,13 @@ class PackageRecord(_message.Message):
         student: _types_pb2.StudentRef | None = ...,
         referral: _builtins.str = ...,
         state: _referral_pb2.ReferralState.ValueType = ...,
+        entry_kind: _plan_pb2.EntryKind.ValueType = ...,
+        day: _builtins.str = ...,
+        service: _activity_service_pb2.Activity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["student", b"student"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "student", b"student"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["referral", b"referral", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "entry_kind", b"entry_kind", "referral", b"referral", "service", b"service", "source", b"source", "state", b"state", "student", b"student"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -527,23 +543,63 @@ class SubmitPackageResponse(_message.Message):
     MATCHED_FIELD_NUMBER: _builtins.int
     UNMATCHED_FIELD_NUMBER: _builtins.int
     DIFFERING_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     matched: _builtins.int
     """Matched, and the same on both sides."""
     unmatched: _builtins.int
     """Not matched exactly: a person has each of them."""
     differing: _builtins.int
     """Matched, and otherwise on our side: a person has each of them."""
+    missing: _builtins.int
+    """With the last part: of our books, and not in the package: a person has each of them."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookFinding]:
+        """Those that do not agree, at most 1,000."""
+
     def __init__(
         self,
         *,
         matched: _builtins.int = ...,
         unmatched: _builtins.int = ...,
         differing: _builtins.int = ...,
+        missing: _builtins.int = ...,
+        findings: _abc.Iterable[Global___BookFinding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing", b"differing", "matched", b"matched", "unmatched", b"unmatched"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differing", b"differing", "findings", b"findings", "matched", b"matched", "missing", b"missing", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitPackageResponse: _TypeAlias = SubmitPackageResponse  # noqa: Y015
+
+@_typing.final
+class BookFinding(_message.Message):
+    """One thing about which the books do not agree."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """The party's own id of the record, or of the service that its package lacks; empty where it has none."""
+    reason: _builtins.str
+    """UPPER_SNAKE reason, `MISSING` for what the package lacks."""
+    item: _builtins.str
+    """What of ours it is about: `referrals/{id}` or `entries/{id}`; empty where nothing was found."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        item: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item", b"item", "reason", b"reason", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookFinding: _TypeAlias = BookFinding  # noqa: Y015

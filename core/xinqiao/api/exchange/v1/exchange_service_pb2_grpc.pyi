@@ -55,10 +55,12 @@ class ExchangeServiceStub:
     """
     SubmitPackage: _grpc.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]
     """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
-    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
-    the first of several is never taken. A higher revision replaces what came before.
-    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
-    or a higher one is complete already.
+    A record is matched exactly, or a person gets it: a referral by its name and the caller's own id of the student, an
+    entry by student, kind and day, a service by the caller's own id of it; the first of several is never taken. Once it
+    has come whole, what our books of this period hold of the exchange's datasets and the caller's lack goes to a person
+    too. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{EXCHANGE, PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this
+    revision or a higher one is complete already.
     """
 
 @_typing.type_check_only
@@ -88,10 +90,12 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """
     SubmitPackage: _aio.UnaryUnaryMultiCallable[_exchange_service_pb2.SubmitPackageRequest, _exchange_service_pb2.SubmitPackageResponse]  # type: ignore[assignment]
     """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
-    A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
-    the first of several is never taken. A higher revision replaces what came before.
-    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
-    or a higher one is complete already.
+    A record is matched exactly, or a person gets it: a referral by its name and the caller's own id of the student, an
+    entry by student, kind and day, a service by the caller's own id of it; the first of several is never taken. Once it
+    has come whole, what our books of this period hold of the exchange's datasets and the caller's lack goes to a person
+    too. A higher revision replaces what came before.
+    Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{EXCHANGE, PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this
+    revision or a higher one is complete already.
     """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -148,10 +152,12 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_service_pb2.SubmitPackageResponse, _abc.Awaitable[_exchange_service_pb2.SubmitPackageResponse]]:
         """Takes a party's own package of a period that is over: what stands in its books, or that there is nothing (零报告).
-        A record is matched exactly, by the caller's own id of the student and the referral it names, or a person gets it;
-        the first of several is never taken. A higher revision replaces what came before.
-        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this revision
-        or a higher one is complete already.
+        A record is matched exactly, or a person gets it: a referral by its name and the caller's own id of the student, an
+        entry by student, kind and day, a service by the caller's own id of it; the first of several is never taken. Once it
+        has come whole, what our books of this period hold of the exchange's datasets and the caller's lack goes to a person
+        too. A higher revision replaces what came before.
+        Answers NOT_FOUND/EXCHANGE, INVALID_ARGUMENT/{EXCHANGE, PERIOD, NIL, SOURCE}, FAILED_PRECONDITION/REVISION where this
+        revision or a higher one is complete already.
         """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -132,7 +132,8 @@ class GatewayServiceServicer:
 
     def CloseHolding(self, request, context):
         """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
-        that will not be put back, or what was open for a student who has been erased.
+        that will not be put back, a difference of two books that people settled among them, or what was open for a student
+        who has been erased.
         Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
         call closes (a signal, a triage, a referral, a duty, an exchange run).
         """

@@ -51,7 +51,8 @@ class GatewayServiceStub:
     """
     CloseHolding: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]
     """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
-    that will not be put back, or what was open for a student who has been erased.
+    that will not be put back, a difference of two books that people settled among them, or what was open for a student
+    who has been erased.
     Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
     call closes (a signal, a triage, a referral, a duty, an exchange run).
     """
@@ -96,7 +97,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     CloseHolding: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.CloseHoldingRequest, _gateway_service_pb2.CloseHoldingResponse]  # type: ignore[assignment]
     """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
-    that will not be put back, or what was open for a student who has been erased.
+    that will not be put back, a difference of two books that people settled among them, or what was open for a student
+    who has been erased.
     Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
     call closes (a signal, a triage, a referral, a duty, an exchange run).
     """
@@ -174,7 +176,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.CloseHoldingResponse, _abc.Awaitable[_gateway_service_pb2.CloseHoldingResponse]]:
         """Closes by hand an item that no other call can close: a sheet that was mended under another name, a dead delivery
-        that will not be put back, or what was open for a student who has been erased.
+        that will not be put back, a difference of two books that people settled among them, or what was open for a student
+        who has been erased.
         Answers NOT_FOUND/HOLDING, FAILED_PRECONDITION/STATE while a delivery is still tried, OWN_CALL for what its own
         call closes (a signal, a triage, a referral, a duty, an exchange run).
         """
