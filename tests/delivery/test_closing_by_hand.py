@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from xinqiao.adapters.errors import PartnerRefused
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Origin, Rejected
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.intake import Intake
+from xinqiao.server.not_taken import Tally
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
 
@@ -23,7 +24,9 @@ def held_sheet(town: Any) -> str:
     partner = town.gate.gateway.registry.find(town.SCHOOL)
     handle: Any = type("Handle", (), {"agency": town.SCHOOL})
     intake = Intake(town.gate.gateway.pipeline, handle, partner, town.gate.gateway.clocks.deadline)
-    intake._move("1", Tally(rejected=[Rejected(source="a.csv@sha256:1#1", reason="DATA/NUMBER")]))
+    tally, origin = Tally(), Origin(source="a.csv@sha256:1#1")
+    tally.reject(Rejected(source=origin.source, reason="DATA/NUMBER"), origin)
+    intake._move("1", tally, origin)
     (row,) = town.rows(tables.holdings, kind="intake")
     return str(row["item"])
 

@@ -78,9 +78,7 @@ def keep_refused(tx: Tx, refused: Sequence[Refused], partner: Partner, registry:
             holder=registry.holder(school), tier=TIER_RED if red else 0,
             deadline_us=deadline(TIER_RED, "acknowledge", tx.now_us) if red else tx.now_us + _DAY_US,
         )  # fmt: skip
-        for each in own:
-            said = each.item
-            refusals.keep(tx, item, source=_mark(said.source), place=said.place, reason=said.reason)
+        refusals.keep(tx, item, [(_mark(said.source), said.place, said.reason) for said, _, _ in own])
 
 
 def close_if_clean(tx: Tx, agency: str, origin: Origin) -> None:

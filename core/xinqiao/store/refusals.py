@@ -2,6 +2,9 @@
 
 import hashlib
 import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 from xinqiao.store import tables
@@ -21,14 +24,17 @@ _NUMBER = re.compile(r"(file-[0-9a-f]{12})|[0-9]{9,}[Xx]?")
 _CONTROL = re.compile(r"[^\x20-\x7e\xa1-\ufffd]|[\u200b-\u200f\u2028-\u202e\u2060-\u2069]")
 
 
-def keep(tx: Tx, item: str, *, source: str, place: str, reason: str) -> None:
-    """List one refusal of the holding ``item``."""
-    key = (item, _kept(source), shown(place), shown(reason))
-    row = tx.get(tables.refusals, *key)
-    if row is not None:
-        tx.update(tables.refusals, key, count=row["count"] + 1)
-    elif (tx.scalar(select(func.count()).where(_R.item == item)) or 0) < MOST:
-        tx.insert(tables.refusals, *key, 1, tx.now_us)
+def keep(tx: Tx, item: str, refused: Iterable[tuple[str, str, str]]) -> None:
+    """List refusals of the holding ``item``, each as source, place and reason; a bounded number, whatever came."""
+    counted = Counter((item, _kept(source), shown(place), shown(reason)) for source, place, reason in refused)
+    room = MOST - (tx.scalar(select(func.count()).where(_R.item == item)) or 0)
+    for key, count in islice(counted.items(), MOST):
+        row = tx.get(tables.refusals, *key)
+        if row is not None:
+            tx.update(tables.refusals, key, count=row["count"] + count)
+        elif room > 0:
+            tx.insert(tables.refusals, *key, count, tx.now_us)
+            room -= 1
 
 
 def ended(tx: Tx, item: str, source: str) -> bool:
