@@ -151,7 +151,7 @@ def test_a_consent_withdrawn_while_its_package_is_signed_is_heeded(books: Books)
     books.policy = books.folder / "consents.yaml"
     asks = granted.replace("AGGREGATE, CASE_REF", "CASE_REF").replace("none\n", "consent\n")
     counts = granted.replace("AGGREGATE, CASE_REF", "AGGREGATE")
-    others = "  - id: monthly-counts\n    roles: [HOSPITAL]\n    purposes: [RECONCILIATION]\n    "
+    others = "  - id: counts-without-consent\n    roles: [HOSPITAL]\n    purposes: [RECONCILIATION]\n    "
     books.policy.write_text(text.replace(granted, f"{asks}{others}{counts}"), "utf-8")
     books.refer_many("a", "b")
     for name in ("a", "b"):

@@ -92,7 +92,7 @@ class _Judge:
         self._tx, self._door, self._recipient = tx, door, recipient
         rows = tx.all(_ROW.where(_E.id.in_([chosen.key for chosen in page])))
         self._rows = {str(row["id"]): row for row in rows}
-        self._sealers = door.keys.sealers(students)
+        self._sealers = door.keys.sealers(students, keep=False)
         self._names = dict(zip(students, door.students.names(recipient.agency, students), strict=True))
 
     def __call__(self, chosen: Selected, ordinal: int) -> Verdict:
