@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from xinqiao.adapters import durable
+from xinqiao.adapters.books import BOOKS
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_OPEN
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.referral.v1 import referral_pb2
-from xinqiao.contract.clock import Clock, SystemClock, local_date
+from xinqiao.contract.clock import Clock, local_date
 from xinqiao_womens_federation import package as packages
 from xinqiao_womens_federation.book import Mend, error_book, workbook
 from xinqiao_womens_federation.inbox import Inbox, Told
@@ -49,7 +50,7 @@ class FederationAdapter:
 
     def __init__(self, settings: FederationSettings, context: AgencyContext, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._clock = clock or SystemClock()
+        self._clock = clock or context.clock
         self._state = context.folder
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._state / "delivered").mkdir(exist_ok=True)
@@ -213,7 +214,8 @@ class FederationAdapter:
         known = self._told.by_place.get((item.source, item.place))
         if known is not None:
             return item.source, known
-        found = self._told.by_source.get(item.source)
+        # Of its books the gateway names the record, under their kind.
+        found = self._told.by_source.get(item.place if item.source == BOOKS else item.source)
         if found is not None:
             label, place = found
             return label, Mend(place.sheet or "", place.row, "", item.reason, item.message)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
+from xinqiao.adapters.books import revision
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+from xinqiao.api.exchange.v1.exchange_service_pb2 import SubmitPackageRequest
 from xinqiao.contract.clock import Clock
 from xinqiao_womens_federation import package
 from xinqiao_womens_federation.book import Mend
@@ -154,13 +156,15 @@ class Inbox:
             if file.place == package.RECEIPTS:
                 return [self._recall(file, label)], 0, "taken"
             self._check(file, label, ledger)
-            found = read_book(file.data, label, self._settings.cadences, self._round_of)
+            books = SubmitPackageRequest(exchange=self._settings.exchange, revision=revision(file.listed.mtime))
+            found = read_book(file.data, label, self._settings.cadences, self._round_of, books)
         except RecordRejected as error:
             outcome: Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return [self._rejected(label, refusal(error))], 1, outcome
         for item in found.items:
             if item.body.WhichOneof("body") == "referral":
                 self._told.by_source[item.body.referral.source] = (label, item.place)
+        self._told.by_source |= {source: (label, place) for source, place in found.records.items()}
         items = [item.body for item in found.items]
         items += [self._rejected(label, mend) for mend in (*found.refused, *found.noted)]
         return items, len(found.refused) + len(found.noted), "partly" if found.refused else "taken"
