@@ -89,6 +89,7 @@ class AdapterHost:
         self.manifests: Final = manifests
         self.failures: Final = failures
         self._agencies: dict[str, AgencyHandle] = {}
+        self._clock: Clock = SystemClock()
 
     @classmethod
     def load(
@@ -156,10 +157,11 @@ class AdapterHost:
         Never raises for one agency: it is FAILED and its ``message`` says why, the others start. Call it once.
         Raises AdapterConfigError when a key is not its spec's id.
         """
+        self._clock = clock or self._clock
         for key, spec in agencies.items():
             if key != spec.agency:
                 raise AdapterConfigError(f"agency {spec.agency} is listed under another id")
-            handle = AgencyHandle(spec, self._declared(spec), clock or SystemClock())
+            handle = AgencyHandle(spec, self._declared(spec), self._clock)
             self._agencies[key] = handle
             if spec.enabled:
                 sealer = seal and seal(key)
@@ -261,7 +263,9 @@ class AdapterHost:
                 list(kind.listens(settings)), [folder.parent.parent], spec.memory_mb, spec.deadline_s, seal,
             )  # fmt: skip
             return self._fitting(isolated.start(launch), spec.kind)
-        context = AgencyContext(spec.agency, names, deployment, transport, folder, listening, sockets, seal)
+        context = AgencyContext(
+            spec.agency, names, deployment, transport, folder, listening, sockets, seal, self._clock
+        )
         return self._fitting(kind.create(settings, context), spec.kind)
 
     def _fitting(self, adapter: Adapter, kind: str) -> Adapter:

@@ -21,6 +21,7 @@ from xinqiao.api.adapter.v1.adapter_service_pb2 import (
     Rejected,
 )
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
+from xinqiao.contract.clock import Clock, SystemClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class AgencyContext:
 
     ``http`` and ``sockets`` reach only the hosts of the agency's settings (``AdapterKind.hosts``); ``folder`` is a
     private folder for the adapter's own state. ``listening`` opens the addresses of ``AdapterKind.listens``. There is
-    no store, no other agency and no key in here, on purpose.
+    no store, no other agency and no key in here, on purpose. ``clock`` is the gateway's: which month it is must not
+    depend on who asks.
     """
 
     agency: str
@@ -40,6 +42,7 @@ class AgencyContext:
     listening: Listening = field(default_factory=lambda: Listening(()))
     sockets: SocketTransport = field(default_factory=SocketTransport)
     seal: Seal | None = field(default=None, repr=False)
+    clock: Clock = field(default_factory=SystemClock)
 
     def spool(self, name: str) -> Spool:
         """The inbox ``name`` in this agency's folder, sealed."""

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.exchange.v1 import activity_service_pb2 as activity
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
-from xinqiao.api.referral.v1.referral_pb2 import Referral
+from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_STATE_CLOSED, REFERRAL_STATE_OUTCOME_REPORTED, Referral
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
@@ -83,8 +83,14 @@ def match(call: Call, record: rpc.PackageRecord, parties: Sequence[str], period:
     if row["student"] != known.id:
         return Match(reason="REFERRAL_OF_ANOTHER")
     ours = call.door.keys.readable(Referral, row, table="referrals")
-    differs = ours is None or (record.state and state_at(ours, period) != record.state)
-    return Match(known.id, known.school, f"referrals/{row['id']}", "STATE_DIFFERS" if differs else "")
+    same = ours is not None and _same_state(record.state, state_at(ours, period))
+    return Match(known.id, known.school, f"referrals/{row['id']}", "" if same else "STATE_DIFFERS")
+
+
+def _same_state(theirs: int, ours: int) -> bool:
+    """Nothing said is no difference; and that the sender closed it after the outcome is in the sender's books only."""
+    reported_then_closed = (theirs, ours) == (REFERRAL_STATE_OUTCOME_REPORTED, REFERRAL_STATE_CLOSED)
+    return theirs in (0, ours) or reported_then_closed
 
 
 def expected(

@@ -299,9 +299,7 @@ class Intake:
             return
         if isinstance(answer, SubmitPackageResponse):
             tally.told += [
-                Rejected(
-                    source=origin.source, place=each.source or each.item, reason=each.reason, message=MENDS[each.reason]
-                )
+                Rejected(source=kind, place=each.source or each.item, reason=each.reason, message=MENDS[each.reason])
                 for each in answer.findings
             ]
 

@@ -22,14 +22,13 @@ from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.screening.v1 import screening_pb2 as screening
 from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest
 from xinqiao.contract.clock import BEIJING, to_us
+from xinqiao_community_grid.books import Books
 from xinqiao_community_grid.settings import CommunityGridSettings
 from xinqiao_community_grid.weeks import Weeks
-from xinqiao_community_grid.wire import ALLOTMENTS, CONCERN_WORDS, CONCERNS, VISITS, WEEKS
+from xinqiao_community_grid.wire import ALLOTMENTS, BOOKS, CONCERN_WORDS, CONCERNS, RECORD, STUDENT, VISITS, WEEKS
 
 FORM = "xinqiao-grid-form/1"
-_STUDENT = re.compile(r"students/[a-z2-7]{26}", re.ASCII)
 _TASK = re.compile(r"tasks/[A-Za-z0-9_-]{1,64}", re.ASCII)
-_RECORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _WEEK = re.compile(r"(20[0-9]{2})-W([0-5][0-9])", re.ASCII)
 _TEXT = 1000
 
@@ -50,6 +49,7 @@ class _Found:
     others: list[ReadResponse]
     allotted: list[tuple[str, str]]
     done: list[str]
+    books: Books
 
 
 class Visits:
@@ -68,7 +68,7 @@ class Visits:
         self._weeks.forget()
         alone = self._settings.accept_valid_rows or letter.form == "page"
         findings = Findings(accept_valid_rows=alone)
-        found = _Found([], [], [], [])
+        found = _Found([], [], [], [], Books(self._settings.exchange))
         for row, take in self._rows(letter, findings):
             try:
                 take(row, letter, found)
@@ -87,7 +87,8 @@ class Visits:
             self._desk.done(task)
         self._records.keep()
         self._weeks.keep()
-        return Judged(True, [*found.signals, *found.others, *self._weeks.complete(letter.number), *told])
+        books = found.books.brought(letter, broken=bool(findings.rejected_count))
+        return Judged(True, [*found.signals, *found.others, *self._weeks.complete(letter.number), *books, *told])
 
     def look(self) -> None:
         """A look begins: what was brought before it is settled."""
@@ -119,10 +120,12 @@ class Visits:
                 yield row, self._visit
             for row in as_rows(page.get("reports", []), WEEKS, letter.name, "reports", findings):
                 yield row, self._week
+            for row in as_rows(page.get("books", []), BOOKS, letter.name, "books", findings):
+                yield row, self._book
         elif letter.form == "json":
             yield from self._form(letter, findings)
         else:
-            message = "is none of: .csv (visits, weekly reports, allotments), .json (a phone form)"
+            message = "is none of: .csv (visits, weekly reports, books, allotments), .json (a phone form)"
             raise FileRefused("DATA/FILE_TYPE", message, Place(letter.name))
 
     def _form(self, letter: Letter, findings: Findings) -> Iterator[tuple[Row, Any]]:
@@ -153,6 +156,8 @@ class Visits:
         cells = {cell.strip().strip('"') for cell in head.split(",")}
         if cells & {"week", "周次"}:
             return WEEKS, self._week
+        if cells & {"month", "月份"}:
+            return BOOKS, self._book
         if cells & {"task", "任务编号"} and not cells & {"day", "走访日期"}:
             return [*ALLOTMENTS, *_ignored(cells)], self._allotment
         return VISITS, self._visit
@@ -161,9 +166,9 @@ class Visits:
 
     def _visit(self, row: Row, letter: Letter, found: _Found) -> None:
         grid = self._grid(row)
-        record = matching(row, "record", _RECORD, "letters, digits, . _ : - ; at most 64")
+        record = matching(row, "record", RECORD, "letters, digits, . _ : - ; at most 64")
         student = StudentRef(
-            name=matching(row, "student", _STUDENT, "the student code of the task sheet (students/...)")
+            name=matching(row, "student", STUDENT, "the student code of the task sheet (students/...)")
         )
         task = matching(row, "task", _TASK, "the task code of the task sheet (tasks/...)", optional=True)
         day, met = row.date("day"), yes_or_no(row, "met")
@@ -209,6 +214,9 @@ class Visits:
             raise row.reject("concerns", "DATA/NIL", "says that it is no nil report: give how many concerns there were")
         if not self._weeks.add(grid, week, seen, concerns or 0, letter.number):
             raise row.reject("week", "DATA/DUPLICATE", "this grid's report of the week came before with other figures")
+
+    def _book(self, row: Row, letter: Letter, found: _Found) -> None:
+        found.books.add(row)
 
     def _allotment(self, row: Row, letter: Letter, found: _Found) -> None:
         if not row.text("grid", optional=True).strip():

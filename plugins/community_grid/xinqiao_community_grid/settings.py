@@ -75,6 +75,10 @@ class CommunityGridSettings(Strict):
     door: DoorSettings | None = Field(default=None, description="Where phones hand their forms in over a network")
     encoding: Encoding = Field(default="utf-8", description="Encoding of its CSV files, declared and never guessed")
     accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
+    exchange: str = Field(
+        default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
+        description="The exchange (gateway.yaml) that its books are of; empty: the only one it is a party of",
+    )  # fmt: skip
     concerns: dict[str, str] = Field(
         default_factory=dict[str, str], description=f"The station's own words for: {', '.join(CONCERNS)}"
     )

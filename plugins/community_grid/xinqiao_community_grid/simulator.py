@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from xinqiao.adapters.files.folders import put, table
 from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao.testing.partner import PLAYS, Answered, JsonPartner
-from xinqiao_community_grid.wire import VISITS, WEEKS
+from xinqiao_community_grid.wire import BOOKS, VISITS, WEEKS
 
 GRIDS = ("320583001001001", "320583001001002")
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
@@ -36,7 +36,8 @@ class CommunityGridSimulator:
         self.doubled = self.backwards = self.small_pages = False
         self._source = source
         self._grids = grids
-        self._records: list[tuple[str, dict[str, Any]]] = []
+        self._records: list[tuple[str, tuple[dict[str, Any], ...]]] = []
+        self._visited: list[dict[str, Any]] = []
         self._files = self._news = 0
 
     def start(self) -> dict[str, Any]:
@@ -117,7 +118,18 @@ class CommunityGridSimulator:
             "observed": "一切如常",
             **more,
         }
+        self._visited.append(row)
         self._give("records", VISITS, row)
+
+    def keep_books(self, month: str, fault: Literal["", "differing", "missing"] = "") -> None:
+        """The station's own books of a month: the visits made in it; or one on another day, or one left out."""
+        made = [row for row in self._visited if str(row["day"]).startswith(month)]
+        lines = [{"month": month, **{name: row[name] for name in ("record", "student", "day")}} for row in made]
+        if fault == "differing":
+            lines[0]["day"] = f"{month}-{28 if not str(lines[0]['day']).endswith('28') else 27}"
+        elif fault == "missing":
+            lines.pop()
+        self._give("books", BOOKS, *(lines or [{"month": month, "nil": "是"}]))
 
     def week(self, grid: str, week: str, *, nil: str = "是", seen: int = 0, concerns: int | None = None) -> None:
         """A grid reports its week."""
@@ -152,13 +164,15 @@ class CommunityGridSimulator:
 
     # -- its system -------------------------------------------------------------------------------------------------
 
-    def _give(self, kind: str, columns: Sequence[Any], row: dict[str, Any]) -> None:
+    def _give(self, kind: str, columns: Sequence[Any], *rows: dict[str, Any]) -> None:
+        """Rows that belong together: in one page, in one file."""
         if self._source == "rest":
-            self._records.append((kind, row))
+            self._records.append((kind, rows))
             return
         self._files += 1
-        header = [column.name for column in columns if column.name in row]
-        self.drop(f"{kind}-{self._files:04}.csv", table(header, [[cast("str", row[name]) for name in header]]))
+        header = [column.name for column in columns if column.name in rows[0]]
+        cells = [[cast("str", row[name]) for name in header] for row in rows]
+        self.drop(f"{kind}-{self._files:04}.csv", table(header, cells))
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answered:
         if (method, path) == ("GET", "/status"):
@@ -182,8 +196,10 @@ class CommunityGridSimulator:
         if self.doubled:
             shown = [each for each in shown for _ in range(2)]
         return {
-            "records": [row for kind, row in shown if kind == "records"],
-            "reports": [row for kind, row in shown if kind == "reports"],
+            **{
+                kind: [row for of, rows in shown if of == kind for row in rows]
+                for kind in ("records", "reports", "books")
+            },
             "next": str(following),
             "more": following < len(self._records),
         }

@@ -1,9 +1,13 @@
 """The wire format as data: columns of each table, the words of their codes, and what each means to the gateway."""
 
+import re
 from typing import Final
 
 from xinqiao.adapters.files import Column
 from xinqiao.api.screening.v1 import screening_pb2 as screening
+
+STUDENT: Final = re.compile(r"students/[a-z2-7]{26}", re.ASCII)
+RECORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 
 VISITS: Final = (
     Column("record", ("记录编号",)),
@@ -29,6 +33,15 @@ WEEKS: Final = (
     Column("concerns", ("关注人数",), required=False),
 )
 """The report of a grid and week; ``nil`` is said, never left out."""
+
+BOOKS: Final = (
+    Column("month", ("月份",)),
+    Column("nil", ("零报告",), required=False),
+    Column("record", ("记录编号",), required=False),
+    Column("student", ("学生编号",), required=False),
+    Column("day", ("走访日期",), required=False),
+)
+"""The station's own books of a month, whole: a visit a row, or one row that says that there was none."""
 
 ALLOTMENTS: Final = (Column("task", ("任务编号",)), Column("grid", ("网格编码",)))
 """Which grid does which task, where a station has several."""

@@ -12,7 +12,8 @@ from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, Origin, ReadResponse, Rejected
 from xinqiao.api.exchange.v1.activity_service_pb2 import Activity, RecordActivitiesRequest
 from xinqiao.contract.clock import Clock, SystemClock, local_date
-from xinqiao_social_work import inbox, outbox, receipts
+from xinqiao_social_work import inbox, outbox, receipts, wire
+from xinqiao_social_work.books import read_books
 from xinqiao_social_work.inbox import InboxFile
 from xinqiao_social_work.rows import Record, Sheet, read_sheet
 from xinqiao_social_work.settings import SocialWorkSettings
@@ -123,6 +124,9 @@ class SocialWorkAdapter:
             if file.name.endswith(receipts.SUFFIX):
                 return _placed([receipts.read_receipt(data, sha256, label)], source), key
             told = inbox.rows_told(manifest, sha256, label)
+            if wire.is_books(file.name):
+                made_s = file.mtime_ns // 1_000_000_000
+                return read_books(io.BytesIO(data), file.name, label, self._settings, made_s, told), key
             sheet = read_sheet(io.BytesIO(data), file.name, label, self._settings, today, told)
             self._judge(sheet, file, label, state, before, proven=told is not None)
         except RecordRejected as error:

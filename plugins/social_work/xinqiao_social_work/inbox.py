@@ -84,7 +84,7 @@ def rows_told(manifest: bytes, sha256: str, label: str) -> int | None:
 
 def safe_label(name: str) -> str:
     """``name`` if it can hardly hold a person's, else the word of the log and a stable stand-in."""
-    words = [word for log in wire.LOGS for word in log.words] + list(wire.ANSWERS)
+    words = [word for log in wire.LOGS for word in log.words] + [*wire.ANSWERS, *wire.BOOKS]
     word = next((word for word in words if name.startswith(word)), "")
     if _PLAIN.fullmatch(name.removeprefix(word)):
         return name

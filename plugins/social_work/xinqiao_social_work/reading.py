@@ -10,7 +10,8 @@ from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import Place
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao.contract.clock import SystemClock, local_date
-from xinqiao_social_work import inbox
+from xinqiao_social_work import inbox, wire
+from xinqiao_social_work.books import read_books
 from xinqiao_social_work.rows import read_sheet
 from xinqiao_social_work.settings import SocialWorkSettings
 
@@ -35,6 +36,11 @@ class SocialWorkReader:
         label = inbox.safe_label(path.name)
         today = local_date(SystemClock().now_us())
         try:
+            if wire.is_books(path.name):
+                found = read_books(io.BytesIO(path.read_bytes()), path.name, label, settings)
+                for package in (each.partner_package for each in found):
+                    yield from (Accepted("books", f"{package.period} {each.source}") for each in package.records)
+                return
             sheet = read_sheet(io.BytesIO(path.read_bytes()), path.name, label, settings, today)
         except RecordRejected as error:
             place = error.place if isinstance(error.place, Place) else Place(label)

@@ -69,7 +69,7 @@ def read_sheet(
     # Rows of a log stand for one another's completeness; an answer stands for itself and must not wait for its neighbour.
     findings = Findings(accept_valid_rows=settings.accept_valid_rows or log is None)
     parser = _Answers() if log is None else _Log(log, settings, today)
-    rows = _rows(stream, file_name, label, settings, parser.columns, findings, expected)
+    rows = rows_of(stream, file_name, label, settings, parser.columns, findings, expected)
     records = list[Record]()
     seen = Duplicates()
 
@@ -83,10 +83,11 @@ def read_sheet(
     return Sheet(records, findings, parser.comes)
 
 
-def _rows(
+def rows_of(
     stream: BinaryIO, file_name: str, label: str, settings: SocialWorkSettings, columns: tuple[Column, ...],
     findings: Findings, expected: int | None,
 ) -> Iterator[Row]:  # fmt: skip
+    """The rows of a file by its ending. Raises FileRefused for one that is no table."""
     if file_name.lower().endswith(".xlsx"):
         return read_workbook(stream, columns=columns, name=label, extra="ignore", findings=findings)
     if file_name.lower().endswith(".csv"):
@@ -109,7 +110,7 @@ class _Log:
 
     def parse(self, row: Row) -> Record | None:
         log = self._log
-        source = f"{log.id}/{_own_id(row, wire.ROW)}"
+        source = f"{log.id}/{own_id(row, wire.ROW)}"
         day = row.date(wire.DAY.name)
         if day > self._today:
             if not log.may_be_planned:
@@ -132,7 +133,7 @@ class _Log:
         column = self._log.series
         if column is None or not row.text(column.name, optional=not column.required):
             return ""
-        return f"{self._log.id}/{_own_id(row, column)}"
+        return f"{self._log.id}/{own_id(row, column)}"
 
     def _school(self, row: Row) -> str:
         code = row.text(wire.SCHOOL.name, optional=True).strip() if self._has(wire.SCHOOL) else ""
@@ -143,7 +144,7 @@ class _Log:
     def _audience(self, row: Row) -> pb.Audience.ValueType:
         if not self._has(wire.AUDIENCE):
             return self._log.audience
-        return _code(row, wire.AUDIENCE, wire.AUDIENCES)
+        return code_of(row, wire.AUDIENCE, wire.AUDIENCES)
 
     def _count(self, row: Row, *columns: Column, least: int = 0) -> int:
         """The figure of the first of ``columns`` that this log has; 0 for none."""
@@ -188,7 +189,7 @@ class _Answers:
     comes: date | None = None
 
     def parse(self, row: Row) -> Record:
-        source = f"answer/{_own_id(row, wire.ROW)}"
+        source = f"answer/{own_id(row, wire.ROW)}"
         item = row.text(wire.ITEM.name).strip()
         if _ITEM.fullmatch(item) is None:
             message = "must be the tasks/… or referrals/… of what is answered, as the gateway gave it"
@@ -198,7 +199,7 @@ class _Answers:
 
     @staticmethod
     def _task(row: Row, item: str) -> ReadResponse:
-        if _code(row, wire.RESULT, wire.TASK_RESULTS) == wire.CANNOT:
+        if code_of(row, wire.RESULT, wire.TASK_RESULTS) == wire.CANNOT:
             message = f"the agency cannot do {item}; hand the task to another holder"
             # A person's affair, whatever the agency sends next: the need is still there.
             said = Rejected(place=f"{row.place().within}, {item}", reason="TASK/CANNOT", message=message)
@@ -208,7 +209,7 @@ class _Answers:
 
     @staticmethod
     def _referral(row: Row, item: str, source: str) -> ReadResponse:
-        event = _code(row, wire.RESULT, wire.REFERRAL_RESULTS)
+        event = code_of(row, wire.RESULT, wire.REFERRAL_RESULTS)
         code = row.text(wire.CODE.name, optional=True).strip()
         if _WORD.fullmatch(code) is None:
             raise row.reject(wire.CODE.name, "DATA/CODE", "must be a code of the district's list of reasons")
@@ -224,7 +225,7 @@ class _Answers:
         return ReadResponse(referral=update)
 
 
-def _own_id(row: Row, column: Column) -> str:
+def own_id(row: Row, column: Column) -> str:
     """The agency's own id of something: nothing that is, or could be, a person's name or number."""
     text = row.text(column.name).strip()
     if _ID.fullmatch(text) is None:
@@ -235,8 +236,9 @@ def _own_id(row: Row, column: Column) -> str:
     return text
 
 
-def _code(row: Row, column: Column, codes: Mapping[str, T]) -> T:
-    found = codes.get(row.text(column.name).strip())
+def code_of(row: Row, column: Column, codes: Mapping[str, T]) -> T:
+    """What a word of ``codes`` stands for. Raises RecordRejected."""
+    found = codes.get(row.text(column.name, optional=not column.required).strip())
     if found is None:
         raise row.reject(column.name, "DATA/CODE", f"must be one of {', '.join(codes)}")
     return found

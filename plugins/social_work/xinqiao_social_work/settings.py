@@ -27,6 +27,10 @@ class SocialWorkSettings(Strict):
     )
     encoding: Encoding = Field(default="utf-8", description="Of every CSV file that `files` does not name")
     files: list[FileSettings] = Field(default_factory=list[FileSettings])
+    exchange: str = Field(
+        default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
+        description="The exchange (gateway.yaml) that its books are of; empty: the only one it is a party of",
+    )  # fmt: skip
     accept_valid_rows: bool = Field(default=False, description="Take a file's good rows although it has bad ones")
     bring_notes: bool = Field(
         default=False,

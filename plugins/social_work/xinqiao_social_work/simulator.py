@@ -4,11 +4,12 @@ import csv
 import hashlib
 import io
 import json
+import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,6 +38,7 @@ _PARTS = {
     f'<Relationship Id="r1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
 }
 GB18030 = "*-gb18030.csv"
+_COLUMNS = (wire.ROW, wire.DAY, wire.LETTERS, wire.ATTENDANCES, wire.PERSONS, wire.STUDENT)
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ class SocialWorkSimulator:
         self.outbox = folder / "outbox"
         self.faults = Faults()
         self._answers: list[tuple[str, ...]] = []
+        self._logs: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]]]] = {}
+        self._books = 0
         self._fetched: dict[str, dict[str, Any]] = {}
         self._key = Ed25519PrivateKey.generate()
         for path in (self.inbox, self.outbox):
@@ -135,6 +139,7 @@ class SocialWorkSimulator:
     ) -> Path:  # fmt: skip
         """Write a log whole, as ``.part`` first; with ``manifest`` its rows and SHA-256 stand beside it."""
         rows = rows[: int(len(rows) * self.faults.cut)]
+        self._logs[name] = (tuple(header), [tuple(row) for row in rows])
         if name.endswith(".xlsx"):
             data = workbook([header, *rows])
         else:
@@ -152,6 +157,20 @@ class SocialWorkSimulator:
             stem, dot, ending = name.rpartition(".")
             durable.replace(self.inbox / f"{stem}-again{dot}{ending}", data)
         return target
+
+    def keep_books(self, month: str, fault: Literal["", "differing", "missing"] = "") -> Path:
+        """Drop the agency's own books of a month: what its logs hold of it; or one figure otherwise, or one left out."""
+        lines = [line for name, log in self._logs.items() for line in _of_month(name, *log, month)]
+        if fault == "differing":
+            lines[-1][5] = str(int(lines[-1][5] or 0) + 100)
+        elif fault == "missing":
+            lines.pop()
+        self._books += 1
+        header = tuple(column.name for column in wire.BOOK_COLUMNS)
+        path = self.drop(f"月度台账-{month}-{self._books}.csv", header, lines or [[month, *[""] * 9, "是"]])
+        at = path.stat().st_mtime + self._books  # a clerk is slower than a machine: no two books of one second
+        os.utime(path, (at, at))
+        return path
 
     # -- from the gateway -------------------------------------------------------------------------------------------
 
@@ -175,6 +194,24 @@ class SocialWorkSimulator:
         target = self.inbox / f"{recall.replace('/', '-')}{receipts.SUFFIX}"
         durable.replace(target, receipts.receipt_json(recall, signed))
         return target
+
+
+def _of_month(
+    name: str, header: tuple[str, ...], rows: Sequence[Sequence[str]], month: str
+) -> Iterator[list[str]]:  # fmt: skip
+    """The lines of the books for the rows of one log."""
+    log = wire.log_of(name)
+    if log is None:
+        return
+    names = [
+        next(each for each in (*_COLUMNS, None) if each is None or word in (each.name, *each.aliases))
+        for word in header
+    ]
+    for cells in rows:
+        by = {column.name: cell for column, cell in zip(names, cells, strict=False) if column is not None}
+        if by[wire.DAY.name].startswith(month):
+            figures = [by.get(each.name, "") for each in (wire.LETTERS, wire.ATTENDANCES, wire.PERSONS, wire.STUDENT)]
+            yield [month, log.words[0], by[wire.ROW.name], by[wire.DAY.name], *figures, "", "", ""]
 
 
 def workbook(rows: Sequence[Sequence[str]]) -> bytes:

@@ -98,6 +98,30 @@ ADVICE = Column("给学校的建议", ("school_advice",), required=False)
 CARE = Column("给关爱小组的建议", ("care_advice",), required=False)
 ANSWER_COLUMNS = (ROW, ITEM, RESULT, WORDS, CODE, ADVICE, CARE)
 
+BOOKS = ("月度台账", "books")
+MONTH = Column("月份", ("month",))
+KIND = Column("类别", ("kind",), required=False)
+BOOK_ROW = Column(ROW.name, ROW.aliases, required=False)
+BOOK_DAY = Column(DAY.name, DAY.aliases, required=False)
+TIMES = Column("次数", ("times",), required=False)
+STATE = Column("月末状态", ("state",), required=False)
+BOOK_ITEM = Column(ITEM.name, ITEM.aliases, required=False)
+NIL = Column("零报告", ("nil",), required=False)
+BOOK_COLUMNS = (
+    MONTH, KIND, BOOK_ROW, BOOK_DAY, TIMES, SOME_ATTENDANCES, SOME_PERSONS, STUDENT, BOOK_ITEM, STATE, NIL,
+)  # fmt: skip
+REFERRAL_KIND = frozenset({"转介", "referral"})
+STATES: Mapping[str, referral.ReferralState.ValueType] = {
+    "": referral.REFERRAL_STATE_UNSPECIFIED,
+    "接受": referral.REFERRAL_STATE_ACCEPTED, "accepted": referral.REFERRAL_STATE_ACCEPTED,
+    "候补": referral.REFERRAL_STATE_WAITLISTED, "waitlisted": referral.REFERRAL_STATE_WAITLISTED,
+    "婉拒": referral.REFERRAL_STATE_DECLINED, "declined": referral.REFERRAL_STATE_DECLINED,
+    "到访": referral.REFERRAL_STATE_ATTENDED, "attended": referral.REFERRAL_STATE_ATTENDED,
+    "未到": referral.REFERRAL_STATE_NO_SHOW, "no_show": referral.REFERRAL_STATE_NO_SHOW,
+    "反馈": referral.REFERRAL_STATE_OUTCOME_REPORTED, "outcome": referral.REFERRAL_STATE_OUTCOME_REPORTED,
+}  # fmt: skip
+"""Where a referral stood at the month's end, in the agency's words; blank says only that the agency has it."""
+
 DONE, CANNOT = "done", "cannot"
 TASK_RESULTS: Mapping[str, str] = {"已完成": DONE, "done": DONE, "无法完成": CANNOT, "cannot": CANNOT}
 """Only the school says that a task is no longer needed: one that cannot be done stays open, in a person's hands."""
@@ -124,6 +148,11 @@ def is_answers(name: str) -> bool:
     return name.startswith(ANSWERS)
 
 
+def is_books(name: str) -> bool:
+    """Whether a file of this name is the agency's own books of a month."""
+    return name.startswith(BOOKS)
+
+
 def known_words() -> str:
     """The words a file name may begin with, for people."""
-    return ", ".join("/".join(words) for words in (*(log.words for log in LOGS), ANSWERS))
+    return ", ".join("/".join(words) for words in (*(log.words for log in LOGS), ANSWERS, BOOKS))

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Final
 
 from xinqiao.adapters import durable
+from xinqiao.adapters.books import BOOKS
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_OPEN
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.api.referral.v1 import referral_pb2
-from xinqiao.contract.clock import Clock, SystemClock, local_date
+from xinqiao.contract.clock import Clock, local_date
 from xinqiao_womens_federation import package as packages
 from xinqiao_womens_federation.book import Mend, error_book, workbook
 from xinqiao_womens_federation.inbox import Inbox, Told
@@ -50,7 +51,7 @@ class FederationAdapter:
 
     def __init__(self, settings: FederationSettings, context: AgencyContext, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._clock = clock or SystemClock()
+        self._clock = clock or context.clock
         self._state = context.folder
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._state / "delivered").mkdir(exist_ok=True)
@@ -203,12 +204,24 @@ class FederationAdapter:
         """Put what was not taken of a file into ``errors/<file>.errors.xlsx`` of the outbox; a repeat writes the same."""
         by_file: dict[str, list[Mend]] = defaultdict(list)
         for item in rejected:
-            label = item.source.partition("@")[0]
-            there = self._told.places.get((label, item.place), Mend("", None, item.place, "", ""))
+            label, there = self._line_of(item)
             by_file[label].append(replace(there, reason=item.reason, message=item.message))
         with self._shelf.open(_TIME_S) as files:
             for label, mends in by_file.items():
                 files.put(_ERRORS, _error_name(self._told.names.get(label, label)), error_book(mends))
+
+    def _line_of(self, item: Rejected) -> tuple[str, Mend]:
+        """The file an item belongs to, and where it stands in it."""
+        if item.source != BOOKS:
+            label = item.source.partition("@")[0]
+            return label, self._told.places.get((label, item.place), Mend("", None, item.place, "", ""))
+        # Of its books the gateway names the record; what they lack stands nowhere, in a look at one file in that one.
+        found = self._told.records.get(item.place)
+        if found is not None:
+            label, place = found
+            return label, Mend(place.sheet or "", place.row, "", "", "")
+        label = next(iter(self._told.names)) if len(self._told.names) == 1 else BOOKS
+        return label, Mend("", None, item.place, "", "")
 
 
 def _shelf(settings: FederationSettings, context: AgencyContext) -> Shelf:

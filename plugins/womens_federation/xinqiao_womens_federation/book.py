@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import xlsxwriter
@@ -57,7 +57,8 @@ def workbook(period: str, rows: Sequence[DeliverRequest]) -> bytes:
         writer.sheet(wire.TASKS, [_task(row) for row in rows if row.WhichOneof("body") == "task"])
         writer.sheet(wire.ACTIVITIES)
         writer.sheet(wire.VISITS, students=len(students))
-        writer.sheet(wire.SUMMARY, [(period, part) for part in wire.PARTS.values()])
+        writer.sheet(wire.BOOKS, students=len(students))
+        writer.sheet(wire.SUMMARY, [(_month(period, part), word) for part, word in wire.PARTS.items()])
         writer.sheet(wire.STUDENTS, students)
         writer.sheet(wire.ENDED, [_ended(row) for row in rows if row.WhichOneof("body") == "referral_update"])
         writer.sheet(wire.RECALLS, [_recall(row) for row in rows if row.WhichOneof("body") == "recall"])
@@ -147,7 +148,7 @@ def _rule(sheet: Sheet, field: Field, students: int) -> dict[str, Any] | None:
     if field.choices:
         words = "请从列表中选择。 Choose from the list."
         return {**stop, "validate": "list", "source": list(field.choices), "error_message": words}
-    if sheet is wire.VISITS and field.zh == "学生编号" and students:
+    if sheet in (wire.VISITS, wire.BOOKS) and field.zh == "学生编号" and students:
         words = "请从名单中选择学生编号。 Choose a code from the list."
         source = f"='{wire.STUDENTS.name}'!$A$2:$A${students + 1}"
         return {**stop, "validate": "list", "source": source, "error_message": words}
@@ -159,6 +160,14 @@ def _rule(sheet: Sheet, field: Field, students: int) -> dict[str, Any] | None:
         words = "请填整数。 A whole number."
         return {**stop, "validate": "integer", "criteria": ">=", "value": 0, "error_message": words}
     return None
+
+
+def _month(period: str, part: str) -> str:
+    """The month that a part is about: of the books the one before, which is over."""
+    if part != wire.BOOKS_PART:
+        return period
+    first = date.fromisoformat(f"{period}-01")
+    return (first - timedelta(days=1)).isoformat()[:7]
 
 
 def _height(cells: Iterable[tuple[str, int]]) -> float:

@@ -15,6 +15,7 @@ Fault = Literal["wrong_choice", "deleted_column", "merged", "text_date", "formul
 FAULTS: Final[tuple[Fault, ...]] = (
     "wrong_choice", "deleted_column", "merged", "text_date", "formula", "half_written", "duplicate",
 )  # fmt: skip
+BookFault = Literal["differing", "missing"]
 
 
 class Desk:
@@ -48,6 +49,28 @@ class Desk:
             if row[1] == wire.PARTS[part]:
                 row.extend([""] * (3 - len(row)))
                 row[2] = word
+
+    def copy_books(self, last: "Desk", fault: BookFault | None = None) -> None:
+        """Fill in the books of last month from what that month's workbook said; a clerk forgets one, or slips."""
+        rows: list[dict[str, Any]] = [
+            {"台账编号": f"R-{at}", "类别": wire.REFERRAL_RECORD, "学生编号": row["学生编号"], "转介编号": row["转介编号"],
+             "月末办理": row.get("办理", "")}
+            for at, row in enumerate(last.rows(wire.REFERRALS), 1)
+        ]  # fmt: skip
+        rows += [
+            {"台账编号": f"V-{at}", "类别": row["类别"], "学生编号": row["学生编号"], "日期": row["日期"]}
+            for at, row in enumerate(last.rows(wire.VISITS), 1)
+        ]
+        rows += [
+            {"台账编号": row["活动编号"], "类别": wire.ACTIVITY_RECORD, "日期": row["日期"], "活动类别": row["类别"],
+             **{name: row[name] for name in ("场次", "人次", "人数")}}
+            for row in last.rows(wire.ACTIVITIES)
+        ]  # fmt: skip
+        if fault == "differing":
+            rows[-1]["人次"] = int(rows[-1].get("人次") or 0) + 100
+        for row in rows[:-1] if fault == "missing" else rows:
+            self.add(wire.BOOKS, **row)
+        self.said(wire.BOOKS_PART, wire.SOME if rows else wire.NIL)
 
     def saved(self, fault: Fault | None = None) -> bytes:
         """The file's bytes, with one thing done wrong."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
+from xinqiao.adapters.books import revision
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.folders import series_of
 from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+from xinqiao.api.exchange.v1.exchange_service_pb2 import SubmitPackageRequest
 from xinqiao.contract.clock import Clock
 from xinqiao_womens_federation import package
 from xinqiao_womens_federation.book import Mend
@@ -32,10 +34,11 @@ _Version = tuple[str, int, int]
 @dataclass(slots=True)
 class Told:
     """What a look found, so that what was not taken can be told by row: the file's name for each label, and what is at
-    each label and place."""
+    each label and place, and where each record of its books stands."""
 
     names: dict[str, str] = field(default_factory=dict[str, str])
     places: dict[tuple[str, str], Mend] = field(default_factory=dict[tuple[str, str], Mend])
+    records: dict[str, tuple[str, Place]] = field(default_factory=dict[str, tuple[str, Place]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +164,12 @@ class Inbox:
             if file.place == package.RECEIPTS:
                 return [self._recall(file, label)], 0, "taken"
             self._check(file, label, ledger)
-            found = read_book(file.data, label, self._settings.cadences, self._round_of)
+            books = SubmitPackageRequest(exchange=self._settings.exchange, revision=revision(file.listed.mtime))
+            found = read_book(file.data, label, self._settings.cadences, self._round_of, books)
         except RecordRejected as error:
             outcome: Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
             return [self._rejected(label, refusal(error))], 1, outcome
+        self._told.records |= {source: (label, place) for source, place in found.records.items()}
         items = [self._placed(label, item) for item in found.items]
         items += [self._rejected(label, mend) for mend in (*found.refused, *found.noted)]
         return items, len(found.refused) + len(found.noted), "partly" if found.refused else "taken"

@@ -86,6 +86,11 @@ class FederationSettings(Strict):
         description="The cadence (config/policy) of the monthly report that a part of the workbook answers",
     )
 
+    exchange: str = Field(
+        default="", pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
+        description="The exchange (gateway.yaml) that its books of last month are of; empty: the only one it is a party of",
+    )  # fmt: skip
+
     @property
     def cadences(self) -> dict[str, str]:
         """``reports`` by the plain name of the part."""

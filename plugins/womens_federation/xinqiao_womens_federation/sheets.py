@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from xinqiao.adapters.books import in_parts
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import FORBIDDEN, Duplicates, Row
@@ -17,6 +18,7 @@ from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.exchange.v1.activity_service_pb2 import Activity, RecordActivitiesRequest
+from xinqiao.api.exchange.v1.exchange_service_pb2 import PackageRecord, SubmitPackageRequest
 from xinqiao.api.referral.v1.referral_pb2 import (
     REFERRAL_EVENT_ACCEPT,
     REFERRAL_EVENT_DECLINE,
@@ -49,22 +51,26 @@ class Found:
     items: list[Item] = field(default_factory=list[Item])
     refused: list[Mend] = field(default_factory=list[Mend])
     noted: list[Mend] = field(default_factory=list[Mend])
+    records: dict[str, Place] = field(default_factory=dict[str, Place])
+    """Where each record of the books stands."""
 
 
 def read_book(
-    data: bytes, label: str, reports: Mapping[str, str], round_of: Callable[[str], str] = lambda _: ""
-) -> Found:
+    data: bytes, label: str, reports: Mapping[str, str], round_of: Callable[[str], str] = lambda _: "",
+    books: SubmitPackageRequest | None = None,
+) -> Found:  # fmt: skip
     """Judge the whole workbook. A bad row costs that row; a bad sheet refuses the file (FileRefused).
 
-    ``reports`` names the cadence each part answers. ``round_of`` tells two deliveries of one referral apart.
+    ``reports`` names the cadence each part answers. ``round_of`` tells two deliveries of one referral apart. ``books`` is
+    what the federation's own books are sent as: their exchange and revision.
     """
     reader = _Book(data, label, round_of)
     reader.rows(wire.REFERRALS, reader.referral)
     reader.rows(wire.TASKS, reader.task)
     activities = reader.rows(wire.ACTIVITIES, reader.activity)
     visits = reader.rows(wire.VISITS, reader.visit)
-    filled = {"activities": activities, "visits": visits}
-    reader.rows(wire.SUMMARY, lambda row: reader.summary(row, filled, reports))
+    filled = {"activities": activities, "visits": visits, wire.BOOKS_PART: reader.books()}
+    reader.rows(wire.SUMMARY, lambda row: reader.summary(row, filled, reports, books or SubmitPackageRequest()))
     return reader.found
 
 
@@ -83,6 +89,8 @@ class _Book:
         self._round_of = round_of
         self._duplicates = Duplicates()
         self._students: set[str] = set()
+        self._records: list[PackageRecord] = []
+        self._broken = False
         self.found = Found()
 
     def rows(self, sheet: Sheet, parse: Callable[[Row], Iterator[ReadResponse]]) -> int:
@@ -189,7 +197,51 @@ class _Book:
         self._students.add(student)
         yield ReadResponse(entry=RecordEntryRequest(student=StudentRef(name=f"students/{student}"), entry=entry))
 
-    def summary(self, row: Row, filled: Mapping[str, int], reports: Mapping[str, str]) -> Iterator[ReadResponse]:
+    def books(self) -> int:
+        """The federation's own books; returns how many rows there are. A workbook of before there was the sheet has none."""
+        refused = len(self.found.refused)
+        try:
+            count = self.rows(wire.BOOKS, self.record)
+        except FileRefused as error:
+            if error.reason != "DATA/SHEET":
+                raise
+            return 0
+        self._broken = len(self.found.refused) > refused
+        return count
+
+    def record(self, row: Row) -> Iterator[ReadResponse]:
+        """One record of the books, kept until the clerk says that they are whole."""
+        number = _matching(row, "台账编号", wire.NUMBER, "is your own number of it: letters, digits and ._:/-")
+        kind = _choice(row, "类别", wire.BOOKS)
+        made = PackageRecord(source=number.replace("/", ":"))
+        if kind == wire.ACTIVITY_RECORD:
+            made.service.CopyFrom(
+                Activity(
+                    source=number, day=row.date("日期").isoformat(),
+                    kind=wire.ACTIVITIES_BY_WORD[_choice(row, "活动类别", wire.BOOKS)],
+                    times=row.integer("场次", 0, _MANY, optional=True) or 0,
+                    attendances=row.integer("人次", 0, 10 * _MANY, optional=True) or 0,
+                    persons=row.integer("人数", 0, 10 * _MANY, optional=True) or 0,
+                )
+            )  # fmt: skip
+        else:
+            student = _matching(row, "学生编号", wire.CODE, "is no code of the list of students; choose it there")
+            made.student.name = f"students/{student}"
+            if kind == wire.REFERRAL_RECORD:
+                made.referral = _matching(row, "转介编号", wire.REFERRAL, "is no referral; copy it from its sheet")
+                word = _choice(row, "月末办理", wire.BOOKS, optional=True)
+                made.state = wire.STATES_BY_WORD.get(word, made.state)
+            else:
+                made.entry_kind, made.day = wire.ENTRIES_BY_WORD[kind], row.date("日期").isoformat()
+        if made.source in self.found.records:
+            raise row.reject("台账编号", "DATA/DUPLICATE", "stands twice; each row has a number of its own")
+        self.found.records[made.source] = row.place()
+        self._records.append(made)
+        yield from ()
+
+    def summary(
+        self, row: Row, filled: Mapping[str, int], reports: Mapping[str, str], books: SubmitPackageRequest
+    ) -> Iterator[ReadResponse]:
         """Nil is said, never guessed; a blank says that the part is not reported yet."""
         said = _choice(row, "有无", wire.SUMMARY, optional=True)
         if not said:
@@ -206,7 +258,12 @@ class _Book:
                 else "says there were some, but no row is filled in"
             )
             raise row.reject("有无", "DATA/NIL", what)
-        if part in reports:
+        if part == wire.BOOKS_PART:
+            if self._broken:
+                text = "the books have rows that cannot be read: they are compared whole; mend those first"
+                raise row.reject("有无", "DATA/INCOMPLETE", text)
+            yield from (ReadResponse(partner_package=each) for each in in_parts(books, period, self._records))
+        elif part in reports:
             seen = len(self._students) if part == "visits" else 0
             yield ReadResponse(
                 report=SubmitReportRequest(cadence=reports[part], period=period, nil_report=nil, students_seen=seen)

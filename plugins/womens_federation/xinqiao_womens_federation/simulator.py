@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
@@ -22,13 +23,14 @@ from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt,
 from xinqiao.contract.clock import Clock, SystemClock, local_date
 from xinqiao.testing.simulators import Faults
 from xinqiao_womens_federation import package, wire
-from xinqiao_womens_federation.clerk import Desk, Fault
+from xinqiao_womens_federation.clerk import BookFault, Desk, Fault
 from xinqiao_womens_federation.server import SftpServer
 from xinqiao_womens_federation.shelf import INBOX, MANIFEST, OUTBOX, FolderShelf, json_bytes
 
 USER: Final = "xinqiao"
 _TIME_S: Final = 5.0
 _TICK_S: Final = 0.1
+_WORK: Final = "month.xlsx"
 
 
 class FederationSimulator:
@@ -62,6 +64,7 @@ class FederationSimulator:
         self._faults = Faults()
         self._away = folder / "away"
         self._brought = 0
+        self._written = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.server: SftpServer | None = None
@@ -167,13 +170,36 @@ class FederationSimulator:
             if manifest:
                 files.put(INBOX, name + MANIFEST, json_bytes({"sha256": hashlib.sha256(data).hexdigest()}))
             files.put(INBOX, name, data)
-        return self.inbox / name
+        path = self.inbox / name
+        at = path.stat().st_mtime
+        self._written = max(at, self._written + 1)  # a clerk is slower than a machine: no two files of one second
+        if self._written > at:
+            os.utime(path, (at, self._written))
+        return path
 
     def send(self, desk: Desk, name: str, fault: Fault | None = None) -> None:
         """Save the workbook and put it into the inbox, with one thing done wrong."""
         self.drop(name, desk.saved(fault))
         if fault == "duplicate":
             self.drop(f"again-{name}", desk.saved())
+
+    def work(self, activity: Mapping[str, Any]) -> int:
+        """The clerk accepts every referral of the month's workbook, writes an activity down and sends it, once; how many
+        referrals there were."""
+        desk = self.desk()
+        referrals = desk.rows(wire.REFERRALS)
+        for row in referrals:
+            desk.answer(wire.REFERRALS, row["转介编号"], {"办理": wire.ACCEPT})
+        desk.add(wire.ACTIVITIES, **activity)
+        if not (self.inbox / _WORK).exists():
+            self.send(desk, _WORK)
+        return len(referrals)
+
+    def keep_books(self, fault: BookFault | None = None) -> None:
+        """The clerk copies the books of last month from what that month's workbook said, into this month's."""
+        desk = self.desk()
+        desk.copy_books(Desk((self.inbox / _WORK).read_bytes()), fault)
+        self.send(desk, f"books-{fault or 'whole'}.xlsx")
 
     def errors(self) -> dict[str, list[dict[str, Any]]]:
         """What came back to be mended, by file."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from xinqiao.adapters.files.rows import Column
+from xinqiao.api.casefile.v1 import plan_pb2 as plan
 from xinqiao.api.exchange.v1 import activity_service_pb2 as activity
+from xinqiao.api.referral.v1 import referral_pb2 as referral
 
 Kind = Literal["text", "day", "count"]
 
@@ -55,7 +57,18 @@ TASK_DONE, TASK_VOID = "已完成 Done", "不再需要 No longer needed"
 VISIT, SUPPORT = "家访 Home visit", "支持 Support"
 YES, NO = "是 Yes", "否 No"
 SOME, NIL = "有 Some", "无（零报告） Nil"
-PARTS: Final[dict[str, str]] = {"activities": "家庭教育活动 Activities", "visits": "走访与支持 Visits"}
+BOOKS_PART: Final = "books"
+PARTS: Final[dict[str, str]] = {
+    "activities": "家庭教育活动 Activities", "visits": "走访与支持 Visits", BOOKS_PART: "上月台账 Last month's books",
+}  # fmt: skip
+REFERRAL_RECORD, ACTIVITY_RECORD = "转介 Referral", "活动 Activity"
+STATES_BY_WORD: Final[dict[str, referral.ReferralState.ValueType]] = {
+    ACCEPT: referral.REFERRAL_STATE_ACCEPTED, DECLINE: referral.REFERRAL_STATE_DECLINED,
+    DONE: referral.REFERRAL_STATE_OUTCOME_REPORTED,
+}  # fmt: skip
+ENTRIES_BY_WORD: Final[dict[str, plan.EntryKind.ValueType]] = {
+    VISIT: plan.ENTRY_KIND_HOME_VISIT, SUPPORT: plan.ENTRY_KIND_SUPPORT,
+}  # fmt: skip
 
 ACTIVITIES_BY_WORD: Final[dict[str, activity.ActivityKind.ValueType]] = {
     "家庭教育指导 Family education": activity.ACTIVITY_KIND_FAMILY_EDUCATION,
@@ -127,12 +140,25 @@ VISITS: Final = Sheet(
     ),
     grows=True,
 )  # fmt: skip
+BOOKS: Final = Sheet(
+    "上月台账", "Last month's books",
+    (
+        Field("台账编号", "Your number", 18, True),
+        Field("类别", "Kind", 18, True, (REFERRAL_RECORD, VISIT, SUPPORT, ACTIVITY_RECORD)),
+        Field("学生编号", "Student code", 31, True), Field("转介编号", "Referral", 34, True),
+        Field("月末办理", "At month's end", 16, True, (ACCEPT, DECLINE, DONE)),
+        Field("日期", "Day", 13, True, kind="day"), Field("活动类别", "Activity", 30, True, tuple(ACTIVITIES_BY_WORD)),
+        Field("场次", "Times", 8, True, kind="count"), Field("人次", "Attendances", 12, True, kind="count"),
+        Field("人数", "Persons", 10, True, kind="count"),
+    ),
+    grows=True,
+)  # fmt: skip
 SUMMARY: Final = Sheet(
     "本月情况",
     "This month",
     (Field("期间", "Period", 12), Field("部分", "Part", 28), Field("有无", "Some or nil", 20, True, (SOME, NIL))),
 )
-ANSWERED: Final = (REFERRALS, TASKS, ACTIVITIES, VISITS, SUMMARY)
+ANSWERED: Final = (REFERRALS, TASKS, ACTIVITIES, VISITS, BOOKS, SUMMARY)
 """The sheets that are read back."""
 
 HELP: Final = (
@@ -149,7 +175,9 @@ HELP: Final = (
     "goes under the same name with -更正 at its end.",
     "8. 有错的行会写在 errors 文件夹的“须修改”表中，改好后再放一次。 Rows that could not be taken come back in the folder "
     "errors; mend them and send them again.",
-    "9. “撤回”表中的学生资料请立即删除，包括您自己保存的副本。 Delete at once what the sheet of recalls names, your own "
+    "9. “上月台账”照贵单位自己的台账抄写上月各条，与系统核对；不一致的会退回。 The sheet of last month's books is what your "
+    "own books say of it: it is compared, and what does not agree comes back.",
+    "10. “撤回”表中的学生资料请立即删除，包括您自己保存的副本。 Delete at once what the sheet of recalls names, your own "
     "copies too.",
 )
 
@@ -177,6 +205,15 @@ MEND: Final[dict[str, str]] = {
     "DATA/TOO_LARGE": "文件太大，请分开发送。",
     "DATA/FILE_NAME": "文件名不能用，请改用字母、数字、汉字和短横线，并以 .xlsx 结尾。",
     "STUDENT": "学校还没有把这名学生列入贵单位的关爱团队，请先与学校联系。",
+    "DATA/INCOMPLETE": "上月台账有错行：台账须整份核对，请改好错行后再放一次。",
+    "STUDENT_UNKNOWN": "系统中没有这个学生编号，请从名单中选择。",
+    "REFERRAL_UNKNOWN": "没有这条转介，请核对转介编号。",
+    "REFERRAL_OF_ANOTHER": "这条转介是另一名学生的，请核对转介编号和学生编号。",
+    "STATE_DIFFERS": "月末办理情况与系统不同，请核对后改正有误的一方。",
+    "ENTRY_UNKNOWN": "系统中没有这次走访或支持，请补报，或从台账中去掉。",
+    "SERVICE_UNKNOWN": "系统中没有这项活动，请补报，或从台账中去掉。",
+    "SERVICE_DIFFERS": "类别、日期或人数与所报不同，请核对后改正有误的一方。",
+    "MISSING": "系统中有而台账中没有，请补上，或说明并无此事。",
     "FILE_CONFLICT": "同名文件已收过而内容不同；更正请在文件名末尾加“-更正”。",
 }  # fmt: skip
 MEND_ELSE: Final = "系统未能收下，请与网关管理员联系。"

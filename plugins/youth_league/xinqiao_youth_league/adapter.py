@@ -3,21 +3,25 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final, Literal
 
+from xinqiao.adapters.books import BOOKS
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
 from xinqiao.adapters.protocols import AgencyContext
 from xinqiao.adapters.transport import HttpResponse
-from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.contract.clock import Clock, SystemClock, local_date
 from xinqiao_youth_league import wire
 from xinqiao_youth_league.settings import YouthLeagueSettings
 from xinqiao_youth_league.wire import Counts
 
-List = Literal["answers", "receipts", "activities"]
+List = Literal["answers", "receipts", "activities", "books"]
 
-_LISTS: Final = ("answers", "receipts", "activities")
-_CURSOR = re.compile(",".join(f"{name}:(?P<{name}>[0-9]{{1,16}})" for name in _LISTS), re.ASCII)
+_LISTS: Final = ("answers", "receipts", "activities", "books")
+_CURSOR = re.compile(
+    "answers:([0-9]{1,16}),receipts:([0-9]{1,16}),activities:([0-9]{1,16})(?:,books:([0-9]{1,16}))?", re.ASCII
+)
 _CHECK_S: Final = 5.0
 _MOST_WAIT_S: Final = 3600.0
 
@@ -29,19 +33,20 @@ class Cursor:
     answers: int = 0
     receipts: int = 0
     activities: int = 0
+    books: int = 0
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Everything from the beginning for an empty text and for one that is not ours: what is taken twice is one."""
         found = _CURSOR.fullmatch(text)
-        return cls(*(int(found[name]) for name in _LISTS)) if found is not None else cls()
+        return cls(*(int(number or 0) for number in found.groups())) if found is not None else cls()
 
     def text(self) -> str:
-        return f"answers:{self.answers},receipts:{self.receipts},activities:{self.activities}"
+        return ",".join(f"{name}:{getattr(self, name)}" for name in _LISTS)
 
 
 class YouthLeagueAdapter:
-    """Recipient and Source over the league's REST endpoint; holds nothing between calls."""
+    """Recipient, Source and Reporter over the league's REST endpoint; holds nothing between calls."""
 
     def __init__(self, settings: YouthLeagueSettings, context: AgencyContext, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -68,7 +73,7 @@ class YouthLeagueAdapter:
         return DeliverResponse(receipt=wire.receipt_of(answer.body))
 
     def read(self, cursor: str) -> Iterator[ReadResponse]:
-        """Yield answers, then counts, each list from its last number on."""
+        """Yield answers, then counts, then the league's books, each list from its last number on."""
         at = Cursor.parse(cursor)
         for items in self._pages("answers", at.answers):
             for seq, item in items:
@@ -88,6 +93,26 @@ class YouthLeagueAdapter:
                 at = replace(at, activities=seq)
                 response.cursor = at.text()
                 yield response
+        # After the counts: they are compared with what has come.
+        for items in self._pages("books", at.books) if self._settings.books else ():
+            for seq, item in items:
+                found = wire.read_books(item, self._settings.exchange)
+                yield from found[:-1]
+                at = replace(at, books=seq)
+                found[-1].cursor = at.text()
+                yield found[-1]
+
+    def report(self, rejected: Sequence[Rejected]) -> None:
+        """Post what of the league's books does not agree; the key makes a repeat the same. All else asks its admin."""
+        found = [each for each in rejected if each.source == BOOKS]
+        if not found or not self._settings.books:
+            return
+        body = wire.findings_body(found)
+        headers = {"Content-Type": "application/json; charset=utf-8", "Idempotency-Key": sha256(body).hexdigest()[:40]}
+        try:
+            self._send("POST", "/findings", headers, body, self._settings.timeout_s)
+        except RecordRejected as error:
+            raise PartnerRefused(error.reason, error.message) from None
 
     def _pages(self, name: List, after: int) -> Iterator[Sequence[tuple[int, Mapping[str, object]]]]:
         """What a list has after ``after``, a page at a time, in order; what comes twice is dropped."""

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,13 +32,14 @@ class YouthLeagueSimulator(HttpSimulator):
         self.bodies: list[bytes] = []
         self.endless = False
         self._keys: dict[str, tuple[bytes, str]] = {}
-        self._lists: dict[str, list[dict[str, Any]]] = {"answers": [], "receipts": [], "activities": []}
+        self._lists: dict[str, list[dict[str, Any]]] = {"answers": [], "receipts": [], "activities": [], "books": []}
+        self.findings: list[dict[str, str]] = []
         self._lock = threading.Lock()
         self._key = Ed25519PrivateKey.generate()
 
     def start(self) -> dict[str, Any]:
         """Serve on loopback; returns settings for an adapter."""
-        return {"base_url": self._origin or self._serving(), "timeout_s": 1.0}
+        return {"base_url": self._origin or self._serving(), "timeout_s": 1.0, "books": True}
 
     def stop(self) -> None:
         """Stop serving."""
@@ -78,6 +79,17 @@ class YouthLeagueSimulator(HttpSimulator):
         item = {"id": identifier, "month": month, "group": "blue-team", "activities": activities}
         self._add("activities", {**item, "attendances": attendances, **more})
 
+    def keep_books(self, month: str, fault: Literal["", "differing", "missing"] = "") -> None:
+        """List its own books of a month: what its groups did by then; or with one figure otherwise, or one left out."""
+        done = {each["id"]: each for each in self._lists["activities"] if each["month"] == month}
+        kept = [each for each in done.values() if each["activities"] and not each.get("withdrawn")]
+        lines = [{name: each[name] for name in ("id", "activities", "attendances")} for each in kept]
+        if fault == "differing":
+            lines[0]["attendances"] += 100
+        elif fault == "missing":
+            lines.pop()
+        self._add("books", {"month": month, "nil": not lines, "lines": lines})
+
     def delete(self, recall: str) -> None:
         """Say, signed, that everything a recall names was deleted."""
         signed = sign_receipt(RecallReceipt(recall=recall, action=RECALL_ACTION_DELETED), self._key)
@@ -111,7 +123,9 @@ class YouthLeagueSimulator(HttpSimulator):
         identifier = f"need-{len(self._keys) + 1}"
         self._keys[key] = (body, identifier)
         found = json.loads(body)
-        if path == "/recalls":
+        if path == "/findings":
+            self.findings += found["findings"]
+        elif path == "/recalls":
             self.recalls[found["recall"]] = found
             for request in found["requests"]:
                 self.requests.pop(request, None)

@@ -4,18 +4,20 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from xinqiao.adapters.books import in_parts
 from xinqiao.adapters.errors import PartnerRefused, RecordRejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Origin, ReadResponse, RecallAnswer, Rejected
 from xinqiao.api.casefile.v1.consent_pb2 import SignedRecallReceipt
 from xinqiao.api.casefile.v1.team_pb2 import TASK_STATE_CANCELLED
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
+from xinqiao.api.exchange.v1.exchange_service_pb2 import PackageRecord, SubmitPackageRequest
 from xinqiao.config.loader import Strict
 from xinqiao.contract.clock import BEIJING
 
@@ -101,6 +103,45 @@ class Counts(Strict):
         """One activity."""
         request = pb.RecordActivitiesRequest(activities=[self.activity()])
         return ReadResponse(activities=request, origin=_origin("activities", self.seq, self.id))
+
+
+class Line(Strict):
+    """A line of the league's own books: what one of its groups did in the month."""
+
+    id: str = Field(pattern=_ID)
+    activities: int = Field(ge=1, le=100_000)
+    attendances: int = Field(ge=0, le=1_000_000)
+
+
+class Books(Strict):
+    """The league's own books of one month, whole; a month of nothing says so."""
+
+    seq: int = Field(ge=1, lt=2**31)
+    month: str = Field(pattern=_MONTH)
+    nil: bool = False
+    lines: tuple[Line, ...] = Field(default=(), max_length=5000)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Books":
+        if self.nil == bool(self.lines) or len({line.id for line in self.lines}) != len(self.lines):
+            raise ValueError("books are nil or have lines, each with an id of its own")
+        return self
+
+    def responses(self, exchange: str) -> Iterator[ReadResponse]:
+        """Beside the counts that were listed before, under the same ids; the higher ``seq`` corrects the lower."""
+        records = [
+            PackageRecord(
+                source=line.id,
+                service=pb.Activity(
+                    source=f"month/{line.id}", kind=pb.ACTIVITY_KIND_VOLUNTEERING, day=f"{self.month}-01",
+                    times=line.activities, attendances=line.attendances,
+                ),
+            )
+            for line in self.lines
+        ]  # fmt: skip
+        books = SubmitPackageRequest(exchange=exchange, revision=self.seq)
+        for part in in_parts(books, self.month, records):
+            yield ReadResponse(partner_package=part)
 
 
 class Receipt(Strict):
@@ -191,6 +232,20 @@ def read_answer(item: Mapping[str, object]) -> ReadResponse:
         return _faulty("answers", item, error)
 
 
+def read_books(item: Mapping[str, object], exchange: str) -> Sequence[ReadResponse]:
+    """Books as the gateway takes them, or why not: whole, for a book with a bad line is not the league's book."""
+    try:
+        return list(Books.model_validate(_tupled(item), strict=True).responses(exchange))
+    except ValidationError as error:
+        return [_faulty("books", item, error)]
+
+
+def findings_body(rejected: Sequence[Rejected]) -> bytes:
+    """What of the league's books does not agree: its own id, or ours, and why."""
+    found = [{"id": each.place, "reason": each.reason, "message": each.message} for each in rejected]
+    return json.dumps({"findings": found}, ensure_ascii=False, sort_keys=True).encode()
+
+
 def read_receipt(item: Mapping[str, object]) -> ReadResponse:
     """A receipt as the gateway takes it, or why not."""
     try:
@@ -213,7 +268,7 @@ def read_counts(item: Mapping[str, object], month: str) -> Counts | ReadResponse
 def _faulty(name: str, item: Mapping[str, object], error: ValidationError) -> ReadResponse:
     """The first fault by field: a key of ours, or none of them; never what stands there."""
     first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    known = Answer.model_fields.keys() | Counts.model_fields.keys() | Receipt.model_fields.keys()
+    known = {name for model in (Answer, Counts, Receipt, Books) for name in model.model_fields}
     field = str(first["loc"][0]) if first["loc"] and first["loc"][0] in known else "an unknown field"
     reason = {"missing": "DATA/MISSING", "extra_forbidden": "DATA/FIELD"}.get(first["type"], "DATA/VALUE")
     message = f"{field} is not what the wire format says; see the plugin's README, mend it and list it again"
@@ -236,6 +291,13 @@ def _about(name: str, item: Mapping[str, object]) -> str:
     key, pattern = _ABOUT[name]
     about = item.get(key)
     return about if isinstance(about, str) and re.fullmatch(pattern, about) else f"seq {item.get('seq')}"
+
+
+def _tupled(item: Mapping[str, object]) -> dict[str, object]:
+    """Strict validation takes a list for no tuple."""
+    return {
+        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value for key, value in item.items()
+    }
 
 
 def _object(data: bytes) -> dict[str, object]:

@@ -90,10 +90,39 @@ class Simulators:
         """The stand-in of an agency; None where its plugin is not installed."""
         return self._all.get(agency)
 
+    def signing(self) -> list[tuple[str, Any]]:
+        """Those that take monthly packages, and sign for them."""
+        return [(agency, self._all[agency]) for agency in (WOMEN,) if agency in self._all]
+
+    def exchanges(self, school: str) -> dict[str, dict[str, Any]]:
+        """The monthly exchanges of the school with them (Fang County's model): each gets what it may hold, both bring
+        their books where they keep any."""
+        both = ("plan-entries", "service-log")
+        found = {
+            "school-women-monthly": _exchange(
+                "校与妇联月度对账", "School and women's federation", school, WOMEN,
+                [("referrals", WOMEN), *((dataset, to) for dataset in both for to in (WOMEN, school))],
+            ),
+            "school-youth-monthly": _exchange(
+                "校与团委月度对账", "School and youth league", school, YOUTH, [("service-log", school)]
+            ),
+        }  # fmt: skip
+        return {name: each for name, each in found.items() if each["parties"][1] in self._all}
+
     def stop(self) -> None:
         """Stop them all."""
         for simulator in self._all.values():
             simulator.stop()
+
+
+def _exchange(zh: str, en: str, school: str, other: str, datasets: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "names": {"zh": zh, "en": en}, "parties": [school, other],
+        "datasets": [{"contract": contract, "to": to, "purpose": "reconciliation"} for contract, to in datasets],
+        "period": "month",
+        "schedule": {"run": {"day": 1, "working": True, "at": "02:00"}, "close_after_days": 10},
+        "nil_report": True, "expects": [other],
+    }  # fmt: skip
 
 
 class SettingsDumper(yaml.SafeDumper):

@@ -10,6 +10,7 @@ from grpc_status import rpc_status
 from xinqiao.api.casefile.v1.casefile_service_pb2_grpc import CaseFileServiceStub
 from xinqiao.api.casefile.v1.consent_service_pb2_grpc import ConsentServiceStub
 from xinqiao.api.exchange.v1.exchange_service_pb2_grpc import ExchangeServiceStub
+from xinqiao.api.gateway.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from xinqiao.api.referral.v1.notice_service_pb2_grpc import NoticeServiceStub
 from xinqiao.api.referral.v1.referral_service_pb2_grpc import ReferralServiceStub
 from xinqiao.api.referral.v1.return_service_pb2_grpc import ReturnServiceStub
@@ -32,6 +33,7 @@ class Clients:
         self.platform = ScreeningServiceStub(deployment.channel(SCHOOL, port))
         self.operator = operator = deployment.channel(OPERATOR, port)
         self.exchange = ExchangeServiceStub(operator)
+        self.gateway = GatewayServiceStub(operator)
         self.watch = ReferralServiceStub(operator)
 
 

@@ -1,7 +1,7 @@
 """A complete deployment in one folder: configuration, keys, certificates and the partners' simulators."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import grpc
 import yaml
 
 from xinqiao.adapters.host import AdapterHost
-from xinqiao.cli.demo.agencies import AGENCIES, Agency, SettingsDumper, Simulators
+from xinqiao.cli.demo.agencies import AGENCIES, SettingsDumper, Simulators
 from xinqiao.contract.clock import SystemClock
 from xinqiao.journal.signing import create_signing_key, load_signing_key, public_key_pem
 from xinqiao.server.pki import Authority, write_private
@@ -76,15 +76,15 @@ def prepare(folder: Path, example: Path, settings: dict[str, Any], files: str) -
         HOSPITAL: {"adapter": "hospital", "settings": hospital.start()},
         **others.start(),
     }
-    config, spiffes = _write_config(folder, example, adapters, others.agencies)
+    config, spiffes = _write_config(folder, example, adapters, others)
     _make_keys(folder, spiffes)
-    for name, simulator in ((SCHOOL, school), (HOSPITAL, hospital)):
+    for name, simulator in ((SCHOOL, school), (HOSPITAL, hospital), *others.signing()):
         (folder / "pki" / f"{name}.receipt.pub").write_bytes(simulator.receipt_public_key_pem())
     return Deployment(folder, config, host, school, hospital, others)
 
 
 def _write_config(
-    folder: Path, example: Path, adapters: dict[str, Any], others: Sequence[Agency]
+    folder: Path, example: Path, adapters: dict[str, Any], others: Simulators
 ) -> tuple[Path, dict[str, str]]:
     config: dict[str, Any] = yaml.safe_load(example.read_text(encoding="utf-8"))
     for key in _FOLDERS:
@@ -110,8 +110,11 @@ def _write_config(
     if (school := adapters[SCHOOL]["settings"].get("school")) is not None:
         for name in (SCHOOL, PSYCHOLOGIST):
             config["partners"][name]["schools"] = [school]
-    for agency in others:
+    for agency in others.agencies:
         config["partners"][agency.id] = agency.partner(config["partners"][SCHOOL]["schools"])
+    for name, _ in others.signing():
+        config["partners"][name]["receipt_key"] = str(pki / f"{name}.receipt.pub")
+    config["exchanges"] |= others.exchanges(SCHOOL)
     path = folder / "gateway.yaml"
     path.write_text(yaml.dump(config, Dumper=SettingsDumper, allow_unicode=True, sort_keys=False), encoding="utf-8")
     return path, {name: str(partner["spiffe"]) for name, partner in config["partners"].items()}

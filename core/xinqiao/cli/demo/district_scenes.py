@@ -69,25 +69,28 @@ def _weekly(stage: Stage) -> list[screening_pb2.ExpectedReport]:
 
 
 def settle(stage: Stage) -> None:
-    """First working day of November, 02:00: the tick finds the exchange due; asked for again, it changes nothing."""
+    """First working day of November, 02:00: the tick finds the exchanges due; asked for again, it changes nothing."""
     stage.quiet()
     stage.gateway.run_due()
-    runs: list[exchange_pb2.ExchangeRun] = []
     for attempt in (1, 2):
-        response = stage.clients.exchange.RunExchange(
+        stage.clients.exchange.RunExchange(
             exchange_service_pb2.RunExchangeRequest(
                 request_id=f"demo.exchange.{attempt}.{secrets.token_hex(4)}", exchange="school-hospital-monthly",
                 period=PERIOD,
             ),
             timeout=25,
         )  # fmt: skip
-        runs = list(response.runs)
+    runs = _runs(stage)
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline and any(r.state != exchange_pb2.RUN_STATE_RECONCILED for r in runs):
         time.sleep(0.3)
         stage.gateway.run_due()
-        listed = stage.clients.exchange.ListExchangeRuns(
-            exchange_service_pb2.ListExchangeRunsRequest(), timeout=DEADLINE_S
-        ).runs
-        runs = [run for run in listed if run.period == PERIOD]
+        runs = _runs(stage)
     stage.console.print(show.runs(runs, stage.zh))
+
+
+def _runs(stage: Stage) -> list[exchange_pb2.ExchangeRun]:
+    """The month's runs of every exchange, by exchange and partner."""
+    asked = exchange_service_pb2.ListExchangeRunsRequest()
+    listed = stage.clients.exchange.ListExchangeRuns(asked, timeout=DEADLINE_S).runs
+    return sorted((run for run in listed if run.period == PERIOD), key=lambda run: (run.exchange, run.partner))

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from xinqiao.cli.demo import book_scenes as books
 from xinqiao.cli.demo import consent_scenes as consent
 from xinqiao.cli.demo import district_scenes as district
 from xinqiao.cli.demo import partner_scenes as partners
@@ -101,11 +102,13 @@ def _run(stage: Stage, roster: Path | None, scores: Path | None) -> None:
         (_FRIDAY, "每周排查报告", "the weekly report", district.report),
         (referral.OUTCOME, "医院反馈", "the hospital reports", referral.outcome),
         (referral.OUTCOME, "休学与复学", "leave, and the way back", referral.leave),
+        (_DRILL, "妇联与团委的十月", "the federation's and the league's October", books.october),
         (_DRILL, "危机通道演练", "a drill of the crisis lane", district.drill),
         (_MONDAY, "该来的报告没有来", "a report that did not come", district.missed),
         (_CLOSE, "紧急访问，两人负责", "an emergency access, two persons answer for it", consent.break_glass),
         (_CLOSE, "月末对账", "the month is settled", district.settle),
         (_CLOSE, "月度报告", "the month in figures", partners.counts),
+        (_CLOSE, "台账核对", "the partners' own books", books.compare),
         (_CLOSE, "撤回同意", "a consent is taken back", consent.withdraw),
         (_CLOSE, "家庭查询：谁看过什么", "a family asks who saw what", consent.statement),
     ]

@@ -37,16 +37,16 @@ def _table(title: str, heads: Sequence[str]) -> Table:
 
 def runs(found: Sequence[ExchangeRun], zh: bool) -> Table:
     """selected = sent + withheld + refused + failed, a row a run."""
-    heads = ("对方", "状态", "应选", "已送", "保留", "拒收", "失败") if zh else (
-        "partner", "state", "selected", "sent", "withheld", "refused", "failed")  # fmt: skip
+    heads = ("对账与对方", "状态", "应选", "已送", "保留", "拒收", "失败") if zh else (
+        "exchange, partner", "state", "selected", "sent", "withheld", "refused", "failed")  # fmt: skip
     table = _table("月度对账" if zh else "Monthly exchange", heads)
     for run in found:
         state = RunState.Name(run.state).removeprefix("RUN_STATE_")
         colour = "green" if state == "RECONCILED" else "red"
         numbers = (run.selected, run.sent, run.withheld, run.refused, run.failed)
-        table.add_row(
-            run.partner, f"[{colour}]{_STATES.get(state, state) if zh else state}", *(str(number) for number in numbers)
-        )
+        shown = f"[{colour}]{_STATES.get(state, state) if zh else state}"
+        whose = f"{run.exchange.removesuffix('-monthly')}\n{run.partner}"
+        table.add_row(whose, shown, *(str(number) for number in numbers))
     return table
 
 
