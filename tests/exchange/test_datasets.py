@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 import pytest
 from tests.exchange.pairs import CODE, PERIOD, SCHOOL, WOMEN, YOUTH, Pairs, pairs_in
 
+from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.casefile.v1 import plan_pb2 as plan
 from xinqiao.api.casefile.v1.sharing_pb2 import Share
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
@@ -147,11 +148,15 @@ def test_a_refused_entry_goes_back_to_who_recorded_it_and_what_replaces_it_rejoi
     local = pairs.shared()
     entry = pairs.entry(pairs.name(local, WOMEN), "home_visit", as_=WOMEN)
     pairs.desk.refuse = [(0, "WRONG_DAY")]
+    heard: list[tuple[str, str, str]] = []
+    pairs.exchanges._teller = lambda who, refused: heard.extend((who, each.place, each.reason) for each in refused)
     run = pairs.settle("school-women")[SCHOOL]
     assert (run.state, run.refused) == (pb.RUN_STATE_RECONCILED, 1)
     held = pairs.hold()
     assert {(row["holder"], row["step"], row["school"]) for row in held} == {(WOMEN, "refused_wrong_day", CODE)}
+    assert heard == [(WOMEN, entry.name, "WRONG_DAY")]
     assert pairs.exchanges.collect() == []
+    assert len(heard) == 1
     pairs.desk.refuse = []
     request = pairs.entry_request(pairs.name(local, WOMEN), "home_visit", supersedes=entry.name)
     request.entry.day = "2026-10-11"
@@ -211,8 +216,16 @@ def test_what_was_done_at_another_school_or_another_month_or_not_at_all_is_not_t
 def test_a_refused_service_goes_back_to_who_gave_it_and_rejoins_once_it_is_mended(pairs: Pairs) -> None:
     item = pairs.serve(WOMEN, "A-1", attendances=3000)
     pairs.desk.refuse = [(0, "TOO_MANY")]
+    heard: list[tuple[str, str]] = []
+
+    def down(who: str, refused: Any) -> None:
+        heard.extend((who, each.place) for each in refused)
+        raise PartnerUnavailable("down")
+
+    pairs.exchanges._teller = down
     assert pairs.settle("school-women")[SCHOOL].refused == 1
     assert {(row["holder"], row["step"], row["student"]) for row in pairs.hold()} == {(WOMEN, "refused_too_many", None)}
+    assert heard == [(WOMEN, "A-1")]  # that it could not be told changes nothing: the holding names it
     pairs.desk.refuse = []
     assert pairs.exchanges.collect() == []
     pairs.serve(WOMEN, "A-1", attendances=30)
