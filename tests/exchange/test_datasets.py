@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 from tests.exchange.pairs import CODE, PERIOD, SCHOOL, WOMEN, YOUTH, Pairs, pairs_in
 
+from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.casefile.v1 import plan_pb2 as plan
 from xinqiao.api.casefile.v1.sharing_pb2 import Share
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
@@ -15,6 +16,7 @@ from xinqiao.config.settings import Dataset
 from xinqiao.contract.paging import token
 from xinqiao.exchange.items import DATASETS
 from xinqiao.store import tables
+from xinqiao.store.engine import Store
 
 SENT, WITHHELD = pb.ITEM_OUTCOME_SENT, pb.ITEM_OUTCOME_WITHHELD
 
@@ -85,15 +87,42 @@ def test_of_a_case_that_is_shared_no_more_nothing_goes_and_the_books_say_why(pai
     assert runs[SCHOOL].sent == 4  # they are its own students
 
 
-def test_a_consent_that_ends_between_the_freeze_and_the_sending_keeps_it_back(pairs: Pairs) -> None:
+def test_a_share_that_ends_once_the_manifest_is_written_is_heeded_before_the_package_goes(pairs: Pairs) -> None:
     local = pairs.shared()
     entry = pairs.entry(local, "support")
     share = pairs.town.rows(tables.shares)[0]["id"]
-    pairs.desk.before = lambda: pairs.town.gate.gateway.store.run(
-        lambda tx: tx.update(tables.shares, (share,), state=2, updated_us=tx.now_us)
-    )
+    store = pairs.town.gate.gateway.store
+
+    class Ending:
+        """As soon as the manifest for the federation stands, the school ends the share."""
+
+        ended = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def run(self, command: Any, *more: Any) -> Any:
+            done = store.run(command, *more)
+            sealed = [row for row in pairs.town.rows(tables.exchange_runs, partner=WOMEN) if row["manifest"]]
+            if sealed and not self.ended:
+                self.ended = True
+                store.run(lambda tx: tx.update(tables.shares, (share,), state=2, updated_us=tx.now_us))
+            return done
+
+    pairs.exchanges._store = cast(Store, Ending())
+    run = pairs.settle("school-women")[WOMEN]
+    assert (run.revision, run.sent, run.state) == (1, 0, pb.RUN_STATE_RECONCILED)
+    assert pairs.items(run) == [(entry.name, pb.ITEM_OUTCOME_WITHDRAWN, "SHARE_ENDED")]
+    assert not any(item.HasField("entry") for item in pairs.package(run))
+
+
+def test_a_share_that_ends_while_the_partner_is_down_is_heeded_when_it_is_back(pairs: Pairs) -> None:
+    local = pairs.shared()
+    entry = pairs.entry(local, "support")
+    share = pairs.town.rows(tables.shares)[0]["id"]
     pairs.desk.down = True
     assert pairs.settle("school-women")[WOMEN].state == pb.RUN_STATE_SENDING
+    pairs.town.gate.gateway.store.run(lambda tx: tx.update(tables.shares, (share,), state=2, updated_us=tx.now_us))
     pairs.desk.down = False
     run = pairs.settle("school-women")[WOMEN]
     assert (run.revision, run.sent) == (1, 0)
@@ -119,11 +148,15 @@ def test_a_refused_entry_goes_back_to_who_recorded_it_and_what_replaces_it_rejoi
     local = pairs.shared()
     entry = pairs.entry(pairs.name(local, WOMEN), "home_visit", as_=WOMEN)
     pairs.desk.refuse = [(0, "WRONG_DAY")]
+    heard: list[tuple[str, str, str]] = []
+    pairs.exchanges._teller = lambda who, refused: heard.extend((who, each.place, each.reason) for each in refused)
     run = pairs.settle("school-women")[SCHOOL]
     assert (run.state, run.refused) == (pb.RUN_STATE_RECONCILED, 1)
     held = pairs.hold()
     assert {(row["holder"], row["step"], row["school"]) for row in held} == {(WOMEN, "refused_wrong_day", CODE)}
+    assert heard == [(WOMEN, entry.name, "WRONG_DAY")]
     assert pairs.exchanges.collect() == []
+    assert len(heard) == 1
     pairs.desk.refuse = []
     request = pairs.entry_request(pairs.name(local, WOMEN), "home_visit", supersedes=entry.name)
     request.entry.day = "2026-10-11"
@@ -183,8 +216,16 @@ def test_what_was_done_at_another_school_or_another_month_or_not_at_all_is_not_t
 def test_a_refused_service_goes_back_to_who_gave_it_and_rejoins_once_it_is_mended(pairs: Pairs) -> None:
     item = pairs.serve(WOMEN, "A-1", attendances=3000)
     pairs.desk.refuse = [(0, "TOO_MANY")]
+    heard: list[tuple[str, str]] = []
+
+    def down(who: str, refused: Any) -> None:
+        heard.extend((who, each.place) for each in refused)
+        raise PartnerUnavailable("down")
+
+    pairs.exchanges._teller = down
     assert pairs.settle("school-women")[SCHOOL].refused == 1
     assert {(row["holder"], row["step"], row["student"]) for row in pairs.hold()} == {(WOMEN, "refused_too_many", None)}
+    assert heard == [(WOMEN, "A-1")]  # that it could not be told changes nothing: the holding names it
     pairs.desk.refuse = []
     assert pairs.exchanges.collect() == []
     pairs.serve(WOMEN, "A-1", attendances=30)

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.door import Door
 from xinqiao.exchange import runs
-from xinqiao.exchange.items import source_of
+from xinqiao.exchange.items import SERVICES, source_of
 from xinqiao.exchange.package import check_receipt, partner_reason, read_receipt
 from xinqiao.exchange.parts import Part
 from xinqiao.journal import witness
@@ -24,6 +25,7 @@ REFUSED_STEP: Final = "refused_"
 DIFFERS: Final = "DIFFERS"
 MISSING: Final = "MISSING"
 _PAGE: Final = 500
+_MEND: Final = "the other side of the monthly books refused it: mend it, and it goes with its period again"
 
 
 class Judgement(NamedTuple):
@@ -115,13 +117,16 @@ def take_refused(tx: Tx, partner: str, part: Part, judgement: Judgement) -> None
     witness.keep(tx, partner, [*filter(None, [receipt.checkpoint]), *receipt.checkpoints])
 
 
-def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> None:
+def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> list[tuple[str, Rejected]]:
     """Give each refused item back to where it came from, and each differing one to the operator.
+
+    Returns what agencies other than the school should hear of what they recorded: (agency, what was refused).
 
     The holding is named by the item's place in the run's packages; what it is stands in the run's items.
     """
     c = tables.exchange_items.c
     wanted = select(tables.exchange_items).where(c.run == row["id"], c.place.is_not(None))
+    told: list[tuple[str, Rejected]] = []
     marked = wanted.where((c.outcome == pb.ITEM_OUTCOME_REFUSED) | c.reason.in_((DIFFERS, MISSING)))
     for item in tx.all(marked.order_by(c.ordinal)):
         refused = item["outcome"] == pb.ITEM_OUTCOME_REFUSED
@@ -133,6 +138,11 @@ def hold_items(tx: Tx, door: Door, row: RowMapping, *, grace_us: int) -> None:
             deadline_us=tx.now_us + grace_us, student=item["student"] if refused else None,
             step=f"{REFUSED_STEP if refused else ''}{str(item['reason']).lower()}",
         )  # fmt: skip
+        if agency and agency != row["partner"]:
+            place = str(item["item"]).removeprefix(f"{SERVICES.prefix}/{agency}/")  # its own id of a service
+            reason = str(item["reason"])
+            told.append((agency, Rejected(source="exchange", place=place, reason=reason, message=_MEND)))
+    return told
 
 
 def close_items(tx: Tx, row: RowMapping) -> None:

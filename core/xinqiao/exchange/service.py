@@ -21,7 +21,7 @@ from xinqiao.exchange.comparing import Ours
 from xinqiao.exchange.periods import Length, Window, due_at, finished, length_of, over, span
 from xinqiao.exchange.receipts import mended
 from xinqiao.exchange.runs import Definition, Key, disputed, key_of
-from xinqiao.exchange.steps import Driver, Sender
+from xinqiao.exchange.steps import Driver, Sender, Teller
 from xinqiao.exchange.views import admit, list_items, preview, receivers
 from xinqiao.store import tables
 from xinqiao.store.drills import not_drill
@@ -59,8 +59,10 @@ class Exchanges:
         sender: Sender,
         receipt_keys: Mapping[str, bytes],
         calendar: WorkCalendar,
+        teller: Teller = lambda agency, refused: None,
     ) -> None:
-        """``receipt_keys`` are the partners' pinned Ed25519 public keys, PEM, by agency; ``sender`` reaches them.
+        """``receipt_keys`` are the partners' pinned Ed25519 public keys, PEM, by agency; ``sender`` and ``teller`` reach
+        them.
 
         Raises Refusal INVALID_ARGUMENT/EXCHANGE_PARTY for one whose receiving party is no configured partner.
         """
@@ -76,6 +78,7 @@ class Exchanges:
         self._signing_key = signing_key
         self._deployment = deployment
         self._sender = sender
+        self._teller = teller
         self._receipt_keys = dict(receipt_keys)
         self.calendar = calendar
 
@@ -241,7 +244,7 @@ class Exchanges:
             row = runs.newest(tx, key)
         driver = Driver(
             self._store, self._door, definition, self._signing_key, self._deployment, self._sender,
-            self._receipt_keys, self.calendar, key, actor,
+            self._receipt_keys, self.calendar, key, actor, self._teller,
         )  # fmt: skip
         if revise is not None and row is not None and disputed(row, revise.revision, amend=revise.amend):
             driver.revise(revise.revision, revise.reason, amend=revise.amend)

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from xinqiao.adapters.errors import PartnerRefused, PartnerUnavailable, RecordRejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import Rejected
 from xinqiao.api.common.v1.options_pb2 import FIELD_CLASS_AGGREGATE, PURPOSE_RECONCILIATION
 from xinqiao.api.exchange.v1 import exchange_pb2 as pb
 from xinqiao.contract.errors import Refusal
@@ -44,6 +45,9 @@ from xinqiao.store.tx import ReadTx, Tx
 Sender = Callable[[str, pb.Package, str], pb.SignedReceipt | None]
 """(agency, package, request_id) -> the counter-signed receipt, None while there is none; `AgencyHandle.exchange`."""
 
+Teller = Callable[[str, Sequence[Rejected]], None]
+"""(agency, what the other side refused of what it recorded); `AgencyHandle.report`."""
+
 T = TypeVar("T")
 _NO_COLUMNS: Final[Mapping[str, object]] = MappingProxyType({})
 _UNDECIDED: Final = pb.ITEM_OUTCOME_UNSPECIFIED
@@ -60,6 +64,7 @@ class Driver:
     def __init__(
         self, store: Store, door: Door, definition: Definition, signing_key: Ed25519PrivateKey, deployment: str,
         sender: Sender, receipt_keys: Mapping[str, bytes], calendar: WorkCalendar, key: Key, actor: str,
+        teller: Teller,
     ) -> None:  # fmt: skip
         self._store = store
         self._door = door
@@ -70,6 +75,8 @@ class Driver:
         self._receipt_keys = receipt_keys
         self._key = key
         self._actor = actor
+        self._teller = teller
+        self._refused: list[tuple[str, Rejected]] = []
         self._owner = secrets.token_hex(8)
         self._period: Span = span(key.period, calendar)
         self._window = due_at(definition.schedule, key.period, calendar)
@@ -112,6 +119,16 @@ class Driver:
         finally:
             held = str(row["id"])
             self._store.run(lambda tx: runs.release(tx, held, self._owner))
+            self._tell()
+
+    def _tell(self) -> None:
+        """Who recorded what was refused hears of it. Where it cannot be told, the holding still names it."""
+        refused, self._refused = self._refused, []
+        for agency in dict.fromkeys(agency for agency, _ in refused):
+            try:
+                self._teller(agency, [each for whose, each in refused if whose == agency])
+            except (PartnerUnavailable, PartnerRefused) as error:
+                _log.info("agency %s was not told of what was refused: %s", agency, type(error).__name__)
 
     def _begin(self, tx: Tx) -> RowMapping:
         row = runs.newest(tx, self._key)
@@ -347,7 +364,7 @@ class Driver:
         )  # fmt: skip
 
     def _close(self, tx: Tx, row: RowMapping, reason: str, evidence: bytes, columns: Mapping[str, object]) -> None:
-        hold_items(tx, self._door, row, grace_us=self._grace_us)
+        self._refused = hold_items(tx, self._door, row, grace_us=self._grace_us)
         self._move(
             tx, row, pb.RUN_STATE_INCOMPLETE if reason else pb.RUN_STATE_RECONCILED,
             reason=reason, payload=evidence, columns={**columns, "receipt": evidence},

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import uvloop
 from xinqiao.adapters.agency import AgencySpec
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost
-from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse
+from xinqiao.api.adapter.v1.adapter_service_pb2 import CapacityRequest, CapacityResponse, Rejected
 from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, SignedReceipt
 from xinqiao.casefile.consent_room import ConsentRoom
@@ -167,6 +167,7 @@ class Gateway:
             self._send_package,
             receipt_keys,
             self.bundle.calendar,
+            self._tell_refused,
         )
         self.retention = Retention(
             self.store, self.door, load_retention(settings.policy / "retention.yaml"), self.erasure
@@ -362,6 +363,11 @@ class Gateway:
         if handle is None:
             raise PartnerUnavailable("no adapter is configured for this agency")
         return handle.exchange(package, request_id)
+
+    def _tell_refused(self, agency: str, refused: Sequence[Rejected]) -> None:
+        handle = self.host.agencies.get(agency)
+        if handle is not None:
+            handle.report(refused)
 
     def _declared(self, agency: str, contract: str) -> int | None:
         """Classes that the agency's adapter declares it reads of a contract; None where it has none."""
