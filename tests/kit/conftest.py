@@ -10,7 +10,7 @@ import pytest
 from xinqiao.testing import scaffolding
 from xinqiao.testing.conformance import Subject
 
-CONTRACTS = ("referral", "referral_update", "recall")
+CONTRACTS = ("referral", "referral_update", "recall", "task")
 
 
 class Workshop:

@@ -8,9 +8,22 @@ from typing import Any
 import pytest
 
 from xinqiao.adapters import manifest
-from xinqiao.testing.conformance import Outcome, Report, Subject, conduct, registry, rules, run_case, samples
+from xinqiao.testing.conformance import (
+    Outcome,
+    Report,
+    Rig,
+    Subject,
+    conduct,
+    conform,
+    registry,
+    report,
+    rules,
+    run_case,
+    samples,
+)
 from xinqiao.testing.conformance.registry import Rules, tier_of
 from xinqiao.testing.conformance.report import quality_file
+from xinqiao.testing.simulators import FAULTS
 from xinqiao_hospital.adapter import HospitalAdapter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +65,7 @@ FLAWS: list[tuple[str, str, tuple[tuple[str, str, str], ...]]] = [
     ("lost_answer", "a new key each time", (("adapter.py", KEY, EVERY_TRY_ANEW),)),
     ("at_once", "a new key each time", (("adapter.py", KEY, EVERY_TRY_ANEW),)),
     ("recall", "a new key each time", (("adapter.py", KEY, EVERY_TRY_ANEW),)),
+    ("cancelled_task", "keeps it open", (before_sending("if b'TASK_STATE_CANCELLED' in body:", '    return DeliverResponse(receipt="r")'),)),
     ("reordering", "skips the older", (
         before_sending('self._newest = max(getattr(self, "_newest", ""), request.request_id)',
                        "if request.request_id < self._newest:", '    return DeliverResponse(receipt="old")'),)),
@@ -138,6 +152,8 @@ TWO = {"a": {"tier": "bronze"}, "b": {"tier": "silver"}, "c": {"tier": "platinum
         (("passed", "not_shown", "passed"), "bronze"),
         (("passed", "passed", "not_shown"), "gold"),
         (("passed", "not_applicable", "passed"), "platinum"),
+        (("passed", "passed", "not_declared"), "gold"),
+        (("passed", "not_declared", "passed"), "gold"),
     ],
 )
 def test_a_tier_needs_all_its_cases_and_those_below(results: tuple[Any, ...], tier: str):
@@ -183,3 +199,49 @@ def test_a_deadly_adapter_leaves_the_cases_that_would_run_it_here_unshown(
     monkeypatch.setitem(registry._ON_RIG, "hands_over", lambda rig: ran.append("hands_over"))
     outcome = run_case(workshop.make("deadly", before_sending('__import__("os")._exit(0)')), "hands_over")
     assert (outcome.result, ran) == ("not_shown", [])
+
+
+WAYS = """            simulator=FlawedSimulator,
+            variants={"lost": Forgetful},
+"""
+FORGETFUL = """class Forgetful(FlawedSimulator):
+    def effects(self):
+        return []
+
+
+@hookimpl
+"""
+
+
+def test_each_way_of_a_kind_is_judged_apart_and_the_tier_is_the_lowest(workshop: Any, monkeypatch: pytest.MonkeyPatch):
+    subject = workshop.make(
+        "flawed",
+        ("__init__.py", "            simulator=FlawedSimulator,\n", WAYS),
+        ("__init__.py", "@hookimpl\n", FORGETFUL),
+    )
+    few = {name: rules().cases[name] for name in ("names", "hands_over", "recall")}
+    monkeypatch.setattr(report, "rules", lambda: rules().model_copy(update={"cases": few}))
+    found = conform(subject)
+    assert found.own_tier == "platinum" and found.variants["lost"].tier == found.tier == "none"
+    assert [each.case for each in found.failed] == ["hands_over", "recall"]
+    text = found.quality_yaml()
+    assert "tier: none\nown_tier: platinum\n" in text and "variants:\n  lost:\n    tier: none\n    cases:\n" in text
+    assert found.plain()["variants"]["lost"]["own_tier"] == "none"
+
+
+def test_a_plugin_that_could_have_declared_a_recall_is_told_so(workshop: Any):
+    subject = workshop.make("flawed", ("manifest.yaml", "    - contract: recall\n      classes: [CASE_REF]\n", ""))
+    assert run_case(subject, "recall").result == "not_declared"
+    assert run_case(Subject("school"), "recall").result == "not_applicable", "it is given nothing of a person"
+
+
+def test_a_protocol_is_not_asked_for_what_it_cannot_say(tmp_path: Path):
+    for variant, fault in (("hl7", "throttled"), ("", "")):
+        with Rig(Subject("hospital", variant=variant), tmp_path / (variant or "fhir"), rules().unspoken) as rig:
+            assert [each for each in FAULTS if not rig.can_say(each)] == (
+                ["throttled", "unauthorized"] if fault else []
+            )
+
+
+def test_whatever_has_no_words_is_a_fault_that_there_is():
+    assert {word for words in rules().unspoken.values() for word in words} <= FAULTS.keys()

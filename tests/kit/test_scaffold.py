@@ -50,13 +50,13 @@ def test_from_nothing_to_green_tests_in_less_than_a_minute(tmp_path: Path):
     began = time.monotonic()
     folder = str(tmp_path / "plugins")
     out = run(venv.python, "-m", "xinqiao.cli", "adapters", "new", "civil_affairs", "--folder", folder, "--json")
-    assert json.loads(out)["tier"] == "platinum"
+    assert json.loads(out)["tier"] == "gold"  # it takes no packages
     venv.install("-e", str(tmp_path / "plugins" / "civil_affairs"))
     tests = str(tmp_path / "plugins" / "civil_affairs" / "tests")
     run(venv.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests, cwd=tmp_path)
     assert time.monotonic() - began < 60
     shown = json.loads(run(venv.python, "-m", "xinqiao.cli", "adapters", "conform", "civil_affairs", "--json"))
-    assert shown["tier"] == "platinum"
+    assert shown["tier"] == "gold"  # it takes no packages
 
 
 def test_an_installed_wheel_can_do_it_without_the_repository(tmp_path: Path):
@@ -70,7 +70,7 @@ def test_an_installed_wheel_can_do_it_without_the_repository(tmp_path: Path):
     where = run(venv.python, "-c", "import xinqiao; print(xinqiao.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(tmp_path)
     new = ("-m", "xinqiao.cli", "adapters", "new", "tax", "--protocol", "folder", "--folder", "here", "--json")
-    assert json.loads(run(venv.python, *new, cwd=tmp_path))["tier"] == "platinum"
+    assert json.loads(run(venv.python, *new, cwd=tmp_path))["tier"] == "gold"  # it takes no packages
 
 
 def test_what_is_written_is_clean_to_ruff_and_mypy(tmp_path: Path):
@@ -111,7 +111,7 @@ def test_it_has_the_files_that_every_plugin_has_and_one_name(tmp_path: Path, pro
     assert about["name"] == "xinqiao-bureau"
     assert about["entry-points"]["xinqiao"] == {"bureau": "xinqiao_bureau"}
     assert load_manifest(project / "manifest.yaml").domain == "bureau"
-    assert "tier: platinum" in (project / "quality.yaml").read_text("utf-8")
+    assert "tier: gold" in (project / "quality.yaml").read_text("utf-8")
     assert "$" not in (project / "README.md").read_text("utf-8").replace("```", "")
 
 
@@ -164,7 +164,7 @@ def test_every_contract_it_offers_is_named_and_conforms(tmp_path: Path, capsys: 
     for spoken in kit.TABLE["opt.new_contracts"]:
         assert all(contract in spoken for contract in scaffolding.CONTRACTS)
     assert main(["adapters", "new", "bureau", "--contracts", everything, "--folder", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tier"] == "platinum"
+    assert json.loads(capsys.readouterr().out)["tier"] == "gold"  # it takes no packages
     made = load_manifest(tmp_path / "bureau" / "manifest.yaml")
     assert [use.contract for use in made.contracts.written] == everything.split(",")
 

@@ -30,6 +30,7 @@ def town(make_town: Callable[..., Any]) -> Iterator[Any]:
 
 def listed(town: Any) -> dict[tuple[str, str], rpc.Repair]:
     found = town.call(town.OPERATOR, rpc.ListRepairsRequest()).repairs
+    assert all(0 < each.since_us and each.mend for each in found), "each says since when, and how to mend it"
     return {(each.code, each.subject): each for each in found}
 
 
@@ -78,7 +79,11 @@ def test_a_full_disk_is_named(town: Any) -> None:
     repairs = made(town, free=nearly_full)
     with town.gate.gateway.store.read() as reading:
         [full] = [each for each in repairs.node(reading) if each.code == "DISK_FULL"]
-    assert "9 %" in full.text_en and "9%" in full.text_zh
+        began = reading.now_us
+        reading.now_us += DAY_US
+        [later] = [each for each in repairs.node(reading) if each.code == "DISK_FULL"]
+    assert "9 %" in full.text_en and "9%" in full.text_zh and full.mend.startswith("df -h ")
+    assert full.since_us == later.since_us == began
 
 
 def test_agreements_are_named_ahead_and_after_with_their_line(town: Any) -> None:
@@ -95,6 +100,7 @@ def test_agreements_are_named_ahead_and_after_with_their_line(town: Any) -> None
             found = [each for each in repairs.agreements(reading) if each.subject == town.HOSPITAL]
             assert [each.code for each in found] == ([code] if code else [])
             for each in found:
+                assert code != "AGREEMENT_ENDED" or each.since_us == partner.agreement_to_us
                 assert line_of(town, each.mend) == f"partners.{town.HOSPITAL}.agreement.valid_to"
 
 
@@ -120,8 +126,11 @@ def test_certificates_are_named_ahead_and_after_those_of_partners_too(town: Any)
     seen = {town.HOSPITAL: now_us + 9 * DAY_US + 1}
     [ends] = made(town, seen=seen).certificates(now_us)
     assert (ends.code, ends.subject, "9 days" in ends.text_en) == ("CERTIFICATE_ENDS", town.HOSPITAL, True)
+    notice_us = gateway.settings.repairs.certificate_days * DAY_US
+    assert ends.since_us == seen[town.HOSPITAL] - notice_us, "since it came so near"
     Path(gateway.settings.server.tls.certificate).write_text("no certificate")
     [broken] = made(town).certificates(now_us)
+    assert broken.since_us == Path(gateway.settings.server.tls.certificate).stat().st_mtime_ns // 1000
     assert (broken.code, broken.subject) == ("CERTIFICATE_UNREADABLE", "gateway.pem")
 
 
@@ -211,7 +220,10 @@ def test_an_adapter_that_failed_or_does_not_answer_is_named(town: Any) -> None:
     assert ("ADAPTER_RETRYING", town.HOSPITAL) not in listed(town)
     handle._adapter = None
     handle.failed("it did not start")
+    failed_us = town.clock.now_us()
+    town.clock.advance(timedelta(hours=1))
     found = listed(town)["ADAPTER_FAILED", town.HOSPITAL]
+    assert found.since_us == failed_us, "no delivery waits: since it failed"
     assert "it did not start" in found.text_zh and line_of(town, found.mend) == f"adapters.{town.HOSPITAL}"
 
 

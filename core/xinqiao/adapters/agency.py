@@ -131,6 +131,8 @@ class AgencyHandle:
         self._closed = False
         self._deaf = ""
         self._blocked = ""
+        self._clock = clock
+        self._since_us = clock.now_us()
 
     # -- state ------------------------------------------------------------------------------------------------------
 
@@ -145,6 +147,11 @@ class AgencyHandle:
             return AGENCY_STATE_MAINTENANCE
         ailing = self._breaker.in_a_row or self._deaf or self._ailment
         return AGENCY_STATE_RETRYING if ailing else AGENCY_STATE_READY
+
+    @property
+    def ailing_since_us(self) -> int:
+        """Since when it does not work as it should, as far as this process knows; microseconds since 1970 UTC."""
+        return self._breaker.since_us or self._since_us
 
     @property
     def _ailment(self) -> str:
@@ -184,7 +191,7 @@ class AgencyHandle:
 
     def block(self, why: str) -> None:
         """DISABLED with that reason: its adapter is closed, and nothing is asked of it until it is made again."""
-        self._blocked = why
+        self._blocked, self._since_us = why, self._clock.now_us()
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
             self._close_within(adapter, _BLOCK_S)
@@ -324,6 +331,7 @@ class AgencyHandle:
         """The adapter was made: the agency works."""
         self._adapter = adapter
         self._failure = ""
+        self._since_us = self._clock.now_us()
 
     def listen(self) -> None:
         """Open the adapter's listener, if it has one. Never raises: without it the adapter still delivers and polls."""
@@ -338,12 +346,14 @@ class AgencyHandle:
             self._deaf = e.message
         except (Exception, SystemExit) as e:
             self._deaf = f"look for {broken(self.agency, 'listen', e)} in the log"
+        if self._deaf and not before:
+            self._since_us = self._clock.now_us()
         if self._deaf and self._deaf != before:
             _LOG.error("agency %s does not listen: %s", self.agency, self._deaf)
 
     def failed(self, why: str) -> None:
         """The adapter could not be made; ``why`` is shown to the operator."""
-        self._failure = why
+        self._failure, self._since_us = why, self._clock.now_us()
 
     def close(self, timeout_s: float) -> None:
         """Close the adapter, waiting at most ``timeout_s`` seconds; later calls are refused."""

@@ -29,6 +29,7 @@ class Breaker:
         self._lock = threading.Lock()
         self._position: Position = "closed"
         self._in_a_row = 0
+        self._since_us = 0
         self._opened_at = 0.0
         self._epoch = 0
 
@@ -40,6 +41,11 @@ class Breaker:
     def in_a_row(self) -> int:
         """How many calls in a row brought no answer; 0 when all is well."""
         return self._in_a_row
+
+    @property
+    def since_us(self) -> int:
+        """When the first of those calls in a row was given up, microseconds since 1970 UTC; 0 when all is well."""
+        return self._since_us if self._in_a_row else 0
 
     def wait_s(self) -> float:
         """Seconds until the next routine call may probe; 0 when one may go now."""
@@ -74,6 +80,7 @@ class Breaker:
         with self._lock:
             if ticket != self._epoch:
                 return
+            self._since_us = self.since_us or self._clock.now_us()
             self._in_a_row += 1
             if self._position == "half-open":
                 self._open()

@@ -1,6 +1,6 @@
 """What a plugin gives the gateway: a kind of adapter, and objects that do the work, typed by these Protocols."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -265,6 +265,15 @@ class Answered(Protocol):
         ...
 
 
+@runtime_checkable
+class Spoken(Protocol):
+    """A Simulator of a partner that is not given its records over HTTP. What its protocol has no words for is not asked
+    of it (``unspoken`` in the suite's ``rules.yaml``): an SFTP server answers no 422.
+    """
+
+    delivered_by: str
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterKind:
     """One kind of adapter that a plugin offers; many agencies can be configured of one kind.
@@ -274,6 +283,8 @@ class AdapterKind:
     ``listens`` names the ``ip:port`` pairs it may listen at. ``simulator`` makes the partner's stand-in in a folder.
     ``reader`` serves ``xinqiao adapters read``, for a kind whose partner sends files or messages. ``manifest`` is for a
     kind that declares each agency apart: what an agency of these settings declares, within the kind's own manifest.
+    ``variants`` are the other ways in which its partners come (``sftp`` beside a folder), each with a simulator of its own:
+    the conformance suite judges each apart, and the plugin's tier is the lowest of them.
     """
 
     name: str
@@ -284,3 +295,4 @@ class AdapterKind:
     listens: Callable[[Any], Sequence[str]] = lambda settings: ()
     reader: FileReader | None = None
     manifest: Callable[[Any], Manifest] | None = None
+    variants: Mapping[str, Callable[[Path], Simulator]] = field(default_factory=dict[str, Callable[[Path], Simulator]])

@@ -1,6 +1,6 @@
 """`xinqiao adapters conform`: judge one adapter, or a partner's own service, by the conformance suite."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.text import Text
@@ -19,7 +19,9 @@ from xinqiao.testing.conformance.report import QUALITY, Report, plugin_folder
 from xinqiao.testing.conformance.report import conform as run_suite
 from xinqiao.testing.conformance.rig import Subject
 
-_STYLES = {"passed": "green", "failed": "bold red", "not_shown": "yellow", "not_applicable": "dim"}
+_STYLES = {
+    "passed": "green", "failed": "bold red", "not_shown": "yellow", "not_declared": "cyan", "not_applicable": "dim",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,11 @@ def conform(texts: Texts, name: str, remote: str, trust: Trust, *, write: bool, 
     if json:
         as_json(report.plain() | ({"remote": remote} if remote else {}))
     else:
-        _show(texts, report, name)
+        for variant, each in report.variants.items():
+            _show(texts, each, f"{name} {variant}")
+        _show(texts, replace(report, variants={}), name)
+        if report.variants:
+            say(texts("conform.lowest", name=name, tier=texts(f"tier.{report.tier}")))
     if write:
         file = plugin_folder(name) / QUALITY
         file.write_text(report.quality_yaml(), "utf-8")

@@ -168,11 +168,15 @@ def _contact(reading: ReadTx, agency: str, people: Iterable[str]) -> int:
 def ending_consents(reading: ReadTx, terms: RepairTerms) -> Iterator[rpc.Repair]:
     """Consents in force that end soon, by recipient; never whose."""
     c = tables.consents.c
-    columns = tables.consents.select().with_only_columns(c.recipient, func.count().label("n"))
+    columns = tables.consents.select().with_only_columns(
+        c.recipient, func.count().label("n"), func.min(c.not_after_us).label("first"),
+        func.min(c.created_us).label("given"),
+    )  # fmt: skip
     until_us = reading.now_us + terms.consent_notice // _US
     soon = (c.state == int(CONSENT_STATE_GIVEN)) & (c.not_after_us > reading.now_us) & (c.not_after_us <= until_us)
     for row in reading.all(columns.where(soon).group_by(c.recipient)):
-        yield repair("CONSENTS_END", str(row["recipient"]), count=row["n"], days=terms.consent_notice.days)
+        since = max(int(row["first"]) - terms.consent_notice // _US, int(row["given"]))
+        yield repair("CONSENTS_END", str(row["recipient"]), since, count=row["n"], days=terms.consent_notice.days)
 
 
 def many_overrides(reading: ReadTx, terms: RepairTerms) -> Iterator[rpc.Repair]:

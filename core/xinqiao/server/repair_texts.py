@@ -83,13 +83,13 @@ TEXTS: Final[Mapping[str, tuple[rpc.RepairSeverity.ValueType, str, str, str]]] =
         _ERROR, "存证日志已有 {minutes} 分钟未签名", "the journal has had no signature for {minutes} minutes",
         "xinqiao journal verify",
     ),
-    "DISK_FULL": (_WARNING, "磁盘仅余 {percent}%", "only {percent} % of the disk is free", "{file}"),
+    "DISK_FULL": (_WARNING, "磁盘仅余 {percent}%", "only {percent} % of the disk is free", "df -h {file}"),
 }  # fmt: skip
 """Severity, Chinese, English, and the command or the file, line and key that mends it."""
 
 
-def repair(code: str, subject: str, since_us: int = 0, **values: object) -> rpc.Repair:
-    """One line of the list. ``since_us`` is 0 where that is not known."""
+def repair(code: str, subject: str, since_us: int, **values: object) -> rpc.Repair:
+    """One line of the list; ``since_us`` is when it became one."""
     severity, zh, en, mend = TEXTS[code]
     zh, en, mend = (text.format(subject=subject, **values) for text in (zh, en, mend))
     return rpc.Repair(

@@ -35,7 +35,7 @@ _BEGINS: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class Repairs:
-    """``ListRepairs``. Nothing is kept: what was mended is not on the next list."""
+    """``ListRepairs``. Nothing is kept but when the disk was first seen full: what was mended is not on the next list."""
 
     def __init__(
         self, settings: Settings, agencies: Mapping[str, AgencyHandle], door: Door, terms: Callable[[], RepairTerms],
@@ -45,6 +45,7 @@ class Repairs:
         ``free`` the size of a folder's disk and what is free, bytes."""
         self._settings, self._agencies, self._door, self._terms = settings, agencies, door, terms
         self._seen, self._forms, self._free = seen, forms, free or _disk
+        self._full_since = 0
 
     def list_repairs(self, request: rpc.ListRepairsRequest, call: Call) -> rpc.ListRepairsResponse:
         """The most urgent first, then the oldest."""
@@ -76,7 +77,7 @@ class Repairs:
 
     def _adapters(self, reading: ReadTx) -> Iterator[rpc.Repair]:
         for agency, handle in self._agencies.items():
-            since = stored.waiting_since(reading, agency)
+            since = stored.waiting_since(reading, agency) or handle.ailing_since_us
             if handle.blocked:
                 yield repair("PLUGIN_BLOCKED", agency, since, why=handle.message, kind=handle.kind)
             elif handle.state == rpc.AGENCY_STATE_FAILED:
@@ -90,21 +91,23 @@ class Repairs:
         tls = self._settings.server.tls
         for key, path in (("certificate", Path(tls.certificate)), ("ca", Path(tls.ca))):
             place = _shown(self.place("server", "tls", key))
-            yield from self._certificate(path.name, _ends_us(path), now_us, place)
+            yield from self._certificate(path.name, path, _ends_us(path), now_us, place)
         for agency, entry in self._settings.adapters.items():
             for loc, path in _files(entry.settings, ("adapters", agency, "settings")):
                 if _holds_certificates(path):
-                    yield from self._certificate(agency, _ends_us(path), now_us, _shown(self.place(*loc)))
+                    yield from self._certificate(agency, path, _ends_us(path), now_us, _shown(self.place(*loc)))
         for partner in self._door.registry.all():
             path = Path(tls.ca).parent / "partners" / f"{partner.id}.pem"
             ends_us = self._seen.get(partner.id) or (_ends_us(path) if path.exists() else None)
             if ends_us is not None:
                 place = _shown(self.place("partners", partner.id, "spiffe"))
-                yield from self._certificate(partner.id, ends_us, now_us, place)
+                yield from self._certificate(partner.id, path, ends_us, now_us, place)
 
-    def _certificate(self, subject: str, ends_us: int | None, now_us: int, place: str) -> Iterator[rpc.Repair]:
+    def _certificate(
+        self, subject: str, path: Path, ends_us: int | None, now_us: int, place: str
+    ) -> Iterator[rpc.Repair]:
         if ends_us is None:
-            yield repair("CERTIFICATE_UNREADABLE", subject, place=place)
+            yield repair("CERTIFICATE_UNREADABLE", subject, _changed_us(path), place=place)
         else:
             ahead_us = self._settings.repairs.certificate_days * _DAY_US
             yield from _ending("CERTIFICATE", subject, ends_us, now_us, ahead_us, place)
@@ -132,10 +135,12 @@ class Repairs:
                 place = _line(Path(self._settings.documents) / f"{form.id}.yaml", ("valid_to",))
                 yield from _ending("FORM", form.form_version, _after_us(form.valid_to), now_us, ahead_us, place)
         if self._settings.legal_bases_key is None:
-            yield repair("BASES_UNSIGNED", bases.name, place=self._beside("legal_bases", "legal_bases_key"))
+            place = self._beside("legal_bases", "legal_bases_key")
+            yield repair("BASES_UNSIGNED", bases.name, _changed_us(bases), place=place)
         key = self._settings.document_key
         if self._forms is not None and (key is None or not Path(key).exists()):
-            yield repair("NOTICES_UNSIGNED", "", place=self._beside("documents", "document_key"))
+            since = _changed_us(Path(key) if key is not None else Path(self.place().file))
+            yield repair("NOTICES_UNSIGNED", "", since, place=self._beside("documents", "document_key"))
 
     def node(self, reading: ReadTx) -> Iterator[rpc.Repair]:
         """What concerns this node: journal, disk."""
@@ -145,18 +150,21 @@ class Repairs:
         folder = Path(self._settings.store.keyring).parent
         size, free = self._free(folder)
         if (percent := free * 100 // max(size, 1)) < self._settings.repairs.disk_percent:
-            yield repair("DISK_FULL", "", percent=percent, file=folder)
+            self._full_since = self._full_since or reading.now_us
+            yield repair("DISK_FULL", "", self._full_since, percent=percent, file=folder)
+        else:
+            self._full_since = 0
 
 
 def _ending(
     kind: str, subject: str, ends_us: int, now_us: int, ahead_us: int, place: str, known_us: int = 0
 ) -> Iterator[rpc.Repair]:
-    """`KIND_ENDED` since its end, or `KIND_ENDS` when that is less than ``ahead_us`` away."""
+    """`KIND_ENDED` since its end, or `KIND_ENDS` when that is less than ``ahead_us`` away: since it came so near."""
     left_us = ends_us - now_us
     if left_us <= 0:
         yield repair(f"{kind}_ENDED", subject, ends_us, days=-left_us // _DAY_US, place=place)
     elif left_us < ahead_us:
-        yield repair(f"{kind}_ENDS", subject, known_us, days=left_us // _DAY_US, place=place)
+        yield repair(f"{kind}_ENDS", subject, known_us or ends_us - ahead_us, days=left_us // _DAY_US, place=place)
 
 
 def _after_us(last: date) -> int:
@@ -206,6 +214,16 @@ def _ends_us(path: Path) -> int | None:
         return certificate(path.read_bytes())[1]
     except (OSError, ValueError):
         return None
+
+
+def _changed_us(path: Path) -> int:
+    """When a file became what it is; of one that is not there, when its folder lost it, or whatever happened there last."""
+    for there in (path, *path.parents):
+        try:
+            return there.stat().st_mtime_ns // 1000
+        except OSError:
+            continue
+    return 0
 
 
 def _disk(folder: Path) -> tuple[int, int]:

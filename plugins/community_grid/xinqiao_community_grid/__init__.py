@@ -24,5 +24,6 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             simulator=CommunityGridSimulator,
             listens=listens,
             reader=VisitReader(),
+            variants={"csv": lambda folder: CommunityGridSimulator(folder, source="folder")},
         ),
     )

@@ -171,9 +171,8 @@ class CommunityGridAdapter:
             }
             receipt = receipt_of(self._api.post("/recalls", said, request_id, timeout_s), recall.name)
         else:
-            rows = [
-                [recall.name, recall.student, "请删除该学生的任务表与手机表单，并书面回复 delete all sheets and forms"]
-            ]
+            what = "请删除该学生的任务表与手机表单，并书面回复 delete all sheets and forms"
+            rows = [[recall.name, recall.student, f"{what}（演练 DRILL）" if drill else what]]
             receipt = self._file("recalls", f"recall-{request_id}.csv", folders.table(_RECALLS, rows))
         self.forms.write(self._settings.grids, self.tasks)
         return DeliverResponse(receipt=receipt)

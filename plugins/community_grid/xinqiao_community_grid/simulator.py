@@ -19,7 +19,7 @@ class CommunityGridSimulator:
     """``source`` says whether it is a system (``rest``) or a clerk with folders. What it holds is in memory and folder.
 
     Faults of the system: see ``play`` of ``partner``. ``doubled``, ``backwards`` and ``small_pages`` are of
-    its pages: each record twice, the newest first, one a page.
+    its pages: each record twice, the newest first, one a page. A clerk with folders drops files twice, or the newest first.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class CommunityGridSimulator:
     def plays(self) -> frozenset[str]:
         """What it can play."""
         listed = frozenset({"duplicate", "out_of_order", "wrong_code"})
-        return PLAYS | listed if self._source == "rest" else frozenset({"wrong_code"})
+        return PLAYS | listed if self._source == "rest" else listed | {"down"}
 
     def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
         """See ``Faulty``."""
@@ -71,12 +71,15 @@ class CommunityGridSimulator:
             self.backwards = True
         elif fault == "wrong_code":
             self._wrong()
+        elif self._source == "folder":
+            self._share(away=True)
         else:
             self.partner.play(fault, times=times, seconds=seconds)
 
     def calm(self) -> None:
         """End every fault."""
         self.doubled = self.backwards = False
+        self._share(away=False)
         self.partner.calm()
 
     def effects(self) -> Sequence[str]:
@@ -92,10 +95,12 @@ class CommunityGridSimulator:
     def bring(self, count: int) -> None:
         """Visits to the children it has tasks for, or to somebody."""
         given = [str(task["student"]) for task in self.tasks.values() if "student" in task]
-        for _ in range(count):
-            self._news += 1
-            student = given[self._news % len(given)] if given else "students/" + "a" * 26
-            self.visit(f"news-{self._news}", student, day=local_date(SystemClock().now_us()).isoformat())
+        before = self._news
+        self._news += count
+        numbers = range(before + 1, self._news + 1)
+        for number in reversed(numbers) if self.backwards and self._source == "folder" else numbers:
+            student = given[number % len(given)] if given else "students/" + "a" * 26
+            self.visit(f"news-{number}", student, day=local_date(SystemClock().now_us()).isoformat())
 
     def _wrong(self) -> None:
         self._news += 1
@@ -171,8 +176,17 @@ class CommunityGridSimulator:
             return
         self._files += 1
         header = [column.name for column in columns if column.name in rows[0]]
-        cells = [[cast("str", row[name]) for name in header] for row in rows]
-        self.drop(f"{kind}-{self._files:04}.csv", table(header, cells))
+        data = table(header, [[cast("str", row[name]) for name in header] for row in rows])
+        self.drop(f"{kind}-{self._files:04}.csv", data)
+        if self.doubled:
+            self.drop(f"again-{kind}-{self._files:04}.csv", data)
+
+    def _share(self, *, away: bool) -> None:
+        """The folders are away, or there again."""
+        for path in (self.inbox, self.outbox):
+            gone = path.with_name(f"{path.name}.away")
+            if (path if away else gone).exists():
+                (path if away else gone).rename(gone if away else path)
 
     def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Answered:
         if (method, path) == ("GET", "/status"):

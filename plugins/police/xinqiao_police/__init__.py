@@ -16,5 +16,14 @@ __all__ = ["Centre110", "PoliceAdapter", "PoliceSettings", "xinqiao_adapters"]
 def xinqiao_adapters() -> Sequence[AdapterKind]:
     """One kind: ``police``."""
     return [
-        AdapterKind("police", PoliceSettings, PoliceAdapter, hosts, Centre110, listens=listens, reader=PoliceReader())
+        AdapterKind(
+            "police",
+            PoliceSettings,
+            PoliceAdapter,
+            hosts,
+            Centre110,
+            listens=listens,
+            reader=PoliceReader(),
+            variants={"cap": lambda folder: Centre110(folder, wire="cap")},
+        )
     ]

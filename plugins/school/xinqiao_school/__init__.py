@@ -7,7 +7,7 @@ from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_school.adapter import SchoolAdapter
 from xinqiao_school.reading import SchoolReader
 from xinqiao_school.settings import SchoolSettings, hosts
-from xinqiao_school.simulator import SchoolSimulator
+from xinqiao_school.simulator import RestSchoolSimulator, SchoolSimulator
 
 __all__ = ["SchoolAdapter", "SchoolSettings", "SchoolSimulator", "xinqiao_adapters"]
 
@@ -23,5 +23,6 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             hosts=hosts,
             simulator=SchoolSimulator,
             reader=SchoolReader(),
+            variants={"rest": RestSchoolSimulator},
         ),
     )

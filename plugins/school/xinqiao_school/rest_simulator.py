@@ -23,7 +23,8 @@ class RestFaults:
 
     ``slow_s``: seconds before each page. ``too_many``: pages answered 429 with ``retry_after``. ``expire``: pages after
     which every token is taken back. ``truncate``: pages cut off in the middle. ``duplicate``: pages that repeat the
-    page before. ``move``: pages before which the first user is deleted, so that every later one moves up.
+    page before. ``move``: pages before which the first user is deleted, so that every later one moves up. ``backwards``:
+    each page with its last item first.
     """
 
     slow_s: float = 0.0
@@ -33,6 +34,7 @@ class RestFaults:
     truncate: int = 0
     duplicate: int = 0
     move: int = 0
+    backwards: bool = False
     without: frozenset[str] = frozenset()
 
 
@@ -120,6 +122,7 @@ class RestPlatform:
                 page = items[max(0, offset - limit) : offset]
             else:
                 page = items[offset : offset + limit]
+            page = page[::-1] if faults.backwards else page
             cut = faults.truncate > 0
             faults.truncate -= cut
         time.sleep(faults.slow_s)

@@ -15,8 +15,10 @@ from google.protobuf.message import DecodeError
 from google.protobuf.proto import parse_length_prefixed
 
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem, SignedReceipt
+from xinqiao.config.secret import Secret
 from xinqiao.contract.clock import Clock, SystemClock
 from xinqiao_school import reports, synthetic, wire
+from xinqiao_school.rest_simulator import SECRET, RestFaults, RestPlatform, synthetic_collections
 
 _DAY_US = 24 * 3600 * 1_000_000
 _TICK_S = 0.1
@@ -291,6 +293,49 @@ class SchoolSimulator:
         path.touch(mode=0o600)
         path.write_bytes(pem)
         return key
+
+
+class RestSchoolSimulator(SchoolSimulator):
+    """The platform with its roster over OneRoster REST; sheets, advice and packages go through the folders as ever."""
+
+    delivered_by = "folder"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.platform = RestPlatform(synthetic_collections(0))
+        self._secret = folder / "client-secret"
+
+    def start(self) -> dict[str, Any]:
+        """Also serve the roster."""
+        settings = super().start()
+        self._secret.touch(mode=0o600)
+        self._secret.write_text(SECRET, "ascii")
+        rest = {**self.platform.start(), "client_secret": Secret("file", str(self._secret)), "every_s": 0}
+        return {**settings, "source": "rest", "rest": rest}
+
+    def stop(self) -> None:
+        """Stop serving too."""
+        super().stop()
+        self.platform.stop()
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Of the roster: pages that repeat the one before, and each page backwards."""
+        super().play(fault, times=times, seconds=seconds)
+        self.platform.faults.duplicate = 3 if fault == "duplicate" else self.platform.faults.duplicate
+        self.platform.faults.backwards |= fault == "out_of_order"
+
+    def calm(self) -> None:
+        """End every fault."""
+        super().calm()
+        self.platform.faults = RestFaults()
+
+    def drop_school(self, *, students: int = 120, seed: int = 1) -> synthetic.SchoolFiles:
+        """The sheets into the inbox, the roster to the platform."""
+        files = synthetic.make_school(self._folder / "school", students=students, seed=seed)
+        self.platform.collections = synthetic_collections(students)
+        for path in reversed(files[1:]) if self.faults.sheets_first else files[1:]:
+            self.drop(path)
+        return files
 
 
 def _public_key(pem: bytes) -> Ed25519PublicKey:

@@ -7,7 +7,7 @@ from xinqiao.adapters.protocols import AdapterKind
 from xinqiao_womens_federation.adapter import FederationAdapter
 from xinqiao_womens_federation.reading import FederationReader
 from xinqiao_womens_federation.settings import FederationSettings, hosts
-from xinqiao_womens_federation.simulator import FederationSimulator
+from xinqiao_womens_federation.simulator import FederationSimulator, SftpFederation
 
 __all__ = ["FederationAdapter", "FederationSettings", "FederationSimulator", "xinqiao_adapters"]
 
@@ -23,5 +23,6 @@ def xinqiao_adapters() -> Sequence[AdapterKind]:
             hosts=hosts,
             simulator=lambda folder: FederationSimulator(folder, signs=True),
             reader=FederationReader(),
+            variants={"sftp": SftpFederation},
         ),
     )

@@ -4,18 +4,27 @@ import os
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import paramiko
 from paramiko import SFTPAttributes, SFTPHandle, SFTPServer, SFTPServerInterface
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED, OPEN_SUCCEEDED
-from paramiko.sftp import SFTP_OK
+from paramiko.sftp import SFTP_FAILURE, SFTP_OK
+
+from xinqiao.testing.simulators import Faults
 
 
 class SftpServer:
-    """Serves ``root`` until ``stop``. ``key`` may be changed to show another host key from the next connection on."""
+    """Serves ``root`` until ``stop``. ``key`` may be changed to show another host key from the next connection on.
 
-    def __init__(self, root: Path, user: str, password: str, login_key: paramiko.PKey | None = None) -> None:
+    ``faults``: ``slow`` before a login, ``unauthorized`` at one, ``drop_before`` and ``drop_after`` a file gets its name.
+    """
+
+    def __init__(
+        self, root: Path, user: str, password: str, login_key: paramiko.PKey | None = None, faults: Faults | None = None
+    ) -> None:
+        self.faults = faults or Faults()
+        self.stopping = threading.Event()
         self.key: paramiko.PKey = paramiko.ECDSAKey.generate()
         self.logins = 0
         self._root = root.resolve()
@@ -37,6 +46,7 @@ class SftpServer:
 
     def stop(self) -> None:
         """Close the listener and every session."""
+        self.stopping.set()
         # shutdown wakes accept, close alone does not
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -44,6 +54,19 @@ class SftpServer:
         for transport in self._open:
             transport.close()
             transport.join(5)
+
+    def cut(self) -> None:
+        """Break every session."""
+        for transport in self._open:
+            transport.close()
+
+    def admits(self, good: bool) -> int:
+        """What a login is answered."""
+        self.logins += 1
+        slow = self.faults.take("slow")
+        if slow is not None:
+            self.stopping.wait(slow)
+        return AUTH_SUCCESSFUL if good and self.faults.take("unauthorized") is None else AUTH_FAILED
 
     def _accept(self) -> None:
         while True:
@@ -63,20 +86,18 @@ class SftpServer:
 
 class _Access(paramiko.ServerInterface):
     def __init__(self, server: SftpServer, user: str, password: str, login_key: paramiko.PKey | None) -> None:
-        self._server = server
+        self.server = server
         self._user = user
         self._password = password
         self._key = login_key
 
     def check_auth_password(self, username: str, password: str) -> int:
-        self._server.logins += 1
-        good = (username, password) == (self._user, self._password)
-        return AUTH_SUCCESSFUL if good else AUTH_FAILED
+        return self.server.admits((username, password) == (self._user, self._password))
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        self._server.logins += 1
-        good = username == self._user and self._key is not None and key.asbytes() == self._key.asbytes()
-        return AUTH_SUCCESSFUL if good else AUTH_FAILED
+        return self.server.admits(
+            username == self._user and self._key is not None and key.asbytes() == self._key.asbytes()
+        )
 
     def get_allowed_auths(self, username: str) -> str:
         return "password,publickey"
@@ -91,6 +112,7 @@ class _Folder(SFTPServerInterface):
     def __init__(self, server: paramiko.ServerInterface, *args: Any, root: Path, **more: Any) -> None:
         super().__init__(server, *args, **more)
         self._root = root
+        self._server = cast("_Access", server).server
 
     def _real(self, path: str) -> Path:
         real = (self._root / path.lstrip("/")).resolve()
@@ -127,7 +149,13 @@ class _Folder(SFTPServerInterface):
         return _done(lambda: self._real(path).unlink())
 
     def posix_rename(self, oldpath: str, newpath: str) -> int:
-        return _done(lambda: self._real(oldpath).replace(self._real(newpath)))
+        if self._server.faults.take("drop_before") is not None:
+            self._server.cut()
+            return SFTP_FAILURE
+        done = _done(lambda: self._real(oldpath).replace(self._real(newpath)))
+        if self._server.faults.take("drop_after") is not None:
+            self._server.cut()
+        return done
 
     rename = posix_rename
 

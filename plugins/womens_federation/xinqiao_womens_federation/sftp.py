@@ -20,6 +20,8 @@ from xinqiao_womens_federation.shelf import INBOX, MAX_BYTES, OUTBOX, Files, Lis
 
 _LISTED: Final = 10_000
 _CHUNK: Final = 256 * 1024
+_CLOSE_S: Final = 0.05
+"""So near to the deadline it has passed: the library waits by another clock."""
 
 
 class SftpShelf:
@@ -42,7 +44,7 @@ class SftpShelf:
             transport = paramiko.Transport(raw)
             transport.banner_timeout = transport.auth_timeout = transport.handshake_timeout = timeout_s
             self._greet(transport, deadline)
-            self._log_in(transport)
+            self._log_in(transport, deadline)
             yield _Sftp(transport, self._settings, deadline)
         except (PartnerRefused, FileNotFoundError):
             raise
@@ -72,14 +74,18 @@ class SftpShelf:
         mend = "ask the federation by telephone whether it was changed, then mend host_keys"
         return PartnerRefused("EGRESS/HOST_KEY", f"{self._settings.endpoint} {what}; nothing was sent; {mend}")
 
-    def _log_in(self, transport: paramiko.Transport) -> None:
+    def _log_in(self, transport: paramiko.Transport, deadline: float) -> None:
         settings = self._settings
+        transport.auth_timeout = max(deadline - time.monotonic(), 0.001)
         try:
             if settings.private_key is not None:
                 transport.auth_publickey(settings.user, _private_key(_reveal(settings.private_key)))
             elif settings.password is not None:
                 transport.auth_password(settings.user, _reveal(settings.password))
         except paramiko.AuthenticationException:
+            # Raised for a server that is too slow or hangs up too, and that is no word about the login.
+            if not transport.is_active() or time.monotonic() >= deadline - _CLOSE_S:
+                raise PartnerUnavailable(f"{settings.endpoint}: no answer to the login in time") from None
             raise PartnerRefused("EGRESS/LOGIN", f"{settings.endpoint} does not accept this login") from None
 
 

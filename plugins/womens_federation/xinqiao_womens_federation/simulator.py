@@ -20,6 +20,7 @@ from python_calamine import CalamineWorkbook
 from xinqiao.adapters.errors import PartnerUnavailable
 from xinqiao.api.casefile.v1.consent_pb2 import RECALL_ACTION_DELETED, RecallReceipt
 from xinqiao.api.exchange.v1.exchange_pb2 import Manifest, PackageItem, Receipt, RefusedItem
+from xinqiao.config.secret import Secret
 from xinqiao.contract.clock import Clock, SystemClock, local_date
 from xinqiao.testing.simulators import Faults
 from xinqiao_womens_federation import package, wire
@@ -82,7 +83,8 @@ class FederationSimulator:
         if self.server is None:
             self.password_file.touch(mode=0o600)
             self.password_file.write_text("only-for-the-simulator")
-            self.server = SftpServer(self._folder / "server", USER, self.password_file.read_text(), self.login_key)
+            password = self.password_file.read_text()
+            self.server = SftpServer(self._folder / "server", USER, password, self.login_key, self._faults)
         about = {"endpoint": self.server.endpoint, "user": USER, "host_keys": [self.server.host_key]}
         return {"sftp": {**about, "inbox": f"/{INBOX}", "outbox": f"/{OUTBOX}"}, "settle_s": 0}
 
@@ -252,6 +254,26 @@ class FederationSimulator:
             checkpoints=manifest.checkpoints,
         )
         return "", receipt.SerializeToString(deterministic=True)
+
+
+class SftpFederation(FederationSimulator):
+    """The federation behind its SFTP server, which plays what can go wrong on a connection."""
+
+    delivered_by = "sftp"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, sftp=True, signs=True)
+
+    def start(self) -> dict[str, Any]:
+        """Serve; the password is named by its file."""
+        settings = super().start()
+        settings["sftp"]["password"] = Secret("file", str(self.password_file))
+        return settings
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """Also what a server can do."""
+        return super().plays | {"slow", "drop_before", "drop_after", "unauthorized"}
 
 
 def _first_sheet(path: Path) -> list[list[Any]]:

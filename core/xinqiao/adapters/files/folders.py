@@ -78,9 +78,10 @@ def whole(file: Found, most: int) -> bytes | None:
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write ``path`` for the partner, whole or not at all. Raises PartnerUnavailable."""
+    """Write ``path``, in the outbox or a folder of it, for the partner, whole or not at all. Raises PartnerUnavailable."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not its parents: where the share is not mounted, nobody would ever fetch what is written in its place.
+        path.parent.mkdir(exist_ok=True)
         part = path.with_name(path.name + ".part")
         durable.replace(part, data)
         part.chmod(0o640)

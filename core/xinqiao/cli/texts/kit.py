@@ -37,6 +37,11 @@ TABLE: Final[Mapping[str, tuple[str, str]]] = {
     "conform.failed": ("FAILED", "未通过"),
     "conform.not_shown": ("not shown", "未能展示"),
     "conform.not_applicable": ("n/a", "不适用"),
+    "conform.not_declared": ("not declared", "未声明"),
+    "conform.lowest": (
+        "{name} as a whole: {tier}, the lowest of its ways",
+        "{name} 总评：{tier}（各种方式中最低的一级）",
+    ),
     "conform.mend": ("How to mend it:", "改法："),
     "conform.tier": (
         "{name}: {tier} ({passed} passed, {failed} failed, {open} not shown)",

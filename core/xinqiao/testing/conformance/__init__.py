@@ -4,13 +4,14 @@
 """
 
 from xinqiao.testing.conformance.registry import Outcome, Rules, rules, run_case
-from xinqiao.testing.conformance.report import QUALITY, Report, conform, plugin_folder, quality_file
-from xinqiao.testing.conformance.rig import Failed, NotApplicable, NotShown, Rig, Subject
+from xinqiao.testing.conformance.report import QUALITY, Report, conform, plugin_folder, quality_file, ways
+from xinqiao.testing.conformance.rig import Failed, NotApplicable, NotDeclared, NotShown, Rig, Subject
 
 __all__ = [
     "QUALITY",
     "Failed",
     "NotApplicable",
+    "NotDeclared",
     "NotShown",
     "Outcome",
     "Report",
@@ -22,4 +23,5 @@ __all__ = [
     "quality_file",
     "rules",
     "run_case",
+    "ways",
 ]

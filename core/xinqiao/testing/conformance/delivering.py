@@ -12,12 +12,13 @@ from google.protobuf.message import DecodeError
 
 from xinqiao.adapters.errors import AdapterError, PartnerUnavailable
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest
+from xinqiao.api.casefile.v1.team_pb2 import TaskState
 from xinqiao.api.exchange.v1.exchange_pb2 import Package, Receipt, SignedReceipt
 from xinqiao.contract.decode import validate
 from xinqiao.contract.errors import Refusal
 from xinqiao.testing.conformance import samples
 from xinqiao.testing.conformance.registry import case
-from xinqiao.testing.conformance.rig import NotApplicable, Rig, expect, fail, until_answered
+from xinqiao.testing.conformance.rig import NotApplicable, NotDeclared, Rig, expect, fail, until_answered
 
 _RECEIPT_WAIT_S = 3.0
 _MANY = 8
@@ -145,7 +146,9 @@ def drill_is_visible(rig: Rig) -> None:
 @case
 def recall(rig: Rig) -> None:
     if not rig.manifest.takes("recall"):
-        raise NotApplicable("does not declare recall")
+        given = frozenset[int]().union(*(rig.manifest.written_classes(each) for each in rig.contracts()))
+        personal = given & samples.PERSONAL  # what is given of a person must be asked back when consent is withdrawn
+        raise NotDeclared("does not declare recall") if personal else NotApplicable("is given nothing of a person")
     request = rig.ready("recall")
     before = rig.effects()
     receipt = rig.deliver(request).receipt
@@ -174,6 +177,30 @@ def exchange_twice(rig: Rig) -> None:
     rig.open()
     expect(_receipt(rig, package) == receipt, "after a restart the same package brought another receipt")
     expect(rig.effects() == held, "the same package again had a second effect at the partner")
+
+
+@case
+def cancelled_task(rig: Rig) -> None:
+    if not rig.manifest.takes("task"):
+        raise NotApplicable("is given no task")
+    given = rig.ready("task")
+    receipt = rig.deliver(given).receipt
+    held = rig.effects()
+    request = DeliverRequest()
+    request.CopyFrom(given)
+    request.request_id = f"{given.request_id}-cancelled"
+    request.task.task.state = TaskState.TASK_STATE_CANCELLED
+    expect(rig.deliver(request).receipt, "that a task is cancelled has no receipt; return the partner's own id for it")
+    after = rig.effects()
+    if rig.sees:
+        expect(after != held, "a task is cancelled, and what the partner has is as before")
+    rig.deliver(request)
+    expect(rig.effects() == after, "that a task is cancelled, said again, had a second effect")
+    late = DeliverRequest()
+    late.CopyFrom(given)
+    late.attempt = 2
+    expect(rig.deliver(late).receipt == receipt, "the task's first request, repeated later, got another receipt")
+    expect(rig.effects() == after, "a repeat of its first request brings a cancelled task back")
 
 
 def _receipt(rig: Rig, package: Package) -> SignedReceipt | None:

@@ -11,13 +11,15 @@ from pydantic import Field
 
 from xinqiao.adapters.errors import AdapterError
 from xinqiao.config.loader import Strict, load
-from xinqiao.testing.conformance.rig import Failed, NotApplicable, NotShown, Rig, Subject
+from xinqiao.testing.conformance.rig import Failed, NotApplicable, NotDeclared, NotShown, Rig, Subject
 
 Tier = Literal["none", "bronze", "silver", "gold", "platinum"]
-Result = Literal["passed", "failed", "not_shown", "not_applicable"]
+Result = Literal["passed", "failed", "not_shown", "not_declared", "not_applicable"]
 
 TIERS: Final[tuple[Tier, ...]] = ("bronze", "silver", "gold", "platinum")
 """From low to high; below the first is ``none``."""
+
+_PASSING: Final = ("passed", "not_applicable", "not_declared")
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -41,6 +43,7 @@ class Rules(Strict):
     """``rules.yaml``. ``suite`` grows when a case is added or asks more, so that an older quality.yaml can be told."""
 
     suite: Annotated[int, Field(ge=1)]
+    unspoken: dict[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
     cases: dict[str, Rule]
 
 
@@ -97,8 +100,10 @@ def run_case(subject: Subject, name: str) -> Outcome:
                 for asked in _GATES:
                     if why := asked(subject):
                         raise NotShown(why)
-                with Rig(subject, Path(folder)) as rig:
+                with Rig(subject, Path(folder), rules().unspoken) as rig:
                     _ON_RIG[name](rig)
+        except NotDeclared as why:
+            return Outcome(name, "not_declared", str(why))
         except NotApplicable as why:
             return Outcome(name, "not_applicable", str(why))
         except NotShown as why:
@@ -117,11 +122,16 @@ def run_case(subject: Subject, name: str) -> Outcome:
 
 
 def tier_of(outcomes: Mapping[str, Outcome], known: Rules) -> Tier:
-    """The highest tier all of whose cases, and those below, passed or are not about this plugin."""
+    """The highest tier all of whose cases, and those below, passed or are not about such a partner. What the plugin could
+    have declared and did not is passed over too, but then it is not platinum.
+    """
     reached: Tier = "none"
+    undeclared = any(outcome.result == "not_declared" for outcome in outcomes.values())
     for tier in TIERS:
         wanted = [name for name, rule in known.cases.items() if rule.tier == tier]
-        if not all(name in outcomes and outcomes[name].result in ("passed", "not_applicable") for name in wanted):
+        if not all(name in outcomes and outcomes[name].result in _PASSING for name in wanted):
+            break
+        if tier == TIERS[-1] and undeclared:
             break
         reached = tier
     return reached

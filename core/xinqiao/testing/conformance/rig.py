@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn
 from xinqiao.adapters.errors import AdapterError, PartnerRefused, PartnerUnavailable
 from xinqiao.adapters.host import AdapterHost, AgencyHandle, AgencySpec, installed_entry_points
 from xinqiao.adapters.manifest import PACKAGE, Manifest
-from xinqiao.adapters.protocols import AdapterKind, Answered, Faulty, Rehearsed, Simulator
+from xinqiao.adapters.protocols import AdapterKind, Answered, Faulty, Rehearsed, Simulator, Spoken
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, DeliverResponse, ReadResponse, Rejected
 from xinqiao.contract.clock import ManualClock
 from xinqiao.testing.conformance import samples
@@ -50,6 +50,10 @@ def expect(condition: object, text: str) -> None:
         raise Failed(text)
 
 
+class NotDeclared(NotApplicable):
+    """The plugin does not do what the case is about, and its manifest could have declared it."""
+
+
 EntryPoints = Callable[[], Iterable[metadata.EntryPoint]]
 
 
@@ -57,12 +61,22 @@ EntryPoints = Callable[[], Iterable[metadata.EntryPoint]]
 class Subject:
     """What is judged: an installed plugin beside its own simulator, or what ``partner`` stands for.
 
-    ``manifest`` is what is declared where that is not the plugin's own manifest.
+    ``variant`` is one of ``AdapterKind.variants``; empty, it is the kind's first simulator.
     """
 
     name: str
     entry_points: EntryPoints = installed_entry_points
     partner: Callable[[Path], Simulator] | None = None
+    variant: str = ""
+
+    def load(self) -> AdapterHost:
+        """A host with this plugin alone. Raises Failed where it cannot be loaded."""
+        host = AdapterHost.load([self.name], entry_points=self.entry_points)
+        for why in host.failures.values():
+            raise Failed(why)
+        if self.name not in host.kinds:
+            raise Failed(f"no plugin {self.name} is installed: pip install -e its folder")
+        return host
 
 
 class _Written(logging.Handler):
@@ -86,8 +100,10 @@ class _Said:
 class Rig:
     """A context manager; ``folder`` must be empty. Raises Failed on entering when the plugin cannot be used."""
 
-    def __init__(self, subject: Subject, folder: Path) -> None:
+    def __init__(self, subject: Subject, folder: Path, unspoken: Mapping[str, Sequence[str]] | None = None) -> None:
+        """``unspoken`` are the faults that a protocol has no words for, by ``Spoken.delivered_by``."""
         self.subject = subject
+        self._unspoken = unspoken or {}
         self.folder = folder
         self.clock = ManualClock(datetime(2026, 10, 12, 1, 0, tzinfo=UTC))
         self.settings: dict[str, Any] = {}
@@ -124,8 +140,9 @@ class Rig:
 
     def start_partner(self) -> None:
         """The simulator alone, without an adapter. Raises Failed when the plugin cannot be loaded."""
-        kind = self._load().kinds[self.subject.name]
-        self._simulator = (self.subject.partner or kind.simulator)(self.folder / "partner")
+        kind = self.subject.load().kinds[self.subject.name]
+        made = self.subject.partner or (kind.variants[self.subject.variant] if self.subject.variant else kind.simulator)
+        self._simulator = made(self.folder / "partner")
         self.settings = self._simulator.start()
 
     def close(self) -> None:
@@ -173,7 +190,7 @@ class Rig:
         """Start the adapter, anew where it runs, on the same folder: as after the gateway was restarted."""
         if self._host is not None:
             self._host.close()
-        self._host = self._load()
+        self._host = self.subject.load()
         spec = AgencySpec(
             AGENCY, _NAMES, self.subject.name, self.settings, deadline_s=deadline_s, breaker_reset_s=RESET_S
         )
@@ -229,9 +246,9 @@ class Rig:
     # -- what is declared ---------------------------------------------------------------------------------------------
 
     def needs(self, capability: str) -> None:
-        """Raises NotApplicable where the plugin does not declare ``capability``."""
+        """Raises NotDeclared where the plugin does not declare ``capability``."""
         if capability not in self.manifest.capabilities:
-            raise NotApplicable(f"does not declare {capability}")
+            raise NotDeclared(f"does not declare {capability}")
 
     def contracts(self) -> tuple[str, ...]:
         """The contracts that ``deliver`` is given. Raises NotApplicable where there is none."""
@@ -255,15 +272,26 @@ class Rig:
     # -- the partner --------------------------------------------------------------------------------------------------
 
     def over_network(self) -> None:
-        """Raises NotApplicable where the adapter calls nobody: there is no connection that could fail."""
-        if not self.kind.hosts(self._typed_settings()):
-            raise NotApplicable("it calls no host, so no connection can fail")
+        """Raises NotApplicable where it delivers without calling anybody: there is no connection that could fail."""
+        if not self.kind.hosts(self._typed_settings()) or self._way == "folder":
+            raise NotApplicable("it delivers without calling a host, so no connection can fail")
 
     def can_play(self, fault: str) -> Faulty:
-        """The partner, for ``fault``. Raises NotShown where it cannot play that."""
+        """The partner, for ``fault``. Raises NotShown where it cannot play that, NotApplicable where no such one could."""
+        if not self.can_say(fault):
+            raise NotApplicable(f"a partner that is delivered to by {self._way} has no {fault}")
         if not isinstance(self._simulator, Faulty) or fault not in self._simulator.plays:
             raise NotShown(f"the simulator cannot play {fault}")
         return self._simulator
+
+    def can_say(self, fault: str) -> bool:
+        """Whether the partner's protocol has a word for ``fault``."""
+        return fault not in self._unspoken.get(self._way, ())
+
+    @property
+    def _way(self) -> str:
+        partner: object = self._simulator
+        return partner.delivered_by if isinstance(partner, Spoken) else "http"
 
     @contextmanager
     def playing(self, fault: str, *, times: int = 0, seconds: float = 0.0) -> Generator[None, None, None]:
@@ -325,14 +353,6 @@ class Rig:
 
     def _typed_settings(self) -> Any:
         return self.kind.settings.model_validate(self.settings)
-
-    def _load(self) -> AdapterHost:
-        host = AdapterHost.load([self.subject.name], entry_points=self.subject.entry_points)
-        for why in host.failures.values():
-            raise Failed(why)
-        if self.subject.name not in host.kinds:
-            raise Failed(f"no plugin {self.subject.name} is installed: pip install -e its folder")
-        return host
 
 
 def until_answered(rig: Rig, work: Callable[[], DeliverResponse]) -> DeliverResponse:

@@ -41,6 +41,12 @@ _STEPS: Final = {
 }
 _REASON: Final = {"decline": "本院暂无儿童青少年精神科床位，请转市精神卫生中心", "hold": "监护人要求推迟"}
 _TRIES: Final = 3
+_PLAYS: Final = frozenset(
+    {
+        "slow", "down", "drop_before", "drop_after", "unavailable", "forbidden", "unprocessable", "html", "duplicate",
+        "out_of_order", "wrong_code",
+    }
+)  # fmt: skip
 _TIMEOUT_S: Final = 10.0
 
 
@@ -79,10 +85,7 @@ class Hl7HospitalSimulator:
 
     def start(self) -> dict[str, Any]:
         """Serve; the settings that make the adapter talk to it, and listen for it."""
-        self._stopping.clear()
-        listening = socket.create_server(("127.0.0.1", self._port))
-        self._port = int(listening.getsockname()[1])
-        self._listener = Listener(listening, self._answer, self._refuse, Limits())
+        self._serve()
         self._gateway = self._gateway or _free_port()
         hl7 = {
             "host": "127.0.0.1",
@@ -93,6 +96,12 @@ class Hl7HospitalSimulator:
             "listen": f"127.0.0.1:{self._gateway}",
         }
         return {"protocol": "hl7v2", "hl7": hl7}
+
+    def _serve(self) -> None:
+        self._stopping.clear()
+        listening = socket.create_server(("127.0.0.1", self._port))
+        self._port = int(listening.getsockname()[1])
+        self._listener = Listener(listening, self._answer, self._refuse, Limits())
 
     def stop(self) -> None:
         """Stop serving and give the port back; harmless when not started."""
@@ -113,6 +122,42 @@ class Hl7HospitalSimulator:
     def clear_faults(self) -> None:
         """End every fault, such as ``down``."""
         self.faults.clear()
+
+    # -- the Rehearsed protocol ---------------------------------------------------------------------------------------
+
+    delivered_by = "mllp"
+
+    @property
+    def plays(self) -> frozenset[str]:
+        """The common faults that an engine can play."""
+        return _PLAYS
+
+    def play(self, fault: str, *, times: int = 1, seconds: float = 0.0) -> None:
+        """Play a common fault; while it is ``down`` nobody listens at its port. Raises ValueError for another."""
+        if fault == "down" and not times:
+            Hl7HospitalSimulator.stop(self)
+            return
+        self.inject(FaultScript.from_json({"kind": fault, "times": times, "seconds": seconds}))
+
+    def calm(self) -> None:
+        """End every fault."""
+        self.clear_faults()
+        if self._listener is None:
+            self._serve()
+
+    def effects(self) -> list[str]:
+        """Every message it took."""
+        return [item.data.decode(self._settings.encoding) for item in self.inbox.pending()]
+
+    def bring(self, count: int) -> None:
+        """Take the referrals further, a step at a time, until ``count`` steps were done."""
+        done = 0
+        for step in ("accept", "schedule", "attend", "outcome"):
+            for referral in self.referrals() if done < count else ():
+                self.act(referral, step)
+                done += 1
+        while self._waiting:
+            self.send(self._waiting.pop())
 
     # -- what it holds, and what its people do ------------------------------------------------------------------------
 
@@ -177,9 +222,10 @@ class Hl7HospitalSimulator:
 
     def _answer(self, raw: bytes) -> bytes:
         self._before()
-        nak = self.faults.take("nak")
-        if nak is not None:
+        if self.faults.take("nak", "forbidden"):
             return self._ack(raw, None, "AR", [Hl7Refused("AR", "CODE", "rejected on command", "RF1-1")])
+        if self.faults.take("unprocessable"):
+            return self._ack(raw, None, "AE", [Hl7Refused("AE", "CODE", "this one is not taken", "RF1-1")])
         if self.faults.take("unavailable"):
             return self._ack(raw, None, "AE", [Hl7Refused("AE", "BUSY", "come back later", "MSH")])
         if self.faults.take("html"):
