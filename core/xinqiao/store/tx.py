@@ -146,17 +146,22 @@ class Tx(ReadTx):
 
     def insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows, each with values in column order; nothing for no rows."""
-        if not rows:
+        self.insert_values(table, list(chain.from_iterable(rows)))
+
+    def insert_values(self, table: Table, values: list[object]) -> None:
+        """As :meth:`insert_many`, the values of all rows laid end to end: of a bulk load that is made off the writer."""
+        if not values:
             return
+        width = len(table.columns)
         if self._raw is None:
-            self._connection.exec_driver_sql(self._statements.insert(table), list(rows))
+            rows = list(zip(*[iter(values)] * width, strict=True))
+            self._connection.exec_driver_sql(self._statements.insert(table), rows)
             return
         self._before_change(table)
         start = 0
-        for size in sizes(len(rows)):
-            values = list(chain.from_iterable(rows[start : start + size]))
-            _direct(self._raw, self._statements.insert_rows(table, size), values)
-            start += size
+        for size in sizes(len(values) // width):
+            _direct(self._raw, self._statements.insert_rows(table, size), values[start : start + size * width])
+            start += size * width
 
     def insert_if_absent(self, table: Table, *values: object) -> bool:
         """Insert unless a key or unique constraint already has such a row; True when it was inserted."""
