@@ -25,7 +25,7 @@ from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
 from xinqiao.store.ids import new_ids
 from xinqiao.store.sealing import Sealer
-from xinqiao.store.tx import ReadTx
+from xinqiao.store.tx import ReadTx, end_to_end
 
 _PART = 200  # rows of a batch one command stores: some 2 ms of the writer; by place, so that a repeat is cut alike
 _SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
@@ -145,15 +145,12 @@ class Uploads:
             [head + answers[place * items : (place + 1) * items] + each.scores
              for place, each in zip(at, results, strict=True)],
         )  # fmt: skip
-        columns: tuple[list[object], ...] = (
-            [*identifiers], [student for student, _ in students], [school for _, school in students],
+        columns = (
+            identifiers, [student for student, _ in students], [school for _, school in students],
             [instrument.id] * count, [upload.taken_on] * count, [each.tier for each in results],
-            [each.crisis for each in results], [upload.agency] * count, [upload.id] * count, [now_us] * count, [*sealed],
+            [each.crisis for each in results], [upload.agency] * count, [upload.id] * count, [now_us] * count, sealed,
         )  # fmt: skip
-        width = len(columns)
-        values: list[object] = [None] * (width * count)
-        for number, column in enumerate(columns):
-            values[number::width] = column
+        width, values = len(columns), end_to_end(columns)
         parts: list[Part] = []
         ends = np.searchsorted(places, np.arange(0, len(known) + _PART, _PART)).tolist()
         for number, (start, end) in enumerate(pairwise(ends)):

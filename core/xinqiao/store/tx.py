@@ -149,7 +149,8 @@ class Tx(ReadTx):
         self.insert_values(table, list(chain.from_iterable(rows)))
 
     def insert_values(self, table: Table, values: list[object]) -> None:
-        """As :meth:`insert_many`, the values of all rows laid end to end: of a bulk load that is made off the writer."""
+        """As :meth:`insert_many`, the values of all rows laid end to end, as :func:`end_to_end` gives them: for a bulk
+        load, a tuple a row costs as much as binding it."""
         if not values:
             return
         width = len(table.columns)
@@ -325,6 +326,15 @@ class Tx(ReadTx):
         if self._batch is not None:
             for table in self._touched:
                 self._batch.changed(table)
+
+
+def end_to_end(columns: Sequence[Sequence[object]]) -> list[object]:
+    """Rows given column by column, as :meth:`Tx.insert_values` takes them."""
+    width = len(columns)
+    values: list[object] = [None] * (width * len(columns[0]))
+    for at, column in enumerate(columns):
+        values[at::width] = column
+    return values
 
 
 def _sqlite(connection: Connection) -> sqlite3.Connection | None:
