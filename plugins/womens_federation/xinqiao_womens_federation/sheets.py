@@ -238,7 +238,7 @@ def _matching(row: Row, name: str, pattern: re.Pattern[str], message: str) -> st
 
 def _typed(row: Row, sheet: Sheet) -> str:
     """What the clerk wrote in a row, for the clerk's own error sheet."""
-    names = tuple(each.zh for each in sheet.fields if each.fill)
+    names = [each.zh for each in sheet.fields if each.fill]
     pairs = zip(names, row.raw(names), strict=True)
     return "；".join(f"{name}：{value}" for name, value in pairs if value is not None)[:_TYPED]
 

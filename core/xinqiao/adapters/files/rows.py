@@ -77,10 +77,11 @@ class Row:
         self._cells = cells
         self._layout = layout
 
-    def raw(self, columns: tuple[str, ...]) -> Sequence[Cell]:
+    def raw(self, columns: Sequence[str]) -> Sequence[Cell]:
         """The cells as they are, for a caller that knows every value it takes; a truth value as text, it is no number."""
         cells, layout = self._cells, self._layout
-        found = layout.pick(columns, cells) if len(columns) > 1 else [cells[layout.index[name]] for name in columns]
+        several = len(columns) > 1
+        found = layout.pick(tuple(columns), cells) if several else [cells[layout.index[name]] for name in columns]
         return [str(cell) if isinstance(cell, bool) else cell for cell in found] if bool in map(type, found) else found
 
     def key(self, column: str) -> Cell:
