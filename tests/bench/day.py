@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from xinqiao.adapters.host import AdapterHost
+from xinqiao.cli.serving import tune_interpreter
 from xinqiao.server.intake import Intake, Tally
 from xinqiao.server.runtime import Gateway
 from xinqiao.store import tables
@@ -104,6 +105,7 @@ def take(forms: int) -> dict[str, object]:
         gateway = Gateway(make_deployment(folder, ROOT / "config/gateway.example.yaml", change=change),
                           host=AdapterHost.load(["school"]))  # fmt: skip
         gateway.start(listen=False, tick=False, work=False)
+        tune_interpreter()  # as `xinqiao serve` does
         try:
             return measure(gateway, inbox, forms)
         finally:

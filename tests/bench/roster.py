@@ -43,6 +43,7 @@ def reference(package: Path) -> tuple[float, float]:
 def gateway(folder: Path, packages: list[Path], *, profile: bool) -> None:
     """In a process of its own: take each package in turn, and print what it took."""
     from xinqiao.adapters.host import AdapterHost
+    from xinqiao.cli.serving import tune_interpreter
     from xinqiao.server.intake import Intake
     from xinqiao.server.runtime import Gateway
     from xinqiao.testing.gateway import make_deployment
@@ -58,6 +59,7 @@ def gateway(folder: Path, packages: list[Path], *, profile: bool) -> None:
     config = make_deployment(folder, ROOT / "config/gateway.example.yaml", change=change)
     running = Gateway(config, host=AdapterHost.load(["school"]))
     running.start(listen=False, tick=False, work=False)
+    tune_interpreter()  # as `xinqiao serve` does
     partner = running.registry.find(PARTNER)
     assert partner is not None
     intake = Intake(running.pipeline, running.host.agencies[PARTNER], partner, running.clocks.deadline)

@@ -15,6 +15,7 @@ from python_calamine import CalamineWorkbook
 
 from xinqiao.adapters.files import Column, Findings
 from xinqiao.adapters.files.workbook import read_workbook
+from xinqiao.cli.serving import tune_interpreter
 from xinqiao_school.notes import Notes
 from xinqiao_school.settings import SchoolSettings
 from xinqiao_school.sheets import read_scores
@@ -58,6 +59,7 @@ def _seconds(work: Callable[[bytes], int], data: bytes) -> float:
 
 def measure(data: bytes, rounds: int) -> dict[str, float]:
     """Processor seconds of each, in turn, medians."""
+    tune_interpreter()  # as the gateway does
     taken: dict[str, list[float]] = {"calamine alone": [], "read_workbook": [], "to forms": []}
     for _ in range(rounds):
         for name, work in (("calamine alone", bare), ("read_workbook", checked), ("to forms", forms)):

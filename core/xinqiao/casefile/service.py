@@ -108,14 +108,18 @@ class CaseFile(Cases, Sharing, Statements):
 
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:
     """Raises Refusal INVALID_ARGUMENT/DATE_RANGE on a day that does not exist or has not come yet."""
-    for index, student in enumerate(request.students):
-        try:
-            ahead = bool(student.birth_date) and date.fromisoformat(student.birth_date) > today
-        except ValueError:
-            ahead = True
-        if ahead:
-            where = f"students[{index}].birth_date"
-            raise Refusal(
-                "INVALID_ARGUMENT", "DATE_RANGE", f"{where} is not a day of the calendar up to today",
-                violations=(Violation(where, "DATE_RANGE", "send the day of birth, or leave it empty"),),
-            )  # fmt: skip
+    days = [student.birth_date for student in request.students]
+    wrong = {day for day in set(days) if day and not _has_come(day, today)}  # a thousand pupils share a few hundred days
+    if wrong:
+        where = f"students[{next(index for index, day in enumerate(days) if day in wrong)}].birth_date"
+        raise Refusal(
+            "INVALID_ARGUMENT", "DATE_RANGE", f"{where} is not a day of the calendar up to today",
+            violations=(Violation(where, "DATE_RANGE", "send the day of birth, or leave it empty"),),
+        )  # fmt: skip
+
+
+def _has_come(day: str, today: date) -> bool:
+    try:
+        return date.fromisoformat(day) <= today
+    except ValueError:
+        return False

@@ -7,7 +7,6 @@ from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.triage import Proposal
 from xinqiao.store.holdings import opened
-from xinqiao.store.sealing import Sealer
 
 Row = tuple[Any, ...]
 
@@ -35,13 +34,11 @@ def signal_of(proposal: Proposal) -> pb.Signal:
 
 
 def triage_rows(
-    sealer: Sealer, known: Known, identifier: str, subject: str, tier: int, record: bytes, *, holder: str,
-    deadline_us: int, now_us: int,
-) -> tuple[Row, Row]:  # fmt: skip
-    """Rows of ``triages`` and ``holdings`` for a proposed triage, whose serialized message is ``record``."""
+    sealed: bytes, known: Known, identifier: str, subject: str, tier: int, *, holder: str, deadline_us: int, now_us: int
+) -> tuple[Row, Row]:
+    """Rows of ``triages`` and ``holdings`` for a proposed triage, whose record is ``sealed`` under ``identifier``."""
     row = (
-        identifier, known.id, known.school, subject, tier, 0, pb.TRIAGE_STATE_PROPOSED, now_us, now_us, 1,
-        sealer.seal(record, table="triages", key=identifier),
+        identifier, known.id, known.school, subject, tier, 0, pb.TRIAGE_STATE_PROPOSED, now_us, now_us, 1, sealed,
     )  # fmt: skip
     held = opened(
         f"triages/{identifier}", kind="triage", school=known.school, holder=holder, deadline_us=deadline_us,
@@ -51,13 +48,12 @@ def triage_rows(
 
 
 def signal_rows(
-    sealer: Sealer, known: Known, identifier: str, signal: pb.Signal, record: bytes, *, holder: str, deadline_us: int,
-    now_us: int,
-) -> tuple[Row, Row]:  # fmt: skip
-    """Rows of ``signals`` and ``holdings`` for an open signal, whose serialized message is ``record``."""
+    sealed: bytes, known: Known, identifier: str, signal: pb.Signal, *, holder: str, deadline_us: int, now_us: int
+) -> tuple[Row, Row]:
+    """Rows of ``signals`` and ``holdings`` for an open signal, whose record is ``sealed`` under ``identifier``."""
     row = (
         identifier, known.id, known.school, str(int(signal.kind)), types.TIER_RED, pb.SIGNAL_STATE_OPEN,
-        str(int(signal.source)), now_us, now_us, 1, sealer.seal(record, table="signals", key=identifier),
+        str(int(signal.source)), now_us, now_us, 1, sealed,
     )  # fmt: skip
     held = opened(
         f"signals/{identifier}", kind="signal", school=known.school, holder=holder, deadline_us=deadline_us,

@@ -108,10 +108,11 @@ class Screening:
     def open_triage(self, tx: Tx, known: Known, triage: pb.Triage) -> None:
         """Store a proposed triage and give it to the school's psychologist."""
         identifier, tier = new_id(tx.now_us), int(triage.proposed)
+        record = triage.SerializeToString()
         row, held = triage_rows(
-            self.door.keys.sealer(known.id), known, identifier, triage.subject, tier, triage.SerializeToString(),
-            holder=self.door.registry.holder(known.school), deadline_us=self.deadline(tier, "confirm", tx.now_us),
-            now_us=tx.now_us,
+            self.door.keys.sealer(known.id).seal(record, table="triages", key=identifier), known, identifier,
+            triage.subject, tier, holder=self.door.registry.holder(known.school),
+            deadline_us=self.deadline(tier, "confirm", tx.now_us), now_us=tx.now_us,
         )  # fmt: skip
         tx.insert(tables.triages, *row)
         tx.insert(tables.holdings, *held)
@@ -121,8 +122,9 @@ class Screening:
         """Store a signal and start its holder's clock."""
         identifier = new_id(tx.now_us)
         signal.state = pb.SIGNAL_STATE_OPEN
+        record = signal.SerializeToString()
         row, held = signal_rows(
-            self.door.keys.sealer(known.id), known, identifier, signal, signal.SerializeToString(),
+            self.door.keys.sealer(known.id).seal(record, table="signals", key=identifier), known, identifier, signal,
             holder=self.door.registry.holder(known.school),
             deadline_us=self.deadline(types.TIER_RED, "acknowledge", tx.now_us), now_us=tx.now_us,
         )  # fmt: skip

@@ -2,8 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xinqiao.api.common.v1 import types_pb2 as types
 from xinqiao.api.screening.v1 import screening_pb2 as pb
@@ -13,16 +16,16 @@ from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.registry import Partner
 from xinqiao.disclosure.students import Known
 from xinqiao.screening.batch import BatchScores, own_bytes, propose_batch, score_batch
-from xinqiao.screening.cases import Row, signal_of, signal_rows, triage_of, triage_rows
+from xinqiao.screening.cases import signal_of, signal_rows, triage_of, triage_rows
 from xinqiao.screening.coding import check_coding
 from xinqiao.screening.instruments import Instrument
 from xinqiao.screening.scoring import Score
 from xinqiao.screening.service import Screening, check_date
 from xinqiao.screening.triage import proposal_of
 from xinqiao.store import tables
-from xinqiao.store.ids import new_id, new_ids
+from xinqiao.store.ids import new_ids
 from xinqiao.store.sealing import Sealer
-from xinqiao.store.tx import ReadTx
+from xinqiao.store.tx import ReadTx, end_to_end
 
 _PART = 200  # rows of a batch one command stores: some 2 ms of the writer; by place, so that a repeat is cut alike
 _SUBJECT_TAG = bytes([pb.Triage.SUBJECT_FIELD_NUMBER << 3 | 2])
@@ -44,14 +47,16 @@ class OpenUpload:
 
 @dataclass(slots=True)
 class Part:
-    """So many forms of a batch as one command stores, rows per table in column order; ``commitment`` is to them."""
+    """So many forms of a batch as one command stores: per table the values of its rows end to end, in column order;
+    ``commitment`` is to the forms."""
 
-    assessments: list[Row] = field(default_factory=list[Row])
-    triages: list[Row] = field(default_factory=list[Row])
-    signals: list[Row] = field(default_factory=list[Row])
-    holdings: list[Row] = field(default_factory=list[Row])
-    verdicts: bytes = b""
-    commitment: bytes = b""
+    forms: int
+    verdicts: bytes
+    commitment: bytes
+    assessments: list[object]
+    triages: list[object] = field(default_factory=list[object])
+    signals: list[object] = field(default_factory=list[object])
+    holdings: list[object] = field(default_factory=list[object])
 
 
 @dataclass(slots=True)
@@ -110,78 +115,86 @@ class Uploads:
         )
         verdicts[[entry is None for entry in known]] = rpc.ROW_VERDICT_UNKNOWN_STUDENT
         digest = hashlib.sha256(batch.SerializeToString(deterministic=True)).digest()
-        prepared = Prepared(batch.number, digest)
-        self._rows(upload, own, known, scored, verdicts, prepared, reading.now_us)
-        return prepared
+        return Prepared(batch.number, digest, self._parts(upload, own, known, scored, verdicts, reading.now_us))
 
-    def _rows(
+    def _parts(
         self,
         upload: OpenUpload,
         answers: bytes,
         known: list[Known | None],
         scored: BatchScores,
         verdicts: np.ndarray[tuple[int], np.dtype[np.uint8]],
-        prepared: Prepared,
         now_us: int,
-    ) -> None:
+    ) -> list[Part]:
         instrument, items = upload.instrument, upload.instrument.items
-        tiers, rules = propose_batch(self._screening.pack, instrument, scored)
-        sealers = self._door.keys.sealers([entry.id for entry in known if entry is not None])
+        stored = (verdicts == rpc.ROW_VERDICT_ACCEPTED) | (verdicts == rpc.ROW_VERDICT_ACCEPTED_CRITICAL)
+        places = np.flatnonzero(stored)
+        at, count = places.tolist(), len(places)
+        students = [known[place] or _nobody() for place in at]
+        results = _results(self._screening, instrument, scored, places, now_us)
+        by_student = self._door.keys.sealers([student for student, _ in students])
+        sealers, identifiers = [by_student[student] for student, _ in students], new_ids(now_us, count)
         common = pb.Assessment(
             instrument=instrument.id, instrument_version=instrument.version, taken_on=upload.taken_on,
             create_time_us=now_us,
         ).SerializeToString()  # fmt: skip
         # Field and length of the answers; the answers themselves follow, then the scores: protobuf messages concatenate.
         head = common + pb.Assessment(answers=bytes(items)).SerializeToString()[:-items]
-        results = _results(self._screening, instrument, scored, rules, now_us)
-        identifiers = new_ids(now_us, len(known))
-        places = range(0, len(answers), items)
-        forms = list(zip(identifiers, known, results, tiers.tolist(), verdicts.tolist(), places, strict=True))
-        agency, upload_id, instrument_id, taken_on = upload.agency, upload.id, instrument.id, upload.taken_on
-        for start in range(0, len(forms), _PART):
-            part = Part(verdicts=verdicts[start : start + _PART].tobytes())
-            prepared.parts.append(part)
-            stored = [
-                (identifier, entry, result, tier, at)
-                for identifier, entry, result, tier, verdict, at in forms[start : start + _PART]
-                if entry is not None and verdict != rpc.ROW_VERDICT_ANSWER_RANGE
-            ]
-            sealed = Sealer.seal_each(
-                "assessments",
-                [sealers[entry.id] for _, entry, _, _, _ in stored],
-                [identifier for identifier, _, _, _, _ in stored],
-                [head + answers[at : at + items] + result.scores for _, _, result, _, at in stored],
-            )
-            part.commitment = hashlib.sha256(b"".join(sealed)).digest()
-            part.assessments = [
-                (identifier, student, school, instrument_id, taken_on, tier, result.crisis, agency, upload_id, now_us,
-                 blob)
-                for (identifier, (student, school), result, tier, _), blob in zip(stored, sealed, strict=True)
-            ]  # fmt: skip
-            for identifier, entry, result, tier, _ in stored:
-                if tier > types.TIER_GREEN:
-                    self._follow_up(part, entry, sealers[entry.id], f"assessments/{identifier}", result, now_us)
-
-    def _follow_up(
-        self, part: Part, known: Known, sealer: Sealer, subject: str, result: "_Result", now_us: int
-    ) -> None:  # fmt: skip
-        """The triage, signal and holdings that :meth:`Screening.follow_up` opens for one form, as rows."""
-        holder = self._door.registry.holder(known.school)
-        text = subject.encode()
-        length = bytes([len(text)])
-        row, held = triage_rows(
-            sealer, known, new_id(now_us), subject, result.tier, result.triage + _SUBJECT_TAG + length + text,
-            holder=holder, deadline_us=result.confirm_us, now_us=now_us,
+        sealed = Sealer.seal_each(
+            "assessments", sealers, identifiers,
+            [head + answers[place * items : (place + 1) * items] + each.scores
+             for place, each in zip(at, results, strict=True)],
         )  # fmt: skip
-        part.triages.append(row)
-        part.holdings.append(held)
-        if result.crisis:
-            row, held = signal_rows(
-                sealer, known, new_id(now_us), result.signal, result.crisis_record + _ASSESSMENT_TAG + length + text,
-                holder=holder, deadline_us=result.acknowledge_us, now_us=now_us,
+        columns = (
+            identifiers, [student for student, _ in students], [school for _, school in students],
+            [instrument.id] * count, [upload.taken_on] * count, [each.tier for each in results],
+            [each.crisis for each in results], [upload.agency] * count, [upload.id] * count, [now_us] * count, sealed,
+        )  # fmt: skip
+        width, values = len(columns), end_to_end(columns)
+        parts: list[Part] = []
+        ends = np.searchsorted(places, np.arange(0, len(known) + _PART, _PART)).tolist()
+        for number, (start, end) in enumerate(pairwise(ends)):
+            commitment = hashlib.sha256(b"".join(sealed[start:end])).digest()
+            part = verdicts[number * _PART : (number + 1) * _PART].tobytes()
+            parts.append(Part(end - start, part, commitment, values[start * width : end * width]))
+        self._follow_up(
+            [
+                _Followed(parts[place // _PART], *one)
+                for place, *one in zip(at, students, sealers, identifiers, results, strict=True)
+                if one[-1].tier > types.TIER_GREEN
+            ],
+            now_us,
+        )
+        return parts
+
+    def _follow_up(self, forms: "list[_Followed]", now_us: int) -> None:
+        """The triages, signals and holdings that :meth:`Screening.follow_up` opens form by form, as rows of the parts."""
+        holders = {school: self._door.registry.holder(school) for school in {each.known.school for each in forms}}
+        identifiers = new_ids(now_us, len(forms))
+        sealed = Sealer.seal_each(
+            "triages", [each.sealer for each in forms], identifiers,
+            [each.result.triage + _SUBJECT_TAG + each.subject_field for each in forms],
+        )  # fmt: skip
+        for each, identifier, blob in zip(forms, identifiers, sealed, strict=True):
+            row, held = triage_rows(
+                blob, each.known, identifier, each.subject, each.result.tier, holder=holders[each.known.school],
+                deadline_us=each.result.confirm_us, now_us=now_us,
             )  # fmt: skip
-            part.signals.append(row)
-            part.holdings.append(held)
+            each.part.triages += row
+            each.part.holdings += held
+        forms = [each for each in forms if each.result.crisis]
+        identifiers = new_ids(now_us, len(forms))
+        sealed = Sealer.seal_each(
+            "signals", [each.sealer for each in forms], identifiers,
+            [each.result.crisis_record + _ASSESSMENT_TAG + each.subject_field for each in forms],
+        )  # fmt: skip
+        for each, identifier, blob in zip(forms, identifiers, sealed, strict=True):
+            row, held = signal_rows(
+                blob, each.known, identifier, each.result.signal, holder=holders[each.known.school],
+                deadline_us=each.result.acknowledge_us, now_us=now_us,
+            )  # fmt: skip
+            each.part.signals += row
+            each.part.holdings += held
 
     def store(
         self, upload: OpenUpload, prepared: Prepared, index: int, call: Call
@@ -210,15 +223,15 @@ class Uploads:
             before = tx.get(tables.requests, upload.agency, f"{whole}.{index - 1}")
             if before is None or bytes(before["digest"]) != prepared.digest:
                 raise Refusal("ABORTED", "BATCH_BROKEN", "an earlier part of the batch was not stored: send it again")
-        tx.insert_many(tables.assessments, part.assessments)
-        tx.insert_many(tables.triages, part.triages)
-        tx.insert_many(tables.signals, part.signals)
-        tx.insert_many(tables.holdings, part.holdings)
-        rows, batches = int(row["rows"]) + len(part.assessments), int(row["batches"]) + last
+        tx.insert_values(tables.assessments, part.assessments)
+        tx.insert_values(tables.triages, part.triages)
+        tx.insert_values(tables.signals, part.signals)
+        tx.insert_values(tables.holdings, part.holdings)
+        rows, batches = int(row["rows"]) + part.forms, int(row["batches"]) + last
         tx.update(tables.uploads, (upload.id,), batches=batches, rows=rows, updated_us=tx.now_us)
         call.journal_batch(
             "assessments.uploaded", resource=f"uploads/{upload.id}/{key.rpartition('#')[2]}",
-            reason=f"rows:{len(part.assessments)}", payload=part.commitment,
+            reason=f"rows:{part.forms}", payload=part.commitment,
         )  # fmt: skip
         response = rpc.UploadAssessmentsResponse(batch=prepared.number, batches_stored=batches, rows_stored=rows)
         # A part's verdicts are those it was stored with: after a break the roster may say otherwise of the same rows.
@@ -240,7 +253,7 @@ class _Result:
     """What rows of the same scores share: the serialized parts of their records, the tier and the deadlines."""
 
     scores: bytes
-    tier: int = 0
+    tier: int
     triage: bytes = b""
     crisis: bool = False
     signal: pb.Signal = field(default_factory=pb.Signal)
@@ -249,46 +262,65 @@ class _Result:
     acknowledge_us: int = 0
 
 
+class _Followed(NamedTuple):
+    """A stored form that a person must see, and the part it is stored with."""
+
+    part: Part
+    known: Known
+    sealer: Sealer
+    form: str
+    result: _Result
+
+    @property
+    def subject(self) -> str:
+        return f"assessments/{self.form}"
+
+    @property
+    def subject_field(self) -> bytes:
+        """The subject as it stands in a serialized record, behind the field's tag."""
+        text = self.subject.encode()
+        return bytes([len(text)]) + text
+
+
+def _nobody() -> Known:
+    raise AssertionError("a row without its student was accepted")
+
+
 def _results(
-    screening: Screening, instrument: Instrument, scored: BatchScores, rules: np.ndarray[tuple[int], np.dtype[np.int16]],
-    now_us: int,
-) -> list[_Result]:  # fmt: skip
-    """The results of a batch; few distinct ones exist, so each is serialized once. Protobuf messages concatenate."""
-    critical: list[list[bool]] = scored.critical.tolist()
-    columns = [column.tolist() for column in scored.totals.values()]
-    keys = zip(
-        rules.tolist(), scored.category.tolist(), scored.complete.tolist(), scored.answered.tolist(),
-        map(tuple, critical), zip(*columns, strict=True) if columns else [()] * len(critical), strict=True,
+    screening: Screening, instrument: Instrument, scored: BatchScores, places: NDArray[np.intp], now_us: int
+) -> list[_Result]:
+    """The results of the forms at ``places``; few distinct ones exist, so each is serialized once."""
+    _, rules = propose_batch(screening.pack, instrument, scored)
+    columns = (
+        rules, scored.category, scored.complete, scored.answered, *scored.critical.T, *scored.totals.values()
     )  # fmt: skip
-    known: dict[object, _Result] = {}
-    results: list[_Result] = []
-    for key in keys:
-        result = known.get(key)
-        if result is None:
-            result = known[key] = _result(screening, instrument, list(scored.totals), now_us, *key)
-        results.append(result)
-    return results
+    told = np.stack([column[places] for column in columns], axis=1, dtype=np.int16)
+    keys: list[bytes] = told.view(f"V{told.itemsize * len(columns)}").ravel().tolist()
+    known = {
+        key: _result(screening, instrument, list(scored.totals), now_us, told[at].tolist())
+        for key, at in dict(zip(keys, range(len(keys)), strict=True)).items()
+    }
+    return [known[key] for key in keys]
 
 
 def _result(
-    screening: Screening, instrument: Instrument, names: list[str], now_us: int,
-    rule: int, category: int, complete: bool, answered: int, critical: tuple[bool, ...], totals: tuple[int, ...],
+    screening: Screening, instrument: Instrument, names: list[str], now_us: int, told: list[int]
 ) -> _Result:  # fmt: skip
-    if rule < 0:  # a row that is not accepted
-        return _Result(b"")
+    rule, category, complete, answered, *more = told
+    critical, totals = more[: len(instrument.critical)], more[len(instrument.critical) :]
     fired = tuple(each.id for each, hit in zip(instrument.critical, critical, strict=True) if hit)
     values = {name: value if value >= 0 else None for name, value in zip(names, totals, strict=True)}
     word = instrument.category_ids[category] if category >= 0 else None
-    score = Score(values, word, fired, complete, answered)
+    score = Score(values, word, fired, bool(complete), answered)
     scores = pb.Assessment(
         scores=[pb.Score(id=name, value=value) for name, value in values.items()],
         category=word or "",
         critical=fired,
-        complete=complete,
+        complete=score.complete,
     ).SerializeToString()
     proposal = proposal_of(screening.pack, rule, score)
     if proposal.tier <= types.TIER_GREEN:
-        return _Result(scores)
+        return _Result(scores, proposal.tier)
     deadline, signal = screening.deadline, signal_of(proposal)
     return _Result(
         scores, proposal.tier, triage_of(proposal).SerializeToString(), proposal.crisis, signal,

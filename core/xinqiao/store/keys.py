@@ -192,7 +192,8 @@ class KeyStore:
 
     def sealer(self, student: str) -> Sealer:
         """The sealer of ``student``. Raises :class:`KeyGone` when there is no key (any more)."""
-        sealer = self._cached(student)
+        with self._memory:
+            sealer = self._recalled(student)
         if sealer is None:
             sealer = self.sealers([student]).get(student)
         if sealer is None:
@@ -204,14 +205,10 @@ class KeyStore:
 
         Without ``keep`` for a pass over many, each seen once: it must not push out those whom the day's work asks for.
         """
-        found: dict[str, Sealer] = {}
-        wanted: list[str] = []
-        for student in dict.fromkeys(students):
-            sealer = self._cached(student)
-            if sealer is None:
-                wanted.append(student)
-            else:
-                found[student] = sealer
+        with self._memory:
+            known = {student: self._recalled(student) for student in dict.fromkeys(students)}
+        found = {student: sealer for student, sealer in known.items() if sealer is not None}
+        wanted = [student for student in known if student not in found] if len(found) < len(known) else []
         if wanted:
             # The lock is held until the cache is filled, so that a shred cannot slip in between.
             with self._database, self._engine.begin() as connection:
@@ -400,17 +397,17 @@ class KeyStore:
         self._keks.load(connection)
         self._passed, self._left, self._total = "", 0, 0
 
-    def _cached(self, student: str) -> Sealer | None:
-        with self._memory:
-            entry = self._cache.get(student)
-            if entry is None:
-                return None
-            sealer, until = entry
-            if until is not math.inf and self._clock.monotonic() > until:
-                del self._cache[student]
-                return None
-            self._cache.move_to_end(student)
-            return sealer
+    def _recalled(self, student: str) -> Sealer | None:
+        """From memory, for who holds its lock."""
+        entry = self._cache.get(student)
+        if entry is None:
+            return None
+        sealer, until = entry
+        if until is not math.inf and self._clock.monotonic() > until:
+            del self._cache[student]
+            return None
+        self._cache.move_to_end(student)
+        return sealer
 
     def _keep(self, loaded: dict[str, Sealer]) -> None:
         until = math.inf if self._trust_s is math.inf else self._clock.monotonic() + self._trust_s

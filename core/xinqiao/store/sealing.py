@@ -161,8 +161,9 @@ def seal_first(
     """
     header, nonces = _header(suite, version), random_bytes(_NONCE * len(records))
     place, sealed = _place(table), list[bytes]()
-    for at, ((student, plaintext), key) in enumerate(zip(records, keys, strict=True)):
-        nonce, name = nonces[_NONCE * at : _NONCE * (at + 1)], student.encode()
+    starts = range(0, len(nonces), _NONCE)
+    for start, (student, plaintext), key in zip(starts, records, keys, strict=True):
+        nonce, name = nonces[start : start + _NONCE], student.encode()
         about = place + _field(name) + header + name
         sealed.append(header + nonce + _aead(suite, key).encrypt(nonce, plaintext, about))
     return sealed

@@ -7,7 +7,7 @@ from sqlalchemy import Dialect, Select, Table, UniqueConstraint
 from sqlalchemy.engine.result import ResultMetaData, SimpleResultMetaData
 from sqlalchemy.sql.visitors import iterate
 
-_SIZES = (256, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+_SIZES = (256, 200, 128, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
 """Rows in one INSERT: few sizes, so that the driver keeps every statement prepared."""
 
 

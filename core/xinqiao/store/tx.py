@@ -146,17 +146,23 @@ class Tx(ReadTx):
 
     def insert_many(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
         """Insert many rows, each with values in column order; nothing for no rows."""
-        if not rows:
+        self.insert_values(table, list(chain.from_iterable(rows)))
+
+    def insert_values(self, table: Table, values: list[object]) -> None:
+        """As :meth:`insert_many`, the values of all rows laid end to end, as :func:`end_to_end` gives them: for a bulk
+        load, a tuple a row costs as much as binding it."""
+        if not values:
             return
+        width = len(table.columns)
         if self._raw is None:
-            self._connection.exec_driver_sql(self._statements.insert(table), list(rows))
+            rows = list(zip(*[iter(values)] * width, strict=True))
+            self._connection.exec_driver_sql(self._statements.insert(table), rows)
             return
         self._before_change(table)
         start = 0
-        for size in sizes(len(rows)):
-            values = list(chain.from_iterable(rows[start : start + size]))
-            _direct(self._raw, self._statements.insert_rows(table, size), values)
-            start += size
+        for size in sizes(len(values) // width):
+            _direct(self._raw, self._statements.insert_rows(table, size), values[start : start + size * width])
+            start += size * width
 
     def insert_if_absent(self, table: Table, *values: object) -> bool:
         """Insert unless a key or unique constraint already has such a row; True when it was inserted."""
@@ -320,6 +326,15 @@ class Tx(ReadTx):
         if self._batch is not None:
             for table in self._touched:
                 self._batch.changed(table)
+
+
+def end_to_end(columns: Sequence[Sequence[object]]) -> list[object]:
+    """Rows given column by column, as :meth:`Tx.insert_values` takes them."""
+    width = len(columns)
+    values: list[object] = [None] * (width * len(columns[0]))
+    for at, column in enumerate(columns):
+        values[at::width] = column
+    return values
 
 
 def _sqlite(connection: Connection) -> sqlite3.Connection | None:

@@ -68,7 +68,6 @@ class Scores:
         batch.rows.append(row)
         batch.local_ids.append(student)
         batch.answers += answers
-        self.students[student] = None
 
 
 def read_scores(
@@ -135,7 +134,7 @@ class _Reader:
     def take(self, row: Row, scores: Scores) -> None:
         """Add the row's forms. Raises RecordRejected for the first bad cell."""
         plan = self._plan
-        student = f"{plan.prefix}{row.number}" if plan.student is None else row.text(plan.student).strip()
+        student = f"{plan.prefix}{row.number}" if plan.student is None else _student(row, plan.student)
         if len(student) > 128:
             raise row.reject(plan.student, "DATA/CELL_TOO_LONG", "is longer than 128 characters")
         taken_on = str(plan.day) if plan.date is None else self._date(row, plan.date)
@@ -146,6 +145,7 @@ class _Reader:
         for items, given in zip(plan.instruments, answers, strict=True):
             if given.strip(_NO_FORM):
                 empty = False
+                scores.students[student] = None
                 scores.add(row.number, student, taken_on, items, given)
         if empty:
             self._findings.warn(row.place(), "DATA/EMPTY", "no answer in the whole row; not taken as a form")
@@ -182,6 +182,12 @@ class _Reader:
             raise FileRefused("DATA/EMPTY", "the file holds no header and no rows", Place(self._label))
         self._plan = plan_sheet(cells, self._sheet, self._settings, Place(self._label, None, row))
         return [Column(name) for name in self._plan.names()]
+
+
+def _student(row: Row, column: str) -> str:
+    cell = row.key(column)
+    found = cell.strip() if type(cell) is str else ""
+    return found or row.text(column).strip()  # a number, or what is wrong with the cell
 
 
 def _answers(row: Row, items: Items) -> bytes:

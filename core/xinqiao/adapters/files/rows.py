@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Literal, overload
 
 from xinqiao.adapters.errors import RecordRejected
@@ -11,6 +12,7 @@ from xinqiao.adapters.files.places import FileRefused, Place
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin
 
 Cell = str | int | float | bool | date | None
+_Picker = Callable[[Sequence[Cell]], tuple[Cell, ...]]
 Day = date  # inside Row the name ``date`` is a method
 Extra = Literal["refuse", "ignore", "name"]
 
@@ -53,6 +55,16 @@ class Layout:
     index: dict[str, int]
     width: int
     known: frozenset[str]
+    _pickers: "dict[tuple[str, ...], _Picker]" = field(
+        default_factory=dict[tuple[str, ...], "_Picker"], init=False, repr=False, compare=False
+    )
+
+    def pick(self, columns: tuple[str, ...], cells: Sequence[Cell]) -> tuple[Cell, ...]:
+        """The cells of two or more of these columns; how is worked out once for all rows."""
+        picker = self._pickers.get(columns)
+        if picker is None:
+            picker = self._pickers[columns] = itemgetter(*[self.index[name] for name in columns])
+        return picker(cells)
 
 
 class Row:
@@ -67,8 +79,9 @@ class Row:
 
     def raw(self, columns: Sequence[str]) -> Sequence[Cell]:
         """The cells as they are, for a caller that knows every value it takes; a truth value as text, it is no number."""
-        cells, index = self._cells, self._layout.index
-        found = [cells[index[name]] for name in columns]
+        cells, layout = self._cells, self._layout
+        several = len(columns) > 1
+        found = layout.pick(tuple(columns), cells) if several else [cells[layout.index[name]] for name in columns]
         return [str(cell) if isinstance(cell, bool) else cell for cell in found] if bool in map(type, found) else found
 
     def key(self, column: str) -> Cell:
@@ -203,7 +216,10 @@ def column_label(layout: Layout, position: int) -> str:
 
 def is_blank(cells: Sequence[Cell]) -> bool:
     """Whether no cell holds anything."""
-    return all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells)
+    for cell in cells:  # nearly always the first one says it: a generator would cost as much as the rest of the row
+        if cell is not None and not (isinstance(cell, str) and not cell.strip()):
+            return False
+    return True
 
 
 class Duplicates:

@@ -292,10 +292,10 @@ class _Reader:
                     raise self._unreadable()
                 table = book.get_sheet_by_name(chosen.name)
                 self._check_same(table, chosen)
-                small = _SMALL
+                small = _SMALL.get
                 for row in table.iter_rows():
                     yield [
-                        small[v] if type(v) is float and v in small else v if type(v) is str and v else _cell(v)
+                        n if type(v) is float and (n := small(v)) is not None else v if type(v) is str and v else _cell(v)
                         for v in row
                     ]
         except CalamineError:
