@@ -25,7 +25,7 @@ def town(make_town: Callable[..., Any], database: str) -> Iterator[Any]:
 
 def listed(town: Any) -> dict[tuple[str, str], rpc.Repair]:
     found = town.call(town.OPERATOR, rpc.ListRepairsRequest()).repairs
-    assert all(0 < each.since_us and each.mend for each in found), "each says since when, and how to mend it"
+    assert all(each.since_us > 0 and each.mend for each in found), "each says since when, and how to mend it"
     return {(each.code, each.subject): each for each in found}
 
 
