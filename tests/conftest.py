@@ -154,7 +154,7 @@ class Recorder:
             path.write_text(
                 f"domain: {name}\nnames: {{zh: 记录, en: Recorder}}\npartner_kind: other\n"
                 f"capabilities: [check, deliver]\ncontracts:\n  written:\n{written}hosts: none\n"
-                "legal_bases: [consent]\n",
+                "legal_bases: [consent]\napi: 1\n",
                 "utf-8",
             )
             manifests[name] = load_manifest(path)

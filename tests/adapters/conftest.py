@@ -22,6 +22,7 @@ contracts:
 hosts: the partner's own address
 legal_bases: ["PIPL art. 13(1)(3)"]
 settings: xinqiao_{name}:Settings
+api: 1
 """
 
 MODULE = """\

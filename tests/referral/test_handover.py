@@ -303,7 +303,7 @@ def handle(tmp_path):
     manifest = tmp_path / "m.yaml"
     manifest.write_text(
         "domain: asked\nnames: {zh: 问, en: Asked}\npartner_kind: hospital\ncapabilities: [check, capacity]\ncontracts: {}\n"
-        "hosts: none\nlegal_bases: [consent]\n", "utf-8",
+        "hosts: none\nlegal_bases: [consent]\napi: 1\n", "utf-8",
     )  # fmt: skip
     made = AgencyHandle(AgencySpec("asked", {}, "asked", {}), load_manifest(manifest), SystemClock())
 

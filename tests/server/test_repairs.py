@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ import pytest
 from cryptography import x509
 from pydantic import BaseModel
 
-from xinqiao.adapters.host import BlockedPlugin
+from xinqiao.adapters import deprecation
+from xinqiao.adapters.host import AdapterHost, BlockedPlugin
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
-from xinqiao.contract.clock import local_date, to_us
+from xinqiao.contract.clock import BEIJING, local_date, to_us
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.bases import load_bases
 from xinqiao.server.repair_texts import TEXTS
@@ -244,3 +245,18 @@ def test_every_repair_says_in_both_languages_what_and_how(code: str) -> None:
     severity, zh, en, mend = TEXTS[code]
     assert severity and zh and en and mend
     assert any("\u4e00" <= letter <= "\u9fff" for letter in zh)
+
+
+def test_a_plugin_that_uses_what_goes_is_named_with_its_line(town: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = town.gate.gateway
+    host = AdapterHost.load(["hospital"])
+    repairs = Repairs(gateway.settings, {}, gateway.door, RepairTerms, {}, None, host=host)
+    assert [*repairs.plugins()] == []
+    goes = deprecation.Deprecated("manifest.schedules", date(2026, 10, 1), "写在设置里", "say it in the settings")
+    monkeypatch.setattr(deprecation, "DEPRECATED", (goes,))
+    monkeypatch.setattr(deprecation, "API", 2)
+    uses, old = repairs.plugins()
+    assert (uses.code, uses.subject, line_of(town, uses.mend)) == ("PLUGIN_DEPRECATED", "hospital", "schedules")
+    assert "2027-10-01" in uses.text_zh and "写在设置里" in uses.text_zh and "say it in the settings" in uses.text_en
+    assert uses.since_us == to_us(datetime(2026, 10, 1, tzinfo=BEIJING))
+    assert (old.code, old.mend) == ("PLUGIN_API_OLD", "pip install -U xinqiao-hospital") and old.since_us

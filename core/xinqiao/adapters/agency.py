@@ -191,7 +191,8 @@ class AgencyHandle:
 
     def block(self, why: str) -> None:
         """DISABLED with that reason: its adapter is closed, and nothing is asked of it until it is made again."""
-        self._blocked, self._since_us = why, self._clock.now_us()
+        self._blocked = why
+        self._since_us = self._clock.now_us()
         adapter, self._adapter = self._adapter, None
         if adapter is not None:
             self._close_within(adapter, _BLOCK_S)

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import pluggy
 from pydantic import BaseModel, ValidationError
 
-from xinqiao.adapters import hookspecs, recording
+from xinqiao.adapters import deprecation, hookspecs, recording
 from xinqiao.adapters.agency import AgencyHandle, AgencySpec, broken
 from xinqiao.adapters.errors import AdapterConfigError, AdapterError
 from xinqiao.adapters.isolation import process as isolated
@@ -355,6 +355,9 @@ def _manifest(point: metadata.EntryPoint, kind: AdapterKind) -> Manifest:
         manifest = manifest_of(point.value)
     except ConfigError as e:
         raise _LoadError(f"its manifest is not usable:\n{e}") from None
+    if manifest.api > deprecation.API:
+        later = f"plugin API {manifest.api}, this gateway has {deprecation.API}"
+        raise _LoadError(f"its manifest is for {later}: update the gateway (pip install -U xinqiao)")
     if manifest.domain != point.name:
         raise _LoadError(f"its manifest's domain must be {point.name} like its entry point")
     if manifest.settings is not None:

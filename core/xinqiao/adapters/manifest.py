@@ -105,6 +105,8 @@ class Manifest(Strict):
     """A plugin's declaration. ``domain`` is its one name: folder, module, entry point and configuration key."""
 
     domain: _Domain
+    api: Annotated[int, Field(ge=1, le=1000)]
+    """The version of the plugin API it was written for (``xinqiao.adapters.deprecation.API``)."""
     names: Names
     partner_kind: _Kind
     capabilities: Annotated[tuple[Capability, ...], Field(min_length=1)]
@@ -178,13 +180,15 @@ def manifest_of(module: str) -> Manifest:
     It lies in the package, or for an editable install beside it in the project folder. Imports ``module``.
     Raises ConfigError, or ImportError when there is no such package.
     """
-    packaged = resources.files(module) / FILE
-    with resources.as_file(packaged) as path:
+    return load_manifest(manifest_file(module))
+
+
+def manifest_file(module: str) -> Path:
+    """Where the manifest of an importable package lies, or ought to. Raises ImportError."""
+    with resources.as_file(resources.files(module) / FILE) as path:
         beside = path.parent.parent
         # The pyproject.toml tells a project folder from site-packages, where a manifest would be anybody's.
-        if not path.is_file() and (beside / "pyproject.toml").is_file():
-            return load_manifest(beside / FILE)
-        return load_manifest(path)
+        return beside / FILE if not path.is_file() and (beside / "pyproject.toml").is_file() else path
 
 
 def _classes(uses: Sequence[WrittenUse] | Sequence[ReadUse], contract: str) -> frozenset[int]:

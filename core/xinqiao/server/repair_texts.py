@@ -11,6 +11,15 @@ TEXTS: Final[Mapping[str, tuple[rpc.RepairSeverity.ValueType, str, str, str]]] =
     "ADAPTER_FAILED": (_ERROR, "适配器未运行：{why}", "the adapter does not run: {why}", "{place}"),
     "ADAPTER_RETRYING": (_WARNING, "合作方无应答：{why}", "the partner does not answer: {why}", "xinqiao adapters check"),
     "PLUGIN_BLOCKED": (_ERROR, "插件版本已停用：{why}", "{why}", "pip install -U xinqiao-{kind}"),
+    "PLUGIN_DEPRECATED": (
+        _WARNING, "插件使用的 {what} 将于 {gone} 起取消：{instead_zh}",
+        "the plugin uses {what}, which goes on {gone}: {instead_en}", "{place}",
+    ),
+    "PLUGIN_API_OLD": (
+        _NOTICE, "插件为插件接口第 {api} 版所写，本网关为第 {now} 版",
+        "the plugin was written for plugin API {api}, this is {now}",
+        "pip install -U xinqiao-{kind}",
+    ),
     "PARTNER_SILENT": (
         _WARNING, "已有 {days} 天未收到任何往来", "nothing has come from it or been taken by it for {days} days",
         "xinqiao adapters check",

@@ -10,7 +10,10 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
+from xinqiao.adapters import deprecation
 from xinqiao.adapters.agency import AgencyHandle
+from xinqiao.adapters.host import AdapterHost
+from xinqiao.adapters.manifest import manifest_file
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
 from xinqiao.config.document import read_document
@@ -40,18 +43,20 @@ class Repairs:
     def __init__(
         self, settings: Settings, agencies: Mapping[str, AgencyHandle], door: Door, terms: Callable[[], RepairTerms],
         seen: Mapping[str, int], forms: Catalogue | None, free: Callable[[Path], tuple[int, int]] | None = None,
+        host: AdapterHost | None = None,
     ) -> None:  # fmt: skip
         """``seen`` says when the certificate ends with which a partner last called, microseconds since 1970 UTC;
         ``free`` the size of a folder's disk and what is free, bytes."""
         self._settings, self._agencies, self._door, self._terms = settings, agencies, door, terms
         self._seen, self._forms, self._free = seen, forms, free or _disk
         self._full_since = 0
+        self._host = host
 
     def list_repairs(self, request: rpc.ListRepairsRequest, call: Call) -> rpc.ListRepairsResponse:
         """The most urgent first, then the oldest."""
         reading, terms = call.reading, self._terms()
         found = [
-            *self._adapters(reading), *self.certificates(reading.now_us), *self.agreements(reading),
+            *self._adapters(reading), *self.plugins(), *self.certificates(reading.now_us), *self.agreements(reading),
             *self.law(reading.now_us), *stored.dead_letters(reading), *stored.not_taken(reading, self._places()),
             *stored.broken_rules(reading, self.place().file), *stored.open_runs(reading),
             *stored.open_books(reading),
@@ -85,6 +90,22 @@ class Repairs:
                 yield repair("ADAPTER_FAILED", agency, since, why=handle.message, place=place)
             elif handle.state == rpc.AGENCY_STATE_RETRYING:
                 yield repair("ADAPTER_RETRYING", agency, since, why=handle.message)
+
+    def plugins(self) -> Iterator[rpc.Repair]:
+        """Loaded plugins that use what goes from the plugin API, or were written for an older one."""
+        if self._host is None:
+            return
+        for name, kind in self._host.kinds.items():
+            manifest = self._host.manifests[name]
+            for use in deprecation.uses(kind, manifest, deprecation.DEPRECATED):
+                what, since = use.what, to_us(datetime.combine(use.what.announced, time(), BEIJING))
+                yield repair(
+                    "PLUGIN_DEPRECATED", name, since, what=what.what, gone=what.gone, instead_zh=what.zh,
+                    instead_en=what.en, place=f"{use.file}:{use.line}: {what.what.partition('.')[2]}",
+                )  # fmt: skip
+            if manifest.api < deprecation.API:
+                since = _changed_us(manifest_file(f"xinqiao_{name}"))
+                yield repair("PLUGIN_API_OLD", name, since, api=manifest.api, now=deprecation.API, kind=name)
 
     def certificates(self, now_us: int) -> Iterator[rpc.Repair]:
         """Those this gateway shows and checks with, those its adapters use, and those of the partners where known."""

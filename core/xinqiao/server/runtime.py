@@ -183,7 +183,15 @@ class Gateway:
             phones.emergency,
             lambda: self.checkpointer.failure,
             self.keyring,
-            Repairs(settings, self.host.agencies, self.door, lambda: clocks.repairs, identity.ends, terms.forms),
+            Repairs(
+                settings,
+                self.host.agencies,
+                self.door,
+                lambda: clocks.repairs,
+                identity.ends,
+                terms.forms,
+                host=self.host,
+            ),
             Recorder(self.store, self.host, Path(settings.store.keyring).parent / "recordings"),
         )
         self.pipeline = Pipeline(

@@ -49,6 +49,7 @@ _CLASSES: Final = (
     "CASE_REF, IDENTITY, CONTACT, SCHOOL, TIER, SCORES, REFERRAL_REASON, CRISIS_FACT, LOCATION, CONSENT_EVIDENCE"
 )
 _MANIFEST: Final = f"""domain: ward
+api: 1
 names: {{zh: 病房, en: Ward}}
 partner_kind: hospital
 capabilities: [check, capacity, deliver]

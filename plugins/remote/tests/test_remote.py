@@ -27,6 +27,7 @@ from xinqiao_remote import RemoteSimulator
 NAME = "欧阳小雨"
 MANIFEST = """\
 domain: clinic
+api: 1
 names: {zh: 诊所, en: Clinic}
 partner_kind: hospital
 capabilities: [check, deliver, read]

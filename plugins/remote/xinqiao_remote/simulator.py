@@ -222,6 +222,7 @@ def _with_cursor(item: ReadResponse, cursor: str) -> ReadResponse:
 
 _MANIFEST: Final = """\
 domain: simulated
+api: 1
 names: {zh: 模拟的远程机构, en: Simulated remote agency}
 partner_kind: hospital
 capabilities: [check, deliver, read, exchange]
