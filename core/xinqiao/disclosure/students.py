@@ -151,7 +151,8 @@ class Students:
             fresh = fresh | self._fresh(missing, tx.now_us)
         added = fresh if fresh.keys() == new.keys() else {blind: fresh[blind] for blind in new}
         self._add(tx, partner.agency, added)
-        ids = {blind: one for blind, (one, *_) in (*stored.items(), *added.items())}
+        ids = {blind: identifier for blind, (identifier, _, _) in stored.items()}
+        ids |= {blind: one[0] for blind, one in added.items()}
         return [Known(ids[blind], last[blind].school) for blind in blinds]
 
     def check_scope(self, partner: Partner, students: Sequence[Student]) -> None:

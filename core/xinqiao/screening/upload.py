@@ -159,9 +159,9 @@ class Uploads:
             parts.append(Part(end - start, part, commitment, values[start * width : end * width]))
         self._follow_up(
             [
-                _Followed(parts[place // _PART], *one)
-                for place, *one in zip(at, students, sealers, identifiers, results, strict=True)
-                if one[-1].tier > types.TIER_GREEN
+                _Followed(parts[place // _PART], student, sealer, form, result)
+                for place, student, sealer, form, result in zip(at, students, sealers, identifiers, results, strict=True)
+                if result.tier > types.TIER_GREEN
             ],
             now_us,
         )

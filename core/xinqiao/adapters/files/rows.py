@@ -216,7 +216,8 @@ def column_label(layout: Layout, position: int) -> str:
 
 def is_blank(cells: Sequence[Cell]) -> bool:
     """Whether no cell holds anything."""
-    for cell in cells:  # nearly always the first one says it: a generator would cost as much as the rest of the row
+    # nearly always the first one says it: a generator would cost as much as the rest of the row
+    for cell in cells:  # noqa: SIM110
         if cell is not None and not (isinstance(cell, str) and not cell.strip()):
             return False
     return True
