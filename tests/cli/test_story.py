@@ -57,7 +57,11 @@ def test_killed_on_the_way_the_story_goes_on_and_does_nothing_twice(tmp_path, la
     assert second.returncode == 0, told
     assert ("going on where" if lang == "en" else "接着上次") in told
     assert ("journal sound" if lang == "en" else "存证日志完好") in told
-    assert told.count("RECONCILED" if lang == "en" else "对账一致") == 2
+    # Two with the hospital, two with the women's federation, one with the youth league.
+    assert told.count("RECONCILED" if lang == "en" else "对账一致") == 5
+    assert ("youth league agree with ours" if lang == "en" else "昆山团市委 的十月台账与本方一致") in "".join(
+        line.strip() + " " for line in told.splitlines()
+    )
     assert ("a second person (psych-chen) approved" if lang == "en" else "另一人 (psych-chen) 已审批") in told
     assert ("everything was deleted; its key says" if lang == "en" else "已全部删除，签名经其公钥验证无误") in told
     statement = told.partition("Statement of disclosures" if lang == "en" else "信息披露清单")[2]

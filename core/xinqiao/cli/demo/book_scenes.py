@@ -37,8 +37,9 @@ def compare(stage: Stage) -> None:
     if youth is not None:
         youth.keep_books(PERIOD)
     if women is not None:
-        women.keep_books("missing")
-        _until(stage, differs=True)
+        if not any(row["partner"] == WOMEN for row in _arrived(stage)):  # else the story was interrupted after that
+            women.keep_books("missing")
+            _until(stage, differs=True)
         for repair in _differing(stage):
             stage.say(repair.text_zh, repair.text_en)
         women.keep_books()
