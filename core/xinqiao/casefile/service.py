@@ -109,7 +109,8 @@ class CaseFile(Cases, Sharing, Statements):
 def _check_birth_dates(request: rpc.RegisterStudentsRequest, today: date) -> None:
     """Raises Refusal INVALID_ARGUMENT/DATE_RANGE on a day that does not exist or has not come yet."""
     days = [student.birth_date for student in request.students]
-    wrong = {day for day in set(days) if day and not _has_come(day, today)}  # a thousand pupils share a few hundred days
+    # a thousand pupils share a few hundred days
+    wrong = {day for day in set(days) if day and not _has_come(day, today)}
     if wrong:
         where = f"students[{next(index for index, day in enumerate(days) if day in wrong)}].birth_date"
         raise Refusal(

@@ -160,7 +160,9 @@ class Uploads:
         self._follow_up(
             [
                 _Followed(parts[place // _PART], student, sealer, form, result)
-                for place, student, sealer, form, result in zip(at, students, sealers, identifiers, results, strict=True)
+                for place, student, sealer, form, result in zip(
+                    at, students, sealers, identifiers, results, strict=True
+                )
                 if result.tier > types.TIER_GREEN
             ],
             now_us,

@@ -295,7 +295,11 @@ class _Reader:
                 small = _SMALL.get
                 for row in table.iter_rows():
                     yield [
-                        n if type(v) is float and (n := small(v)) is not None else v if type(v) is str and v else _cell(v)
+                        n
+                        if type(v) is float and (n := small(v)) is not None
+                        else v
+                        if type(v) is str and v
+                        else _cell(v)
                         for v in row
                     ]
         except CalamineError:
