@@ -124,8 +124,9 @@ class _Sftp:
                 if not chunk:
                     break
                 data += chunk
-        recording.filed("in", name, bytes(data))
-        return bytes(data)
+        whole = bytes(data)
+        recording.filed("in", name, whole)
+        return whole
 
     def put(self, place: str, name: str, data: bytes) -> None:
         """See ``Files``."""
