@@ -221,7 +221,7 @@ class FederationAdapter:
             label, place = found
             return label, Mend(place.sheet or "", place.row, "", "", "")
         label = next(iter(self._told.names)) if len(self._told.names) == 1 else BOOKS
-        return label, Mend("", None, item.place, "", "")
+        return label, Mend(BOOKS, None, item.place, "", "")
 
 
 def _shelf(settings: FederationSettings, context: AgencyContext) -> Shelf:

@@ -42,11 +42,11 @@ def test_the_books_come_after_the_counts_they_are_compared_with(league: YouthLea
     league.month("blue-09", "2026-09", 3, 45)
     league.month("gone-09", "2026-09", 0, 0)
     league.keep_books("2026-09")
-    counts, item = adapter(league, exchange="league-monthly").read("")
+    *counts, item = adapter(league, exchange="league-monthly").read("")
     package = item.partner_package
     assert (package.exchange, package.period, package.revision, package.nil) == ("league-monthly", "2026-09", 1, False)
     (record,) = package.records
-    kept = {each.source: each for each in counts.activities.activities}[record.service.source]
+    kept = {each.source: each for one in counts for each in one.activities.activities}[record.service.source]
     for name in ("kind", "day", "times", "attendances", "persons", "withdrawn"):
         assert getattr(record.service, name) == getattr(kept, name)
     assert record.source == "blue-09" and not record.HasField("student")
@@ -77,7 +77,7 @@ def test_books_with_a_bad_line_are_no_books(league: YouthLeagueSimulator, item: 
     league._add("books", item)
     league.keep_books("2026-08")
     bad, good = books(league)
-    assert bad.rejected.source == "books" and bad.rejected.place.startswith("seq 1, ")
+    assert bad.rejected.source == "books@1" and bad.rejected.place.startswith("seq 1, ")
     assert "小雨" not in str(bad)
     assert good.partner_package.nil
 

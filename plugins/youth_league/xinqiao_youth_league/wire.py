@@ -42,7 +42,12 @@ _MONTH = r"^20[0-9]{2}-(0[1-9]|1[0-2])$"
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _TASK = r"^tasks/[A-Za-z0-9_-]{1,64}$"
 _RECALL = r"^recalls/[A-Za-z0-9_-]{1,64}$"
-_ABOUT: Final = {"answers": ("request", _TASK), "receipts": ("recall", _RECALL), "activities": ("id", _ID)}
+_ABOUT: Final = {
+    "answers": ("request", _TASK),
+    "receipts": ("recall", _RECALL),
+    "activities": ("id", _ID),
+    "books": ("month", _MONTH),
+}
 _SEQ: Final = 2**53
 _PHONE = re.compile(r"(?<![0-9])1[3-9][0-9]{9}(?![0-9])")
 
