@@ -31,6 +31,7 @@ from xinqiao.api.referral.v1 import referral_service_pb2 as ref_rpc
 from xinqiao.api.screening.v1 import screening_service_pb2 as scr_rpc
 from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
+from xinqiao.server.intake import Intake
 from xinqiao.store import tables
 from xinqiao.testing.gateway import TemporaryGateway, make_deployment
 from xinqiao.testing.pytest_plugin import DATABASES
@@ -289,6 +290,12 @@ class Town:
         while any([self.deliver(2), self.deliver(1)]):
             count += 1
         return count
+
+    def intake(self, agency: str, handle: Any = None) -> Intake:
+        """What takes in whatever an agency brings; ``handle`` stands in for its adapter."""
+        gateway = self.gate.gateway
+        found = handle or gateway.host.agencies[agency]
+        return Intake(gateway.pipeline, found, gateway.registry.find(agency), gateway.clocks.deadline)
 
     def rows(self, table: Any, **equal: object) -> list[Any]:
         with self.gate.gateway.store.read() as tx:

@@ -14,7 +14,7 @@ from tests.exchange.pairs import PERIOD, SCHOOL, Pairs, exchange
 
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as gateway
-from xinqiao.server.intake import Intake, Tally
+from xinqiao.server.not_taken import Tally
 from xinqiao.store import tables
 from xinqiao_community_grid.simulator import CommunityGridSimulator
 from xinqiao_social_work.simulator import SocialWorkSimulator
@@ -149,10 +149,8 @@ class Gate:
         self.pairs, self.partner = pairs, partner
 
     def read(self) -> Tally:
-        running = self.pairs.town.gate.gateway
-        who = running.registry.find(self.partner.agency)
-        handle = running.host.agencies[self.partner.agency]
-        return Intake(running.pipeline, handle, who, running.clocks.deadline).run_once()
+        found: Tally = self.pairs.town.intake(self.partner.agency).run_once()
+        return found
 
     def reasons(self) -> list[str]:
         return sorted(str(row["step"]) for row in self.pairs.hold())
@@ -257,3 +255,29 @@ def test_a_month_of_nothing_is_said_and_what_we_have_of_it_is_named(gate_of: Cal
     assert gate.read().told == []
     (row,) = gate.pairs.town.rows(tables.exchange_arrivals)
     assert (row["nil"], row["complete"], row["records"]) == (True, True, 0)
+
+
+def spoil(partner: Any) -> Callable[[], object]:
+    """Books with a line that is none; what sends them again as they ought to be."""
+    if isinstance(partner, Youth):
+        partner.sim._add("books", {"month": PERIOD, "lines": [{"id": "blue-10", "activities": 0, "attendances": 45}]})
+        return lambda: partner.books("")
+    partner.books("")
+    (file,) = (each for each in partner.sim.inbox.iterdir() if each.name.startswith(("books", "月度台账")))
+    good = file.read_bytes()
+    file.write_bytes(good.replace(PERIOD.encode(), b"2026-13", 1))
+    again = file.with_name(f"{file.stem}-correction.csv") if isinstance(partner, Grid) else file
+    return lambda: again.write_bytes(good)
+
+
+@pytest.mark.parametrize("make", PARTNERS[2:], ids=NAMES[2:])
+def test_books_with_a_bad_line_are_a_persons_until_whole_ones_come(gate_of: Callable[..., Gate], make: Any) -> None:
+    gate = month_of(gate_of, make)
+    mend = spoil(gate.partner)
+    assert gate.read().rejected
+    assert len(gate.pairs.town.rows(tables.holdings, kind="intake")) == 1
+    mend()
+    assert gate.read().rejected == []
+    assert gate.pairs.town.rows(tables.holdings, kind="intake") == []
+    (row,) = gate.pairs.town.rows(tables.exchange_arrivals)
+    assert row["complete"]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from xinqiao.adapters.books import in_parts
 from xinqiao.adapters.files import Row
 from xinqiao.adapters.files.cells import matching, yes_or_no
-from xinqiao.adapters.intray import Letter
-from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
+from xinqiao.adapters.intray import Letter, rejected
+from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.api.casefile.v1.plan_pb2 import ENTRY_KIND_GRID_VISIT
 from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.exchange.v1.exchange_service_pb2 import PackageRecord, SubmitPackageRequest
@@ -48,8 +48,7 @@ class Books:
         """As the gateway takes them. Books with a ``broken`` row are not the station's books: they come whole or not."""
         if broken and self._found:
             message = "the books are compared whole: mend the rows that were refused and send all of them again"
-            rejected = Rejected(source=letter.name, place="books", reason="DATA/INCOMPLETE", message=message)
-            yield ReadResponse(rejected=rejected)
+            yield ReadResponse(rejected=rejected(letter, "books", "DATA/INCOMPLETE", message))
             return
         books = SubmitPackageRequest(exchange=self._exchange, revision=letter.number)
         for month, lines in self._found.items():

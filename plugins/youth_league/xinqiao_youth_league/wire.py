@@ -144,9 +144,13 @@ class Books(Strict):
             )
             for line in self.lines
         ]  # fmt: skip
-        books = SubmitPackageRequest(exchange=exchange, revision=self.seq)
+        books, origin = (
+            SubmitPackageRequest(exchange=exchange, revision=self.seq),
+            _origin("books", self.seq, self.month),
+        )
         for part in in_parts(books, self.month, records):
-            yield ReadResponse(partner_package=part)
+            origin.last = not part.more
+            yield ReadResponse(partner_package=part, origin=origin)
 
 
 class Receipt(Strict):
