@@ -126,9 +126,8 @@ class SocialWorkAdapter:
             told = inbox.rows_told(manifest, sha256, label)
             if wire.is_books(file.name):
                 made_s = file.mtime_ns // 1_000_000_000
-                return _placed(
-                    read_books(io.BytesIO(data), file.name, label, self._settings, made_s, told), source
-                ), key
+                books = read_books(io.BytesIO(data), file.name, label, self._settings, made_s, told)
+                return _placed(books, source), key
             sheet = read_sheet(io.BytesIO(data), file.name, label, self._settings, today, told)
             self._judge(sheet, file, label, state, before, proven=told is not None)
         except RecordRejected as error:
