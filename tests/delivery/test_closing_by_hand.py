@@ -7,7 +7,6 @@ import pytest
 from xinqiao.adapters.errors import PartnerRefused
 from xinqiao.api.adapter.v1.adapter_service_pb2 import DeliverRequest, Origin, Rejected
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
-from xinqiao.server.intake import Intake
 from xinqiao.server.not_taken import Tally
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
@@ -21,9 +20,8 @@ def closing(item: str, **words: Any) -> rpc.CloseHoldingRequest:
 
 def held_sheet(town: Any) -> str:
     """A sheet that was not taken: what its school holds."""
-    partner = town.gate.gateway.registry.find(town.SCHOOL)
     handle: Any = type("Handle", (), {"agency": town.SCHOOL})
-    intake = Intake(town.gate.gateway.pipeline, handle, partner, town.gate.gateway.clocks.deadline)
+    intake = town.intake(town.SCHOOL, handle)
     tally, origin = Tally(), Origin(source="a.csv@sha256:1#1")
     tally.reject(Rejected(source=origin.source, reason="DATA/NUMBER"), origin)
     intake._move("1", tally, origin)

@@ -14,7 +14,6 @@ from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.contract.clock import local_date
-from xinqiao.server.intake import Intake
 from xinqiao.store import tables
 
 GRID, WOMEN, POLICE = "grid", "womens-federation", "police"
@@ -46,11 +45,10 @@ def arrived(town: Any, agency: str) -> list[Any]:
 
 
 def read(town: Any, agency: str, items: list[ReadResponse]) -> Any:
-    gateway = town.gate.gateway
     handle: Any = type(
         "Handle", (), {"agency": agency, "read": lambda self, cursor: iter(items), "report": lambda self, kept: None}
     )()
-    return Intake(gateway.pipeline, handle, gateway.registry.find(agency), gateway.clocks.deadline).run_once()
+    return town.intake(agency, handle).run_once()
 
 
 def test_a_family_support_referral_carries_the_need_and_nothing_clinical(town: Any) -> None:

@@ -15,7 +15,6 @@ from xinqiao.api.casefile.v1.casefile_service_pb2 import WithdrawConsentRequest
 from xinqiao.api.referral.v1 import referral_pb2 as ref
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
 from xinqiao.contract.clock import local_date
-from xinqiao.server.intake import Intake, Tally
 from xinqiao.store import tables
 from xinqiao_social_work.simulator import SocialWorkSimulator
 from xinqiao_youth_league.simulator import YouthLeagueSimulator
@@ -56,13 +55,6 @@ def town(make_town: Any, agency: SocialWorkSimulator, league: YouthLeagueSimulat
         yield made
 
 
-def read(town: Any, name: str) -> Tally:
-    gateway = town.gate.gateway
-    return Intake(
-        gateway.pipeline, gateway.host.agencies[name], gateway.registry.find(name), gateway.clocks.deadline
-    ).run_once()
-
-
 def task(town: Any, local: str, holder: str, role: int) -> Any:
     town.call(town.PSYCH, plan.OpenPlanRequest(student={"local_id": local}, reason="RED_CASE"))
     made = town.call(town.PSYCH, team_service_pb2.OpenTeamRequest(student={"local_id": local})).team
@@ -92,11 +84,11 @@ def test_a_referral_goes_to_the_agency_and_its_yes_and_its_advice_come_back(
     assert sent["referral"]["referral"]["support"] == "一对一陪伴"
     assert "assessments" not in sent["referral"]
     agency.answer(name, "接受")
-    assert (read(town, AIDE).rejected, read(town, AIDE).updates) == ([], 0)
+    assert (town.intake(AIDE).run_once().rejected, town.intake(AIDE).run_once().updates) == ([], 0)
     assert town.call(AIDE, GetReferralRequest(name=name)).referral.state == ref.REFERRAL_STATE_ACCEPTED
     agency.answer(name, "到访")
     agency.answer(name, "反馈", advice="座位靠前", care="每周一次")
-    assert read(town, AIDE).rejected == []
+    assert town.intake(AIDE).run_once().rejected == []
     (outcome,) = town.rows(tables.referrals, id=name.removeprefix("referrals/"))
     assert outcome["state"] == ref.REFERRAL_STATE_OUTCOME_REPORTED
 
@@ -107,7 +99,7 @@ def test_the_agency_may_say_no(town: Any, agency: SocialWorkSimulator) -> None:
     name = town.refer(local, recipient=AIDE, support="陪伴").referral.name
     town.deliver_all()
     agency.answer(name, "婉拒", "名额已满")
-    assert read(town, AIDE).rejected == []
+    assert town.intake(AIDE).run_once().rejected == []
     assert town.call(AIDE, GetReferralRequest(name=name)).referral.state == ref.REFERRAL_STATE_DECLINED
 
 
@@ -122,7 +114,7 @@ def test_a_session_of_a_student_in_care_is_in_the_plan_and_counted_once(town: An
     agency.drop("个案服务记录.csv", header, [("s-1", day, "case-1", "否", "50", pseudonym, "同伴关系", "秘密")])
     agency.answer(made.name, "已完成", "去过了")
     for _ in range(2):
-        assert read(town, AIDE).rejected == []
+        assert town.intake(AIDE).run_once().rejected == []
     known = town.inside_id(local)
     assert len(town.rows(tables.entries, student=known)) == 1
     assert len(town.rows(tables.activities, agency=AIDE)) == 1
@@ -140,7 +132,7 @@ def test_the_league_learns_what_is_needed_and_not_who_needs_it(town: Any, league
     league.tell(made.name, "found", group="blue-team", volunteers=3)
     league.month("m-1", "2026-09", 3, 120)
     for _ in range(2):
-        assert read(town, LEAGUE).rejected == []
+        assert town.intake(LEAGUE).run_once().rejected == []
     assert state(town, made.name) == team_pb2.TASK_STATE_DONE
     assert town.rows(tables.activities, agency=LEAGUE)[0]["attendances"] == 120
 
@@ -153,7 +145,7 @@ def test_what_the_league_cannot_do_stays_open_and_a_person_learns_of_it(
     made = task(town, local, LEAGUE, ROLES[LEAGUE])
     town.deliver_all()
     league.tell(made.name, "cannot", why="TOO_FAR")
-    assert [item.reason for item in read(town, LEAGUE).rejected] == ["CANNOT/TOO_FAR"]
+    assert [item.reason for item in town.intake(LEAGUE).run_once().rejected] == ["CANNOT/TOO_FAR"]
     assert state(town, made.name) == team_pb2.TASK_STATE_OPEN
     kinds = {row["kind"] for row in town.rows(tables.holdings)}
     assert {"intake", "task"} <= kinds
@@ -175,5 +167,5 @@ def test_a_consent_taken_back_recalls_what_was_given_and_their_signed_answers_cl
     assert league.requests == {}
     league.delete(other["recall"])
     for name in (AIDE, LEAGUE):
-        assert read(town, name).rejected == []
+        assert town.intake(name).run_once().rejected == []
     assert [row["state"] for row in town.rows(tables.recalls)] == [consent.RECALL_STATE_CONFIRMED] * 2

@@ -13,8 +13,6 @@ from xinqiao.api.casefile.v1 import team_service_pb2 as team
 from xinqiao.api.common.v1.types_pb2 import TIER_RED, Holding
 from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
 from xinqiao.contract.clock import from_us, local_date
-from xinqiao.server.intake import Intake
-from xinqiao.server.not_taken import Tally
 from xinqiao.store import tables
 from xinqiao_community_grid.simulator import GRIDS, CommunityGridSimulator
 from xinqiao_hotline.simulator import HotlineSimulator, sheet
@@ -56,13 +54,6 @@ def town(make_town: Any, partners: dict[str, Any]) -> Iterator[Any]:
         yield made
 
 
-def read(town: Any, name: str) -> Tally:
-    gateway = town.gate.gateway
-    return Intake(
-        gateway.pipeline, gateway.host.agencies[name], gateway.registry.find(name), gateway.clocks.deadline
-    ).run_once()
-
-
 def known(town: Any, agency: str) -> str:
     """A student in the care of a team that the agency is in, by the name it knows."""
     local = town.student()
@@ -102,16 +93,16 @@ def test_community_grid(town: Any, partners: dict[str, Any]) -> None:
     station, child = partners[GRID], known(town, GRID)
     first = [("v-1", child, ""), ("v-2", f"students/{NOBODY}", "自伤")]
     station.drop("走访.csv", visits(town, *first))
-    read(town, GRID)
+    town.intake(GRID).run_once()
     assert len(town.rows(tables.entries)) == 1
     assert listed(town) == ["走访.csv, row 3: STUDENT (2)"] and held(town)[0].tier == TIER_RED
     told = (station.outbox / "reports" / "走访.csv.csv").read_text(TEXT).splitlines()
     assert told[1].startswith('"row 3","STUDENT","no such student')
     station.drop("走访-更正.csv", visits(town, *first, ("v-3", child, "")))  # the bad row stands there as it was
-    read(town, GRID)
+    town.intake(GRID).run_once()
     assert [line.partition(":")[0] for line in listed(town)] == ["走访-更正.csv, row 3"]
     station.drop("走访-更正2.csv", visits(town, ("v-2", child, "自伤")))
-    read(town, GRID)
+    town.intake(GRID).run_once()
     assert (listed(town), len(town.rows(tables.signals))) == ([], 1)
 
 
@@ -126,11 +117,11 @@ def calls(town: Any, **about: str) -> bytes:
 def test_hotline(town: Any, partners: dict[str, Any]) -> None:
     centre = partners[LINE]
     centre.drop("来电.csv", calls(town, student=f"students/{NOBODY}"))
-    read(town, LINE)
+    town.intake(LINE).run_once()
     assert listed(town) == ["来电.csv, row 2: STUDENT"] and held(town)[0].tier == TIER_RED
     assert '"row 2","STUDENT",' in (centre.outbox / "reports" / "来电.csv.csv").read_text(TEXT)
     centre.drop("来电-correction.csv", calls(town, school="3205830001", name="欧阳小雨"))
-    assert read(town, LINE).rejected == []
+    assert town.intake(LINE).run_once().rejected == []
     assert (listed(town), len(town.rows(tables.alerts))) == ([], 1)
 
 
@@ -145,7 +136,7 @@ def test_social_work(town: Any, partners: dict[str, Any]) -> None:
         agency.drop(
             "个案服务记录.csv", head, [(row, today(town), "c-1", student, f"同伴 {row}") for row, student in rows]
         )
-        read(town, AIDE)
+        town.intake(AIDE).run_once()
         return listed(town)
 
     assert log(("s-1", child), ("s-2", f"students/{NOBODY}")) == ["个案服务记录.csv, row 3: STUDENT"]
@@ -173,20 +164,20 @@ def test_social_work_names_the_activity_that_is_refused_and_takes_those_beside_i
     with monkeypatch.context() as stricter:
         stricter.setattr(check, staticmethod(strict))
         stricter.setattr("xinqiao.exchange.activities.timedelta", lambda days: date(2026, 9, 1) - date(2026, 9, 1))
-        read(town, AIDE)
+        town.intake(AIDE).run_once()
     assert sorted(row["source"] for row in town.rows(tables.activities)) == ["meeting/m-1", "meeting/m-3"]
     assert listed(town) == ["联席会议.csv, row 3: DATE_RANGE"]
     agency.drop("联席会议.csv", head, [*rows, ("m-4", "2026-09-04", "9")])
-    read(town, AIDE)
+    town.intake(AIDE).run_once()
     assert (listed(town), len(town.rows(tables.activities))) == ([], 4)
 
 
 def test_what_an_agency_cannot_do_stays_a_persons_whatever_it_sends_next(town: Any, partners: dict[str, Any]) -> None:
     agency = partners[AIDE]
     agency.answer("tasks/t-1", "无法完成", "没有人手")
-    read(town, AIDE)
+    town.intake(AIDE).run_once()
     agency.answer("tasks/t-2", "无法完成", "没有人手")
-    read(town, AIDE)
+    town.intake(AIDE).run_once()
     assert [line.rpartition(": ")[2] for line in listed(town)] == ["TASK/CANNOT", "TASK/CANNOT"]
 
 
@@ -198,10 +189,10 @@ def test_youth_league(town: Any, partners: dict[str, Any]) -> None:
     league.month("m-1", "2026-09", 3, -1)
     league.month("m-2", "2026-09", 1, 9)
     league.tell("tasks/none", "done")
-    read(town, LEAGUE)
+    town.intake(LEAGUE).run_once()
     assert listed(town) == ["activities, seq 1, attendances: DATA/VALUE", "answers, seq 1: TASK"]
     league.month("m-1", "2026-09", 3, 120)
-    read(town, LEAGUE)
+    town.intake(LEAGUE).run_once()
     assert listed(town) == ["answers, seq 1: TASK"]
     assert len(town.rows(tables.activities)) == 2
 
@@ -211,13 +202,13 @@ def test_youth_league(town: Any, partners: dict[str, Any]) -> None:
 
 def test_womens_federation(town: Any, partners: dict[str, Any]) -> None:
     desk, child = partners[WOMEN], known(town, WOMEN).removeprefix("students/")
-    read(town, WOMEN)
+    town.intake(WOMEN).run_once()
     day = date.fromisoformat(today(town))
     clerk = desk.desk()
     clerk.add(wire.VISITS, 学生编号=NOBODY, 日期=day, 类别=wire.VISIT, 情况="家里安静")
     clerk.add(wire.VISITS, 学生编号=child, 日期=day, 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "十一月.xlsx")
-    read(town, WOMEN)
+    town.intake(WOMEN).run_once()
     (line,) = listed(town)
     assert line.endswith(".xlsx, sheet 走访与支持, row 2: STUDENT")
     ((row,),) = desk.errors().values()
@@ -226,5 +217,5 @@ def test_womens_federation(town: Any, partners: dict[str, Any]) -> None:
     clerk = desk.desk()
     clerk.add(wire.VISITS, 学生编号=child, 日期=day, 类别=wire.VISIT, 情况="家里安静")
     desk.send(clerk, "十一月-更正.xlsx")
-    assert read(town, WOMEN).rejected == []
+    assert town.intake(WOMEN).run_once().rejected == []
     assert (listed(town), len(town.rows(tables.entries))) == ([], 2)

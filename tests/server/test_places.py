@@ -12,7 +12,6 @@ from xinqiao.api.gateway.v1.gateway_service_pb2 import CloseHoldingRequest, List
 from xinqiao.api.referral.v1.referral_service_pb2 import ListHoldingsRequest
 from xinqiao.cli import holding
 from xinqiao.cli.texts import Texts
-from xinqiao.server.intake import Intake
 from xinqiao.server.not_taken import Tally
 from xinqiao.store import refusals, tables
 
@@ -36,11 +35,8 @@ class Agency:
         for item in items:
             self._number += 1
             item.cursor = str(self._number)
-        gateway = self._town.gate.gateway
         handle: Any = SimpleNamespace(agency=self._name, read=lambda cursor: iter(items), report=self.told.extend)
-        return Intake(
-            gateway.pipeline, handle, gateway.registry.find(self._name), gateway.clocks.deadline
-        ).run_once()  # fmt: skip
+        return self._town.intake(self._name, handle).run_once()
 
 
 def stood(source: str, place: str, **words: Any) -> Origin:

@@ -12,7 +12,6 @@ from xinqiao.api.casefile.v1 import consent_service_pb2 as consent
 from xinqiao.api.exchange.v1.exchange_pb2 import RUN_STATE_AWAIT_RECEIPT, RUN_STATE_INCOMPLETE, RUN_STATE_RECONCILED
 from xinqiao.api.gateway.v1 import gateway_service_pb2 as rpc
 from xinqiao.config.district import RepairTerms
-from xinqiao.server.intake import Intake
 from xinqiao.server.not_taken import Tally
 from xinqiao.server.repair_store import silent
 from xinqiao.store import tables
@@ -32,15 +31,8 @@ def listed(town: Any) -> dict[tuple[str, str], rpc.Repair]:
 
 def bring(town: Any, *rejected: Rejected) -> None:
     """What the hospital's adapter could not read, on its way through the intake."""
-    gateway = town.gate.gateway
-    intake = Intake(
-        gateway.pipeline,
-        gateway.host.agencies[town.HOSPITAL],
-        gateway.registry.find(town.HOSPITAL),
-        gateway.clocks.deadline,
-    )
     items = iter([ReadResponse(cursor=str(n), rejected=each) for n, each in enumerate(rejected, 1)])
-    intake._take(items, Tally(), lambda tally: None)
+    town.intake(town.HOSPITAL)._take(items, Tally(), lambda tally: None)
 
 
 def test_dead_letters_are_named_by_recipient_with_their_reasons_until_they_are_put_back(town: Any) -> None:

@@ -10,7 +10,6 @@ from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
 from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.screening.v1 import screening_pb2 as pb
-from xinqiao.server.intake import Intake, Tally
 from xinqiao.store import tables
 
 CADENCE = """\
@@ -38,21 +37,11 @@ def town(make_town: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:
         yield made
 
 
-def read(town: Any) -> Tally:
-    gateway = town.gate.gateway
-    return Intake(
-        gateway.pipeline,
-        gateway.host.agencies[town.SCHOOL],
-        gateway.registry.find(town.SCHOOL),
-        gateway.clocks.deadline,
-    ).run_once()
-
-
 def test_the_weekly_check_of_a_class_settles_what_that_class_owes(town: Any, tmp_path: Path) -> None:
     town.gate.gateway.reports.tick(town.gate.gateway.store)
     table = "class,period,students_seen,concerns,nil\n七年级1班,2026-W42,45,0,是\n七年级9班,2026-W42,45,0,是\n"
     (tmp_path / "inbox" / "sweep-1.csv").write_text(table, "utf-8")
-    tally = read(town)
+    tally = town.intake(town.SCHOOL).run_once()
     assert (tally.updates, [item.reason for item in tally.rejected]) == (1, ["REPORT"])
     rows = town.rows(tables.expected_reports, subject="3205830001", period="2026-W42")
     assert {row["unit"]: (row["state"], row["students_seen"]) for row in rows} == {
@@ -66,5 +55,5 @@ def test_attendance_stands_in_the_plan_and_needs_one(town: Any, tmp_path: Path) 
     town.call(town.PSYCH, plan.OpenPlanRequest(student=StudentRef(local_id=planned), reason="RED_CASE"))
     head, tail = "student_id,from,to,school_days,absent,sick", "2026-09-01,2026-09-30,20,5,2"
     (tmp_path / "inbox" / "attendance-09.csv").write_text(f"{head}\n{planned},{tail}\n{other},{tail}\n", "utf-8")
-    tally = read(town)
+    tally = town.intake(town.SCHOOL).run_once()
     assert (tally.updates, [item.reason for item in tally.rejected]) == (1, ["NO_PLAN"])

@@ -11,7 +11,6 @@ from tests.server.test_police_round_trip import settings_of
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.api.screening.v1 import screening_service_pb2 as rpc
 from xinqiao.contract.clock import BEIJING, from_us
-from xinqiao.server.intake import Intake
 from xinqiao_hotline.simulator import HotlineSimulator
 from xinqiao_police.simulator import Centre110
 
@@ -53,9 +52,7 @@ def test_a_call_at_the_line_reaches_110_and_the_school(town: Any, centre: Centre
         "c-17", at, minutes=5, topic="suicidal", school="3205830001", name="欧阳𠮷明", birth_date="2011-05-04",
         location="人民桥", hand_off="yes", origin_number="13900000001", location_basis="cell", agreed="yes",
     )  # fmt: skip
-    gateway = town.gate.gateway
-    intake = Intake(gateway.pipeline, gateway.host.agencies[LINE], gateway.registry.find(LINE), gateway.clocks.deadline)
-    assert intake.run_once().rejected == []
+    assert town.intake(LINE).run_once().rejected == []
     town.deliver_all()
     (said,) = centre.received
     assert (said.type, said.data["line"], said.data["consent"]) == ("call.handoff", "12356", "GIVEN")

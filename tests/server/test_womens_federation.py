@@ -14,7 +14,6 @@ from xinqiao.api.casefile.v1.team_service_pb2 import AddMemberRequest, OpenTeamR
 from xinqiao.api.exchange.v1.activity_service_pb2 import ListActivitiesRequest
 from xinqiao.api.referral.v1 import referral_pb2
 from xinqiao.api.referral.v1.referral_service_pb2 import GetReferralRequest
-from xinqiao.server.intake import Intake
 from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.simulator import FederationSimulator
 
@@ -37,13 +36,6 @@ def town(make_town: Any, desk: FederationSimulator, database: str) -> Iterator[A
     host = AdapterHost.load(["womens_federation"])
     with make_town(database, listen=False, change=adapters, host=host) as made:
         yield made
-
-
-def read(town: Any) -> Any:
-    gateway = town.gate.gateway
-    return Intake(
-        gateway.pipeline, gateway.host.agencies[WOMEN], gateway.registry.find(WOMEN), gateway.clocks.deadline
-    ).run_once()
 
 
 def referred(town: Any) -> tuple[str, str]:
@@ -78,7 +70,7 @@ def test_a_month_with_the_womens_federation(town: Any, desk: FederationSimulator
     clerk.add(wire.VISITS, 学生编号="z" * 26, 日期=DAY, 类别=wire.VISIT, 情况="没有这个学生")
     clerk.add(wire.VISITS, 学生编号=row["学生编号"], 日期="十月", 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "oct.xlsx")
-    tally = read(town)
+    tally = town.intake(WOMEN).run_once()
     assert (
         town.call(town.PSYCH, GetReferralRequest(name=name)).referral.state
         == referral_pb2.REFERRAL_STATE_OUTCOME_REPORTED
@@ -90,7 +82,7 @@ def test_a_month_with_the_womens_federation(town: Any, desk: FederationSimulator
     assert sorted(item.reason for item in tally.rejected) == ["DATA/DATE", "STUDENT"]
     told = desk.errors()["oct.errors.xlsx"]
     assert sorted(each["reason"] for each in told) == ["DATA/DATE", "STUDENT"]
-    again = read(town)
+    again = town.intake(WOMEN).run_once()
     assert (again.updates, again.rejected) == (0, [])
 
 
@@ -101,10 +93,10 @@ def test_the_same_rows_in_another_file_change_nothing(town: Any, desk: Federatio
     clerk.answer(wire.REFERRALS, name, {"办理": wire.ACCEPT})
     clerk.add(wire.VISITS, 学生编号=code, 日期=DAY, 类别=wire.SUPPORT, 情况="送书")
     desk.send(clerk, "one.xlsx")
-    read(town)
+    town.intake(WOMEN).run_once()
     clerk.add(wire.VISITS, 学生编号=code, 日期=DAY, 类别=wire.SUPPORT, 情况="第二次")
     desk.send(clerk, "two.xlsx")
-    assert read(town).rejected == []
+    assert town.intake(WOMEN).run_once().rejected == []
     entries = town.call(town.PSYCH, ListEntriesRequest(student={"local_id": local})).entries
     assert sorted(entry.support.what for entry in entries) == ["第二次", "送书"]
     history = town.call(town.PSYCH, GetReferralRequest(name=name)).referral.history

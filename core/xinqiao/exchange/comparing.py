@@ -8,7 +8,6 @@ from xinqiao.api.common.v1.types_pb2 import StudentRef
 from xinqiao.api.exchange.v1 import activity_service_pb2 as activity
 from xinqiao.api.exchange.v1 import exchange_service_pb2 as rpc
 from xinqiao.api.referral.v1.referral_pb2 import REFERRAL_STATE_CLOSED, REFERRAL_STATE_OUTCOME_REPORTED, Referral
-from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.door import Door
@@ -18,7 +17,7 @@ from xinqiao.exchange.entry_items import day_of
 from xinqiao.exchange.items import ENTRIES, PAGE, REFERRALS, SERVICES, source_of
 from xinqiao.exchange.periods import Span
 from xinqiao.exchange.referral_items import state_at
-from xinqiao.exchange.view import Position, Selected, View
+from xinqiao.exchange.view import Position, Selected, View, within
 from xinqiao.store import tables
 from xinqiao.store.sql import select
 from xinqiao.store.tx import ReadTx
@@ -120,14 +119,10 @@ def _is_theirs(tx: ReadTx, door: Door, agency: str, view: View, chosen: Selected
     if view is SERVICES:
         author, _, source = chosen.key.partition("/")
         row = tx.get(tables.activities, author, source) if author == agency else None
-        return row is not None and _is_of(str(row["day"]), period)
+        return row is not None and within(str(row["day"]), period)
     row = tx.get(tables.entries, chosen.key)
     assert view is ENTRIES, "each dataset says here what of it is whose"
-    return row is not None and row["author"] == agency and _is_of(day_of(door, row), period)
-
-
-def _is_of(day: str, period: Span) -> bool:
-    return local_date(period.from_us).isoformat() <= day < local_date(period.to_us).isoformat()
+    return row is not None and row["author"] == agency and within(day_of(door, row), period)
 
 
 def _student(call: Call, ref: StudentRef) -> Known | str:

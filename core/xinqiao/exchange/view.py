@@ -109,6 +109,10 @@ class View(Protocol):
 def in_books(day: str, recorded_us: int, changed_us: int, period: Span) -> bool:
     """Whether what was done on ``day`` (ISO 8601) stands in the period's books: it was done in it; or before it, and it
     was recorded or changed in it, so that what is late is not lost."""
-    first, after = local_date(period.from_us).isoformat(), local_date(period.to_us).isoformat()
     late = any(period.from_us <= at < period.to_us for at in (recorded_us, changed_us))
-    return first <= day < after or (day < first and late)
+    return within(day, period) or (late and day < local_date(period.from_us).isoformat())
+
+
+def within(day: str, period: Span) -> bool:
+    """Whether ``day`` (ISO 8601) is one of the period's."""
+    return local_date(period.from_us).isoformat() <= day < local_date(period.to_us).isoformat()

@@ -184,7 +184,7 @@ def test_a_manifest_that_goes_too_far_or_is_none_fails_the_agency(
         {"address": "10.0.0.1:443"},
         {"address": "127.0.0.1"},
         {"address": "http://127.0.0.1:1"},
-        {"address": "unix:/tmp/socket"},
+        {"address": "unix:socket"},
         {"certificate": "gateway.pem"},
         {"authority": "no-such-file.pem"},
         {"manifest": "no-such-file.yaml"},

@@ -111,28 +111,27 @@ BOOK_COLUMNS = (
     MONTH, KIND, BOOK_ROW, BOOK_DAY, TIMES, SOME_ATTENDANCES, SOME_PERSONS, STUDENT, BOOK_ITEM, STATE, NIL,
 )  # fmt: skip
 REFERRAL_KIND = frozenset({"转介", "referral"})
-STATES: Mapping[str, referral.ReferralState.ValueType] = {
-    "": referral.REFERRAL_STATE_UNSPECIFIED,
-    "接受": referral.REFERRAL_STATE_ACCEPTED, "accepted": referral.REFERRAL_STATE_ACCEPTED,
-    "候补": referral.REFERRAL_STATE_WAITLISTED, "waitlisted": referral.REFERRAL_STATE_WAITLISTED,
-    "婉拒": referral.REFERRAL_STATE_DECLINED, "declined": referral.REFERRAL_STATE_DECLINED,
-    "到访": referral.REFERRAL_STATE_ATTENDED, "attended": referral.REFERRAL_STATE_ATTENDED,
-    "未到": referral.REFERRAL_STATE_NO_SHOW, "no_show": referral.REFERRAL_STATE_NO_SHOW,
-    "反馈": referral.REFERRAL_STATE_OUTCOME_REPORTED, "outcome": referral.REFERRAL_STATE_OUTCOME_REPORTED,
-}  # fmt: skip
+_PROGRESS = (
+    ("接受", "accepted", referral.REFERRAL_EVENT_ACCEPT, referral.REFERRAL_STATE_ACCEPTED),
+    ("候补", "waitlisted", referral.REFERRAL_EVENT_WAITLIST, referral.REFERRAL_STATE_WAITLISTED),
+    ("婉拒", "declined", referral.REFERRAL_EVENT_DECLINE, referral.REFERRAL_STATE_DECLINED),
+    ("到访", "attended", referral.REFERRAL_EVENT_ATTEND, referral.REFERRAL_STATE_ATTENDED),
+    ("未到", "no_show", referral.REFERRAL_EVENT_NO_SHOW, referral.REFERRAL_STATE_NO_SHOW),
+    ("反馈", "outcome", referral.REFERRAL_EVENT_REPORT_OUTCOME, referral.REFERRAL_STATE_OUTCOME_REPORTED),
+)
+"""How far a referral has come: the words, what they report of it, and where it stands then."""
+
+STATES: Mapping[str, referral.ReferralState.ValueType] = {"": referral.REFERRAL_STATE_UNSPECIFIED} | {
+    word: state for zh, en, _, state in _PROGRESS for word in (zh, en)
+}
 """Where a referral stood at the month's end, in the agency's words; blank says only that the agency has it."""
 
 DONE, CANNOT = "done", "cannot"
 TASK_RESULTS: Mapping[str, str] = {"已完成": DONE, "done": DONE, "无法完成": CANNOT, "cannot": CANNOT}
 """Only the school says that a task is no longer needed: one that cannot be done stays open, in a person's hands."""
 REFERRAL_RESULTS: Mapping[str, referral.ReferralEvent.ValueType] = {
-    "接受": referral.REFERRAL_EVENT_ACCEPT, "accepted": referral.REFERRAL_EVENT_ACCEPT,
-    "候补": referral.REFERRAL_EVENT_WAITLIST, "waitlisted": referral.REFERRAL_EVENT_WAITLIST,
-    "婉拒": referral.REFERRAL_EVENT_DECLINE, "declined": referral.REFERRAL_EVENT_DECLINE,
-    "到访": referral.REFERRAL_EVENT_ATTEND, "attended": referral.REFERRAL_EVENT_ATTEND,
-    "未到": referral.REFERRAL_EVENT_NO_SHOW, "no_show": referral.REFERRAL_EVENT_NO_SHOW,
-    "反馈": referral.REFERRAL_EVENT_REPORT_OUTCOME, "outcome": referral.REFERRAL_EVENT_REPORT_OUTCOME,
-}  # fmt: skip
+    word: event for zh, en, event, _ in _PROGRESS for word in (zh, en)
+}
 """That it was received is not said here: the file in the outbox is the receipt."""
 NEED_WORDS = frozenset({referral.REFERRAL_EVENT_DECLINE, referral.REFERRAL_EVENT_NO_SHOW})
 """What a referral's sender must be told the reason of."""

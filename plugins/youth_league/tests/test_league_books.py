@@ -1,6 +1,5 @@
 """The league's own books: counts under its own ids, whole or refused, and what differs posted back to it once."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,6 @@ from xinqiao_youth_league.settings import YouthLeagueSettings, hosts
 from xinqiao_youth_league.simulator import YouthLeagueSimulator
 
 LINE = {"id": "blue-09", "activities": 3, "attendances": 45}
-
-
-@pytest.fixture
-def league(tmp_path: Path) -> Iterator[YouthLeagueSimulator]:
-    made = YouthLeagueSimulator(tmp_path / "league")
-    made.start()
-    yield made
-    made.stop()
 
 
 def adapter(league: YouthLeagueSimulator, **words: Any) -> YouthLeagueAdapter:

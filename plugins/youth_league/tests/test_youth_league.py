@@ -1,7 +1,6 @@
 """Requests without identities out, answers and monthly counts in, over a real socket that misbehaves on command."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,6 @@ from xinqiao_youth_league.simulator import YouthLeagueSimulator
 
 CANARY = "欧阳𠮷明"
 NEED = "每周三下午在镇上辅导作业一小时"
-
-
-@pytest.fixture
-def league(tmp_path: Path) -> Iterator[YouthLeagueSimulator]:
-    made = YouthLeagueSimulator(tmp_path / "league")
-    made.start()
-    yield made
-    made.stop()
 
 
 def adapter(league: YouthLeagueSimulator, **words: Any) -> YouthLeagueAdapter:

@@ -30,7 +30,6 @@ _MAGIC = (
     (b"{\\rtf", "is a text document; export the table as .xlsx"),
 )
 _EXACT = 1e15
-_SMALL = {float(number): number for number in range(256)}
 
 HiddenSheets = Literal["refuse", "list"]
 
@@ -292,16 +291,9 @@ class _Reader:
                     raise self._unreadable()
                 table = book.get_sheet_by_name(chosen.name)
                 self._check_same(table, chosen)
-                small = _SMALL.get
+                numbers = _NUMBERS
                 for row in table.iter_rows():
-                    yield [
-                        n
-                        if type(v) is float and (n := small(v)) is not None
-                        else v
-                        if type(v) is str and v
-                        else _cell(v)
-                        for v in row
-                    ]
+                    yield [numbers[v] if type(v) is float else v if type(v) is str and v else _cell(v) for v in row]
         except CalamineError:
             raise self._unreadable() from None
         except BaseException as error:
@@ -366,6 +358,16 @@ class _Reader:
 
 def _absolute(target: str) -> str:
     return target.lstrip("/") if target.startswith("/") else f"xl/{target}"
+
+
+class _Numbers(dict[float, Cell]):
+    """Small whole numbers, nearly all that a score sheet holds, by the float that stands for them; the others are made."""
+
+    def __missing__(self, value: float) -> Cell:
+        return _cell(value)
+
+
+_NUMBERS = _Numbers({float(number): number for number in range(256)})
 
 
 def _cell(value: object) -> Cell:
