@@ -42,7 +42,8 @@ def test_a_package_comes_back_with_a_receipt_that_the_federation_signed(
     key.verify(signed.signature, signed.receipt)
     receipt = Receipt.FromString(signed.receipt)
     assert (receipt.manifest_sha256, receipt.accepted) == (hashlib.sha256(sent.manifest).digest(), 2)
-    assert desk.restart().exchange(sent, "exchange-0001", 5) == signed
+    assert desk.sim.tick() == []
+    assert desk.restart().exchange(sent, "exchange-0001", 5) == signed, "a package is signed for once, not at each look"
 
 
 def test_a_package_of_that_name_with_other_bytes_is_a_conflict(desk: Desk) -> None:

@@ -212,10 +212,12 @@ class FederationSimulator:
     # -- the signing tool -------------------------------------------------------------------------------------------
 
     def tick(self) -> list[str]:
-        """Sign a receipt for each whole package, and for each recall of the workbook; returns what it complains about."""
+        """Sign one receipt for each whole package, and for each recall of the workbook; returns what it complains about."""
         problems: list[str] = []
         with self._shelf.open(_TIME_S) as files:
             for folder in sorted(path.parent for path in self.outbox.glob("*/manifest.sig")):
+                if (self.inbox / "receipts" / f"{folder.name}.receipt.json").exists():
+                    continue
                 problem, receipt = self._judge(folder)
                 if problem:
                     problems.append(f"{folder.name}: {problem}")
