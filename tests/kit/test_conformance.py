@@ -108,6 +108,15 @@ def test_it_sees(workshop: Any, monkeypatch: pytest.MonkeyPatch, case: str, flaw
     assert outcome.text
 
 
+def test_a_sealed_text_may_hold_the_letters_of_a_made_up_word(workshop: Any):
+    sealed = (
+        "wire.py",
+        "    if request.drill:",
+        '    shown["token"] = "eyJhbGciOiJkaXIi.QmNaNryVkrNone8n"\n    if request.drill:',
+    )
+    assert run_case(workshop.make("sealed", sealed), "withheld").result == "passed"
+
+
 def test_it_sees_an_exchange_that_is_never_settled(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(HospitalAdapter, "exchange", lambda self, package, request_id, timeout_s: None)
     assert run_case(Subject("hospital"), "exchange_twice").result == "failed"

@@ -1,5 +1,6 @@
 """Cases about what may be known: nothing undeclared arrives, nothing withheld is made up, no error names a person."""
 
+import re
 from contextlib import suppress
 from functools import partial
 from itertools import product
@@ -13,8 +14,8 @@ from xinqiao.testing.conformance import samples
 from xinqiao.testing.conformance.registry import case
 from xinqiao.testing.conformance.rig import NotApplicable, NotShown, Rig, expect
 
-_MADE_UP = ("None", "1970-01-01", "1900-01-01", "undefined", "NaN")
-"""What programs write where there is no value."""
+_MADE_UP = re.compile(r"1970-01-01|1900-01-01|(?<![A-Za-z0-9_])(?:None|undefined|NaN)(?![A-Za-z0-9_])")
+"""What programs write where there is no value; a word by itself, for the base64 of a sealed token holds any three letters."""
 
 _FREE_TEXTS = ("reason", "state_reason", "crisis_facts", "support", "what", "advice", "note", "text")
 _ODD = ("=cmd|'/c calc'!A1", "小\u202e雨\u200b", "a\tb\r\nPID|x", "𠮷田\U0001f600", "<b>&amp;\"'", "\\.br\\^~&|")
@@ -78,7 +79,7 @@ def withheld(rig: Rig) -> None:
             if error is not None or not rig.sees:
                 continue
             new = "\n".join((rig.effects() - before).elements())
-            made_up = [word for word in _MADE_UP if word in new and word not in held]
+            made_up = sorted({*_MADE_UP.findall(new)} - {*_MADE_UP.findall(held)})
             expect(not made_up, f"{contract} without {name}: {', '.join(made_up)} stands where nothing may")
             hidden = samples.telling(getattr(whole, contract), {gone})
             leaked = [value for value in hidden if value in new and value not in held]
