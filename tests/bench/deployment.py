@@ -140,7 +140,10 @@ def server(kind: str, folder: Path) -> Iterator[tuple[int, subprocess.Popen[byte
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("no pipes")
     try:
-        yield int(process.stdout.readline() or 0), process
+        port = process.stdout.readline()
+        if not port:
+            raise RuntimeError(f"the {kind} server did not start: see above")
+        yield int(port), process
     finally:
         process.stdin.close()
         process.wait(60)

@@ -31,10 +31,18 @@ from xinqiao.api.referral.v1 import referral_service_pb2_grpc as referral_grpc
 from xinqiao.api.screening.v1 import screening_pb2
 from xinqiao.api.screening.v1 import screening_service_pb2 as screening
 from xinqiao.api.screening.v1 import screening_service_pb2_grpc as screening_grpc
+from xinqiao.config import Secret
 
 SCHOOL, PSYCHOLOGIST, HOSPITAL, OPERATOR = "kunshan-no1-middle", "psych-chen", "kunshan-mental-health", "bureau-admin"
 _TIME = struct.Struct("<d")
 _PATIENCE_S = 30.0
+
+
+class _SettingsLoader(yaml.SafeLoader):
+    """Reads the demo's configuration, its secrets by where they lie."""
+
+
+_SettingsLoader.add_constructor("!file", lambda _, node: Secret("file", node.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ def channel(folder: Path, partner: str, port: int) -> grpc.Channel:
 
 def register(folder: Path, port: int) -> None:
     """Put the roster into the gateway."""
-    config = yaml.safe_load((folder / "gateway.yaml").read_text(encoding="utf-8"))
+    config = yaml.load((folder / "gateway.yaml").read_text(encoding="utf-8"), Loader=_SettingsLoader)
     school = config["partners"][SCHOOL]["schools"][0]
     request = casefile.RegisterStudentsRequest(request_id="bench-roster-0001")
     for number in range(deployment.STUDENTS):
@@ -228,21 +236,21 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 def _partners(folder: Path) -> None:
+    from xinqiao.cli.demo.agencies import SettingsDumper
     from xinqiao.cli.demo.deployment import prepare
 
     made = prepare(folder, deployment.ROOT / "config/gateway.example.yaml", {}, "")
     (folder / "arrivals").touch()
     counter = _Counter(made.hospital.port, folder / "arrivals")
     threading.Thread(target=counter.serve_forever, daemon=True).start()
-    config = yaml.safe_load(made.config.read_text(encoding="utf-8"))
+    config = yaml.load(made.config.read_text(encoding="utf-8"), Loader=_SettingsLoader)
     config["adapters"][HOSPITAL]["settings"]["base_url"] = f"http://127.0.0.1:{counter.server_address[1]}/fhir"
     config["server"]["limits"]["max_deadline_s"] = 30
-    made.config.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    made.config.write_text(yaml.dump(config, Dumper=SettingsDumper, allow_unicode=True), encoding="utf-8")
     print("ready", flush=True)
     sys.stdin.read()
     counter.shutdown()
-    made.hospital.stop()
-    made.school.stop()
+    made.stop()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -176,9 +177,25 @@ def show(results: list[Result]) -> None:
     Console(width=max(console.width, 160)).print(table) if not console.is_terminal else console.print(table)
 
 
-def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
+class Parts:
+    """Runs the parts; one that breaks is shown with its traceback, and takes none of the others with it."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.broken: list[str] = []
+
+    def run(self, name: str, measure: Callable[[], list[Result]]) -> None:
+        """Measure one part."""
+        try:
+            self.results += measure()
+        except Exception:
+            traceback.print_exc()
+            self.broken.append(name)
+
+
+def apart(parts: Parts, only: str | None, rounds: int, *, full: bool) -> None:
     """What needs no running server."""
-    parts: dict[str, Callable[[], list[Any]]] = {
+    lines: dict[str, Callable[[], list[Any]]] = {
         "exchange": lambda: exchange.lines(exchange.FULL if full else 10_000),
         "fhir": lambda: hospital.lines(rounds),
         "door": lambda: door.lines(rounds),
@@ -190,7 +207,9 @@ def apart(only: str | None, rounds: int, *, full: bool) -> list[Result]:
         "agencies": lambda: agencies.lines(min(rounds, 3)),
         "keys": lambda: keys.lines(100_000 if full else 30_000, min(rounds, 3)),
     }
-    return [Result(*line) for name, part in parts.items() if only in (None, name) for line in part()]
+    for name, part in lines.items():
+        if only in (None, name):
+            parts.run(name, lambda part=part: [Result(*line) for line in part()])
 
 
 def report(results: list[Result], why: Mapping[str, Callable[[], Table]], *, as_json: bool) -> None:
@@ -214,34 +233,41 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=150, help="red cases, idle and beside the load (default 150)")
     parser.add_argument("--only", choices=("submit", "upload", "red", "start", *_APART), help="one part alone")
     options = parser.parse_args()
-    results = apart(options.only, options.rounds, full=options.full)
+    parts = Parts()
+    apart(parts, options.only, options.rounds, full=options.full)
     why: dict[str, Callable[[], Table]] = {"xinqiao serve, ready": startup.profile}
-    if options.only in _APART:
-        report(results, why, as_json=options.json)
-        return
-    with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
-        folder = Path(name)
-        deployment.create(folder)
-        with server("gateway", folder) as (port, process), server("echo", folder) as (echo, bare):
-            deployment.register(folder, port)
-            if options.only in (None, "submit"):
-                servers = {"echo": (echo, bare.pid), "gateway": (port, process.pid)}
-                measured, whole = submissions(folder, servers, options.rounds, options.seconds)
-                results += measured
-                why["SubmitAssessment"] = lambda: stages.table(stages.measure(), whole)
-            if options.only in (None, "upload"):
-                rows = 1_000_000 if options.full else 200_000
-                results += ingest(folder, port, process.pid, options.rounds, rows)
-        if options.only in (None, "red"):
-            district = folder / "district"
-            district.mkdir()
-            results += red(district, options.cases)
-        if options.only in (None, "start"):
-            found = starts(folder)
-            results += found
-            if not found:
-                print("xinqiao is not installed beside this Python: its start was not measured", file=sys.stderr)
-    report(results, why, as_json=options.json)
+    if options.only not in _APART:
+        with tempfile.TemporaryDirectory(prefix="xinqiao-bench-") as name:
+            served(parts, Path(name), options, why)
+    report(parts.results, why, as_json=options.json)
+    if parts.broken:
+        sys.exit(f"could not be measured, see above: {', '.join(parts.broken)}")
+
+
+def served(parts: Parts, folder: Path, options: argparse.Namespace, why: dict[str, Callable[[], Table]]) -> None:
+    """What needs servers."""
+    deployment.create(folder)
+    with server("gateway", folder) as (port, process), server("echo", folder) as (echo, bare):
+        deployment.register(folder, port)
+
+        def submit() -> list[Result]:
+            servers = {"echo": (echo, bare.pid), "gateway": (port, process.pid)}
+            measured, whole = submissions(folder, servers, options.rounds, options.seconds)
+            why["SubmitAssessment"] = lambda: stages.table(stages.measure(), whole)
+            return measured
+
+        if options.only in (None, "submit"):
+            parts.run("submit", submit)
+        if options.only in (None, "upload"):
+            rows = 1_000_000 if options.full else 200_000
+            parts.run("upload", lambda: ingest(folder, port, process.pid, options.rounds, rows))
+    if options.only in (None, "red"):
+        (folder / "district").mkdir()
+        parts.run("red", lambda: red(folder / "district", options.cases))
+    if options.only in (None, "start"):
+        parts.run("start", lambda: starts(folder))
+        if startup.command() is None:
+            print("xinqiao is not installed beside this Python: its start was not measured", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 
-def _gateway(folder: Path, kinds: tuple[str, ...] = ()) -> None:
+def _gateway(folder: Path, kinds: tuple[str, ...] | None = ()) -> None:
     from xinqiao.adapters.host import AdapterHost
     from xinqiao.cli.serving import tune_interpreter
     from xinqiao.server.runtime import Gateway
@@ -23,8 +23,8 @@ def _gateway(folder: Path, kinds: tuple[str, ...] = ()) -> None:
 
 
 def _district(folder: Path) -> None:
-    """The gateway with a school and a hospital behind it."""
-    _gateway(folder, ("school", "hospital"))
+    """The gateway with every plugin that is installed."""
+    _gateway(folder, None)
 
 
 def _echo(folder: Path) -> None:
