@@ -27,4 +27,4 @@ def test_the_red_lane_is_measured_beside_a_load() -> None:
 
 @pytest.mark.soak
 def test_every_target_is_measured() -> None:
-    assert len(measured()) > 25  # noqa: PLR2004  # a line for each target, the list of which is in `run.py`
+    assert len(measured()) > 25  # a line for each target, the list of which is in `run.py`
