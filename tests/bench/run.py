@@ -147,8 +147,8 @@ def starts(folder: Path) -> list[Result]:
     xinqiao = startup.command()
     if xinqiao is None:
         return []
-    ready, memory = startup.ready(xinqiao, folder)
-    imports, _ = startup.pair(startup.python("import grpc, sqlalchemy, protovalidate"), startup.python("pass"))
+    imported = startup.python("import grpc, sqlalchemy, protovalidate")
+    ready, imports, memory = startup.ready(xinqiao, folder, imported)
     shown, typer = startup.pair([*xinqiao, "--help"], startup.python("import typer"))
     return [
         Result("xinqiao serve, ready", f"{ready * 1e3:.0f} ms", f"{imports * 1e3:.0f} ms", ready / imports, "<=", 2,

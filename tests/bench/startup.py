@@ -42,8 +42,9 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def ready(xinqiao: list[str], folder: Path) -> tuple[float, float]:
-    """Median seconds until ``xinqiao serve`` takes connections, after one warm-up, and its idle RSS in MB."""
+def ready(xinqiao: list[str], folder: Path, baseline: list[str]) -> tuple[float, float, float]:
+    """Median seconds until ``xinqiao serve`` takes connections and those of ``baseline``, run in turn after one warm-up
+    of each; and the gateway's idle RSS in MB."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,6 +55,7 @@ def ready(xinqiao: list[str], folder: Path) -> tuple[float, float]:
     # What it is compared with was compiled when pip installed it, an editable install is not.
     compileall.compile_dir(_ROOT / "core", quiet=1)
     taken: list[float] = []
+    bare: list[float] = []
     memory: list[float] = []
     for _ in range(_RUNS + 1):
         begin = time.perf_counter()
@@ -68,7 +70,11 @@ def ready(xinqiao: list[str], folder: Path) -> tuple[float, float]:
         finally:
             process.terminate()
             process.wait(30)
-    return statistics.median(taken[1:]), statistics.median(memory[1:])
+        seconds = _seconds(baseline)
+        if seconds is None:
+            raise RuntimeError(f"{baseline[-1]} failed")
+        bare.append(seconds)
+    return statistics.median(taken[1:]), statistics.median(bare[1:]), statistics.median(memory[1:])
 
 
 def profile() -> Table:
