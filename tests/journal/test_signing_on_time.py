@@ -13,6 +13,7 @@ from xinqiao.contract.clock import ManualClock
 from xinqiao.contract.errors import Refusal
 from xinqiao.journal.checkpoint import Checkpointer, JournalInconsistent, latest, routine_stopped, unsigned_since
 from xinqiao.journal.entry import Entry, entry_hash
+from xinqiao.journal.heads import check_clock, last_rows, newest_us
 from xinqiao.journal.note import open_checkpoint
 from xinqiao.store.engine import Store
 
@@ -188,3 +189,19 @@ def test_four_hours_without_a_signature_stop_the_routine_and_a_signature_starts_
         assert unsigned_since(tx) == tx.now_us - 4 * 3_600_000_000 - 1
     signer().run_once()
     assert not stopped()
+
+
+def test_the_newest_row_is_found_without_reading_the_others(store: Store, clock: ManualClock) -> None:
+    with store.read() as tx:
+        assert newest_us(tx) is None
+        check_clock(tx, 0)
+    entries: list[Entry] = []
+    for _ in range(12):  # enough that every writer has some
+        entries += add(store, 2)
+        clock.advance(timedelta(minutes=1))
+    with store.read() as tx:
+        assert newest_us(tx) == max(entry.at_us for entry in entries)
+        assert dict(last_rows(tx)) == {
+            writer: max(entry.seq for entry in entries if entry.writer == writer)
+            for writer in {entry.writer for entry in entries}
+        }

@@ -27,8 +27,13 @@ _TIMEOUT_S = 600
 
 @contextmanager
 def copies(count: int) -> Iterator["Queue[Path]"]:
-    """So many copies of what git tracks, each to be spoilt and mended by one worker at a time."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    """So many copies of the tree without what git ignores, each to be spoilt and mended by one worker at a time."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
     names = [name for name in listed.decode().split("\0") if name]
     with tempfile.TemporaryDirectory(prefix="xinqiao-sabotage-") as folder:
         free: Queue[Path] = Queue()

@@ -1,7 +1,7 @@
 """Signing the heads of the journal: one note per writer with new rows, never one that contradicts an earlier note."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from xinqiao.contract.errors import Refusal
 from xinqiao.journal.chain import Chain
 from xinqiao.journal.entry import Entry
+from xinqiao.journal.heads import last_rows, writers
 from xinqiao.journal.memory import Head, Memory
 from xinqiao.journal.note import Checkpoint, Cosigner, NoteError, make_checkpoint, open_checkpoint
 from xinqiao.store import tables
 from xinqiao.store.engine import Store
-from xinqiao.store.sql import ColumnElement, bindparam, func, select
+from xinqiao.store.sql import bindparam, func, select
 from xinqiao.store.tx import ReadTx, Tx
 
 STOP_AFTER_US: Final = 4 * 3_600_000_000
@@ -106,7 +107,7 @@ class Checkpointer:
         new: dict[str, Checkpoint] = {}
         problems: list[str] = []
         with self._store.read() as tx:
-            heads = dict(_heads(tx))
+            heads = dict(last_rows(tx))
             notes = latest(tx)
         for writer in sorted(heads.keys() | notes.keys() | self._memory.heads.keys()):
             try:
@@ -130,8 +131,8 @@ class Checkpointer:
     def _waiting(self) -> int:
         """How many rows no checkpoint covers; a look by primary keys."""
         with self._store.read() as tx:
-            sizes = {writer: _size(tx, writer) for writer in _writers(tx, tables.checkpoints.c.writer)}
-            return sum(top - sizes.get(writer, 0) for writer, top in _heads(tx))
+            sizes = {writer: _size(tx, writer) for writer in writers(tx, tables.checkpoints.c.writer)}
+            return sum(top - sizes.get(writer, 0) for writer, top in last_rows(tx))
 
     def _extend(self, writer: str, top: int, note: str | None) -> Checkpoint | None:
         """Bring the writer's chain up to row ``top``; what to sign, or None when nothing is new."""
@@ -196,7 +197,7 @@ def latest(tx: ReadTx) -> dict[str, str]:
     """The newest note of each writer, to ride in outgoing envelopes and reports."""
     column = tables.checkpoints.c
     notes: dict[str, str] = {}
-    for writer in _writers(tx, column.writer):
+    for writer in writers(tx, column.writer):
         newest = select(column.note).where(column.writer == writer).order_by(column.size.desc()).limit(1)
         notes[writer] = str(tx.scalar(newest))
     return notes
@@ -206,7 +207,7 @@ def unsigned_since(tx: ReadTx) -> int | None:
     """When the oldest row was written that no checkpoint covers, microseconds since 1970 UTC; None where there is none."""
     column = tables.journal.c
     oldest: list[int] = []
-    for writer in _writers(tx, column.writer):
+    for writer in writers(tx, column.writer):
         following = select(column.at_us).where(column.writer == writer, column.seq > _size(tx, writer))
         at_us = tx.scalar(following.order_by(column.seq).limit(1))
         if at_us is not None:
@@ -238,21 +239,7 @@ def _keep(tx: Tx, new: dict[str, Checkpoint], signed: dict[str, str]) -> None:
         tx.insert_if_absent(tables.checkpoints, writer, checkpoint.size, tx.now_us, signed[writer])
 
 
-def _heads(tx: ReadTx) -> Iterator[tuple[str, int]]:
-    column = tables.journal.c
-    for writer in _writers(tx, column.writer):
-        yield writer, int(tx.scalar(select(func.max(column.seq)).where(column.writer == writer)))
-
-
 def _size(tx: ReadTx, writer: str) -> int:
     """How many rows of the writer its newest checkpoint covers."""
     column = tables.checkpoints.c
     return int(tx.scalar(select(func.max(column.size)).where(column.writer == writer)) or 0)
-
-
-def _writers(tx: ReadTx, column: ColumnElement[str]) -> Iterator[str]:
-    """The distinct writers by hops along the primary key: a GROUP BY would read every row."""
-    writer = tx.scalar(select(func.min(column)))
-    while writer is not None:
-        yield str(writer)
-        writer = tx.scalar(select(func.min(column)).where(column > writer))

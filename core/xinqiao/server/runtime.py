@@ -49,6 +49,7 @@ from xinqiao.exchange.reports import PublishedReports
 from xinqiao.exchange.service import Exchanges
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.cosigning import load_cosigners
+from xinqiao.journal.heads import check_clock
 from xinqiao.journal.signing import load_public_keys, load_signing_key
 from xinqiao.referral.capacity import Capacity
 from xinqiao.referral.drills import Drills
@@ -73,13 +74,10 @@ from xinqiao.server.retention import Retention, load_retention
 from xinqiao.server.rules import Reloading, blocked_of, load_rules, phones_of, plan_of, refusals_of
 from xinqiao.server.scheduler import Ticks
 from xinqiao.server.status import GatewayRoom
-from xinqiao.store import tables
 from xinqiao.store.engine import Store, open_store
 from xinqiao.store.providers import provider_of
 from xinqiao.store.sealing import SUITE_IDS
-from xinqiao.store.sql import func
 
-_SKEW_US = 300_000_000
 _CHECKPOINT_LOOK_S = 1.0
 _US = timedelta(microseconds=1)
 _log = logging.getLogger("xinqiao.server")
@@ -292,7 +290,8 @@ class Gateway:
         Without ``work`` nothing is delivered unless asked, for tests and drills.
         """
         settings = self.settings
-        self._check_clock()
+        with self.store.read() as reading:
+            check_clock(reading, self.clock.now_us())
         self.erasure.reconcile()
         self._reloading.good()
         self.host.block(blocked_of(self.bundle.district))
@@ -309,13 +308,6 @@ class Gateway:
             self.watch_agreements()
             self.ticks.start()
         self._ticking = tick
-
-    def _check_clock(self) -> None:
-        """A clock behind the journal would date new rows before old ones: refuse to start."""
-        with self.store.read() as reading:
-            newest = reading.scalar(tables.journal.select().with_only_columns(func.max(tables.journal.c.at_us)))
-        if newest is not None and self.clock.now_us() < int(newest) - _SKEW_US:
-            raise Refusal("FAILED_PRECONDITION", "CLOCK", "the clock is behind the newest journal row: set it right")
 
     def stop(self) -> None:
         """Stop listening, finish what is in hand, sign the last checkpoint, close the store."""

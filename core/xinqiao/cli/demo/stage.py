@@ -14,6 +14,7 @@ from xinqiao.cli.demo.clients import Clients, everything
 from xinqiao.cli.demo.deployment import Deployment
 from xinqiao.cli.texts import Texts
 from xinqiao.contract.clock import BEIJING, ShiftedClock, to_us
+from xinqiao.journal.heads import newest_us
 from xinqiao.server.runtime import Gateway
 from xinqiao.store import tables
 from xinqiao.store.claims import DeliveryState
@@ -117,8 +118,8 @@ class Stage:
 def wind(gateway: Gateway, clock: ShiftedClock, moment: datetime) -> bool:
     """Set the story's clock to ``moment``, or to the newest journal row if that is later; True if there was one."""
     with gateway.store.read() as reading:
-        newest = reading.scalar(tables.journal.select().with_only_columns(func.max(tables.journal.c.at_us)))
-    target = max(to_us(moment), int(newest or 0))
+        newest = newest_us(reading)
+    target = max(to_us(moment), newest or 0)
     if target > clock.now_us():
         clock.advance(timedelta(microseconds=target - clock.now_us()))
     return newest is not None

@@ -8,23 +8,18 @@ from typing import Final
 from xinqiao.api.common.v1.options_pb2 import PURPOSE_OPERATION
 from xinqiao.config.settings import Gateway
 from xinqiao.contract.clock import Clock
-from xinqiao.contract.errors import Refusal
 from xinqiao.journal.append import append
 from xinqiao.journal.checkpoint import Checkpointer
 from xinqiao.journal.cosigning import load_cosigners
+from xinqiao.journal.heads import check_clock
 from xinqiao.journal.signing import load_signing_key
-from xinqiao.store import tables
 from xinqiao.store.engine import open_store
 from xinqiao.store.errors import StoreBusy
 from xinqiao.store.providers import provider_of
 from xinqiao.store.sealing import SUITE_IDS
-from xinqiao.store.sql import func, select
 
 NODE: Final = "audit"
 """The chain on PostgreSQL, where a gateway goes on writing its own beside this one."""
-
-_SKEW_US: Final = 300_000_000
-"""What a gateway allows at its start too: no row is dated before an older one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +48,7 @@ def record(settings: Gateway, clock: Clock, *, year: int, by: str) -> Recorded:
         return Recorded("", "GATEWAY_RUNNING")
     with closing(store):
         with store.read() as reading:
-            newest = reading.scalar(select(func.max(tables.journal.c.at_us)))
-        if newest is not None and clock.now_us() < int(newest) - _SKEW_US:
-            raise Refusal("FAILED_PRECONDITION", "CLOCK", "the clock is behind the newest journal row: set it right")
+            check_clock(reading, clock.now_us())
         entry = store.run(
             lambda tx: append(
                 tx, kind="audit.packed", decision="permit", actor=by, purpose=PURPOSE_OPERATION,
