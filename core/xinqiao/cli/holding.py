@@ -14,6 +14,7 @@ from xinqiao.cli.output import as_json, clean, plain, say, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
+from xinqiao.cli.words import explained
 
 _COLOURS: Final = {4: "bold red", 3: "dark_orange", 2: "yellow", 1: "green"}
 _PHONES = 3  # the first ones; --json has them all
@@ -60,7 +61,8 @@ def _row(texts: Texts, each: Holding, now_us: int) -> tuple[object, ...]:
     late_us = now_us - each.deadline_us
     item = f"{texts('drill.mark')} {each.item}" if each.drill else each.item
     more = ["..."] if len(each.refused) > _REFUSED else []
-    lines = Text("\n".join(map(clean, [item, *each.refused[:_REFUSED], *more])))
+    refused = [" ".join(filter(None, (line, explained(texts, line)))) for line in each.refused[:_REFUSED]]
+    lines = Text("\n".join(map(clean, [item, *refused, *more])))
     return (
         tier(texts, each.tier), each.holder, word(texts, f"step.{each.step}", each.step), when(each.deadline_us),
         coloured(span(late_us), "bold red") if late_us > 0 else "", each.escalations or "",

@@ -15,6 +15,7 @@ from xinqiao.cli.exits import DATA, NO_INPUT
 from xinqiao.cli.files import load_bundle
 from xinqiao.cli.output import clean, say, warn
 from xinqiao.cli.texts import Texts
+from xinqiao.cli.words import explained
 from xinqiao.config.document import read_document
 from xinqiao.config.loader import load
 from xinqiao.contract.errors import Refusal
@@ -99,8 +100,14 @@ def _plain(file: Path, item: FileItem) -> dict[str, str]:
 def _cells(texts: Texts, file: Path, item: FileItem) -> list[str]:
     place = f"{file.name}: {item.place}" if item.place else file.name
     if isinstance(item, Accepted):
-        return [texts("read.accepted"), item.reason, item.kind, place, item.note]
-    return [texts("read.refused"), item.reason, "", place, item.message]
+        return [texts("read.accepted"), item.reason, item.kind, place, _told(texts, item.reason, item.note)]
+    return [texts("read.refused"), item.reason, "", place, _told(texts, item.reason, item.message)]
+
+
+def _told(texts: Texts, reason: str, message: str) -> str:
+    """What is said of a record, in English, after what its reason means to a reader of Chinese."""
+    zh = explained(texts, reason) if texts.language == "zh" else ""
+    return f"{zh}（{message}）" if zh and message else zh or message
 
 
 def _line(cells: Sequence[str]) -> None:

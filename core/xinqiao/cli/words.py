@@ -1,7 +1,13 @@
-"""Words of the contract's enums, as people type and read them."""
+"""Words of the contract's enums and reasons, as people type and read them."""
+
+import re
+from typing import Final
 
 from xinqiao.cli.texts import Texts
+from xinqiao.contract import reasons
 from xinqiao.contract.errors import Refusal
+
+_REASON: Final = re.compile(r"\b(?:DATA|PARTNER)/[A-Z0-9_]+")
 
 
 def number(texts: Texts, enum: object, prefix: str, word: str) -> int:
@@ -18,3 +24,10 @@ def word(name: str, prefix: str) -> str:
     """``care_task`` for ``FIELD_CLASS_CARE_TASK``; empty for the value that says nothing."""
     found = name.removeprefix(prefix).lower()
     return "" if found == "unspecified" else found
+
+
+def explained(texts: Texts, text: str) -> str:
+    """The reason that stands in ``text``, in the reader's words; empty where none stands there or is known."""
+    found = _REASON.search(text)
+    words = reasons.words(found[0]) if found else None
+    return "" if words is None else words.zh if texts.language == "zh" else words.en

@@ -14,6 +14,7 @@ from xinqiao.api.casefile.v1.team_pb2 import TaskPackage
 from xinqiao.api.common.v1.types_pb2 import Guardian, Student
 from xinqiao.api.referral.v1.referral_pb2 import ReferralPackage, Urgency
 from xinqiao.contract.clock import local_date
+from xinqiao.contract.reasons import words
 from xinqiao_womens_federation import wire
 from xinqiao_womens_federation.wire import Field, Sheet
 
@@ -72,11 +73,17 @@ def error_book(mends: Iterable[Mend]) -> bytes:
         writer = _Writer(book)
         sheet = Sheet("须修改", "To mend", _MEND_FIELDS)
         rows = [
-            (m.sheet, str(m.row or ""), m.column, wire.MEND.get(m.reason, wire.MEND_ELSE), m.typed, m.reason, m.message)
+            (m.sheet, str(m.row or ""), m.column, _how(m.reason), m.typed, m.reason, m.message)
             for m in mends
         ]  # fmt: skip
         writer.sheet(sheet, rows)
     return stream.getvalue()
+
+
+def _how(reason: str) -> str:
+    """How to mend it, in this workbook's words if it has some."""
+    known = words(reason)
+    return wire.MEND.get(reason) or (known.zh if known else wire.MEND_ELSE)
 
 
 _MEND_FIELDS: Final = (

@@ -203,6 +203,8 @@ MEND: Final[dict[str, str]] = {
     "DATA/FILE_TYPE": "不是 .xlsx 工作簿，请另存为 .xlsx（无密码、无宏）。",
     "DATA/MANIFEST": "文件与清单不符，请重新发送文件和清单。",
     "DATA/TOO_LARGE": "文件太大，请分开发送。",
+    "DATA/ZIP_STRUCTURE": "文件已损坏或没有传完，请在 Excel 中打开检查后重新发送。",
+    "DATA/XML": "文件已损坏，请在 Excel 中打开并另存后重新发送。",
     "DATA/FILE_NAME": "文件名不能用，请改用字母、数字、汉字和短横线，并以 .xlsx 结尾。",
     "STUDENT": "学校还没有把这名学生列入贵单位的关爱团队，请先与学校联系。",
     "DATA/INCOMPLETE": "上月台账有错行：台账须整份核对，请改好错行后再放一次。",
