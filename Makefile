@@ -2,6 +2,7 @@
 #
 #   make run ROSTER=roster.zip SCORES=sheet.csv    use other files
 #   make run STAY=1                                leave the gateway up afterwards
+#   make dev                                       pytest and what else writing a plugin needs
 #   make test ARGS="-k door -x"                    hand arguments to pytest
 #   make sabotage                                  take out each control and see its tests go red
 #   make replay ARGS="--seed 7 --days 365"         play a random year of referrals with crashes
@@ -17,9 +18,11 @@ PROJECTS := pyproject.toml $(PLUGINS:%=%/pyproject.toml)
 AGAINST ?= main
 
 .DELETE_ON_ERROR:
-.PHONY: install run test lint bench replay sabotage generate check requirements clean
+.PHONY: install dev run test lint bench replay sabotage generate check requirements clean
 
 install: $(VENV)/.installed
+
+dev: $(VENV)/.dev
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -40,6 +40,18 @@ def test_a_bad_cell_is_named_with_reason_and_place_and_never_shown(run, tmp_path
     assert "S-secret" not in done.stdout + done.stderr
 
 
+def test_the_place_of_a_defect_is_whole_and_the_file_is_named_once(run, tmp_path: Path):
+    header = HEADER.replace("phq9", "第九题在过去两周里有没有想过伤害自己")
+    file = sheet(tmp_path, name="初中二年级三班心理健康普测答卷.csv")
+    file.write_bytes(f"{header}\nS-1,2026-10-12,0,0,0,0,0,0,0,0\n".encode())
+    for language, said in (("zh", "拒收"), ("en", "refused")):
+        shown = run("--lang", language, "adapters", "read", "school", str(file)).stdout
+        (line,) = [line for line in shown.splitlines() if line.startswith(said)]
+        assert line.count(file.name) == 1
+        plain = json.loads(run("adapters", "read", "school", str(file), "--json").stdout.splitlines()[-1])
+        assert plain["place"].removeprefix(file.name) in line
+
+
 def test_a_file_that_is_not_there_is_66_and_the_others_are_still_read(run, tmp_path: Path):
     file = sheet(tmp_path, "S-1,2026-10-12,0,0,0,0,0,0,0,0,0")
     done = run("adapters", "read", "school", str(tmp_path / "gone.csv"), str(file), "--json")

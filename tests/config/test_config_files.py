@@ -1,11 +1,14 @@
 """Each kind of bad file gets one exact answer: reason, line, column, key; and never the value."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, field_validator
 
+from xinqiao.api.common.v1 import options_pb2 as options
 from xinqiao.config import ConfigError, ConfigPath, Gateway, PartnerUrl, Secret, load_gateway
+from xinqiao.config.settings import Role
 
 
 class SchoolSettings(BaseModel):
@@ -272,6 +275,7 @@ BAD: list[tuple[str, str, str, tuple[str, int, int, str]]] = [
         ("CHARSET", 8, 14, "store.password.\\u0000secret"),
     ),
     ("wildcard school", '["0512345670"]', '["*"]', ("POLICY_FORBIDDEN", 20, 15, "partners.school-1.schools[0]")),
+    ("role of nobody", "[HOSPITAL]", "[CIVIL_AFFAIRS]", ("VALUE", 29, 13, "partners.hospital-1.roles[0]")),
     ("misspelt kind", "kind: hospital", "kind: hopsital", ("VALUE", 26, 5, "partners.hospital-1.kind")),
     *(
         (
@@ -454,3 +458,13 @@ def test_a_file_that_cannot_be_understood_is_refused(tmp_path: Path, data: bytes
 def test_a_missing_file_is_told_without_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="CONFIG/FILE"):
         load_gateway(tmp_path / "absent.yaml", MODELS)
+
+
+def test_the_roles_are_those_of_the_contract() -> None:
+    assert sorted(f"ROLE_{role}" for role in get_args(Role)) == sorted(options.Role.keys()[1:])
+
+
+def test_a_misspelt_word_of_a_closed_list_is_guessed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, BASE.replace("[HOSPITAL]", "[HOSPITALS]"))
+    assert [each.hint for each in caught.value.problems] == ["did you mean `HOSPITAL`?"]

@@ -14,7 +14,7 @@ from xinqiao.cli.output import as_json, clean, plain, say, when
 from xinqiao.cli.remote import connect, request_id
 from xinqiao.cli.tables import coloured, table
 from xinqiao.cli.texts import Texts
-from xinqiao.cli.words import explained
+from xinqiao.cli.words import explained, step_word
 
 _COLOURS: Final = {4: "bold red", 3: "dark_orange", 2: "yellow", 1: "green"}
 _PHONES = 3  # the first ones; --json has them all
@@ -64,7 +64,7 @@ def _row(texts: Texts, each: Holding, now_us: int) -> tuple[object, ...]:
     refused = [" ".join(filter(None, (line, explained(texts, line)))) for line in each.refused[:_REFUSED]]
     lines = Text("\n".join(map(clean, [item, *refused, *more])))
     return (
-        tier(texts, each.tier), each.holder, word(texts, f"step.{each.step}", each.step), when(each.deadline_us),
+        tier(texts, each.tier), each.holder, step_word(texts, each.step), when(each.deadline_us),
         coloured(span(late_us), "bold red") if late_us > 0 else "", each.escalations or "",
         _phones(texts, each), lines,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from xinqiao.cli.output import as_json, clean, plain, when
 from xinqiao.cli.remote import Remote, connect
 from xinqiao.cli.tables import console as on_stdout
 from xinqiao.cli.texts import Texts
+from xinqiao.cli.words import step_word
 from xinqiao.contract.errors import Refusal
 
 _FETCHED: Final = 200  # of each list; more fit on no screen, and the header has the counts
@@ -274,7 +275,7 @@ def _holdings(texts: Texts, seen: Overview) -> Section:
         colour = tier(texts, each.tier)
         rows.append(
             (
-                left, _cell(each.holder), _cell(word(texts, f"step.{each.step}", each.step)), until,
+                left, _cell(each.holder), _cell(step_word(texts, each.step)), until,
                 colour if isinstance(colour, Text) else Text(colour), _cell(", ".join(phones)), _cell(item),
             )
         )  # fmt: skip

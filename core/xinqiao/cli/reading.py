@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.host import AdapterHost
@@ -98,7 +98,8 @@ def _plain(file: Path, item: FileItem) -> dict[str, str]:
 
 
 def _cells(texts: Texts, file: Path, item: FileItem) -> list[str]:
-    place = f"{file.name}: {item.place}" if item.place else file.name
+    inside = item.place.removeprefix(file.name).lstrip(":, ")  # some readers name the file, some only the place in it
+    place = f"{file.name}: {inside}" if inside else file.name
     if isinstance(item, Accepted):
         return [texts("read.accepted"), item.reason, item.kind, place, _told(texts, item.reason, item.note)]
     return [texts("read.refused"), item.reason, "", place, _told(texts, item.reason, item.message)]
@@ -113,5 +114,5 @@ def _told(texts: Texts, reason: str, message: str) -> str:
 def _line(cells: Sequence[str]) -> None:
     """One row of the table, printed at once: a roster has a million of them."""
     cleaned = [clean(cell) for cell in cells]
-    fixed = [set_cell_size(cell, max(width, len(cell))) for cell, width in zip(cleaned, _WIDTHS, strict=False)]
+    fixed = [set_cell_size(cell, max(width, cell_len(cell))) for cell, width in zip(cleaned, _WIDTHS, strict=False)]
     say("  ".join([*fixed, *cleaned[len(_WIDTHS) :]]).rstrip())

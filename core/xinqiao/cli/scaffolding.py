@@ -1,5 +1,7 @@
 """`xinqiao adapters new`: ask what the new plugin is to be, write it, and let the conformance suite judge it."""
 
+import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -51,15 +53,23 @@ def new(texts: Texts, name: str, wishes: Wishes, folder: Path, *, json: bool) ->
         say(texts("conform.tier", name=name, tier=texts(f"tier.{report.tier}"),
                   passed=sum(each.result == "passed" for each in report.outcomes.values()), failed=len(report.failed),
                   open=sum(each.result == "not_shown" for each in report.outcomes.values())))  # fmt: skip
-        say(texts("new.next"))
-        say(f"  pip install --no-deps --no-build-isolation -e {target}")
-        say(f"  python -m pytest {target / 'tests'}")
-        say(f"  xinqiao adapters conform {name}")
-        if (folder.parent / "protos").is_dir():
-            say(f"  {texts('new.workspace')}")
+        _say_next(texts, name, target, workspace=(folder.parent / "protos").is_dir())
     for outcome in report.failed:
         warn(f"{outcome.case}: {outcome.text}")
     return INTERNAL if report.failed else 0
+
+
+def _say_next(texts: Texts, name: str, target: Path, *, workspace: bool) -> None:
+    """The commands to go on with, by the Python that runs this one: they work as they stand, whatever is activated."""
+    python = Path(os.path.relpath(sys.executable)) if sys.executable.startswith(f"{Path.cwd()}/") else sys.executable
+    say(texts("new.next"))
+    if importlib.util.find_spec("pytest") is None:
+        say("  make dev" if workspace else f"  {python} -m pip install pytest")
+    say(f"  {python} -m pip install --no-deps --no-build-isolation -e {target}")
+    say(f"  {python} -m pytest {target / 'tests'}")
+    say(f"  {python} -m xinqiao.cli adapters conform {name}")
+    if workspace:
+        say(f"  {texts('new.workspace')}")
 
 
 def _chosen(texts: Texts, name: str, wishes: Wishes, ask: Callable[[str, str], str]) -> scaffolding.Wishes:

@@ -3,10 +3,11 @@
 import re
 from typing import Final
 
-from xinqiao.cli.texts import Texts
+from xinqiao.cli.texts import TABLE, Texts
 from xinqiao.contract import reasons
 from xinqiao.contract.errors import Refusal
 
+_REFUSED: Final = "refused_"
 _REASON: Final = re.compile(r"\b(?:DATA|PARTNER)/[A-Z0-9_]+")
 
 
@@ -31,3 +32,13 @@ def explained(texts: Texts, text: str) -> str:
     found = _REASON.search(text)
     words = reasons.words(found[0]) if found else None
     return "" if words is None else words.zh if texts.language == "zh" else words.en
+
+
+def step_word(texts: Texts, step: str) -> str:
+    """What a holder has to do, by the word that the holding has; that word itself where it is not known."""
+    if (key := f"step.{step}") in TABLE:
+        return texts(key)
+    bare = step.removeprefix(_REFUSED)
+    found = reasons.words(bare.upper())
+    told = bare if found is None else found.zh if texts.language == "zh" else found.en
+    return texts("step.refused", why=told) if bare != step else told

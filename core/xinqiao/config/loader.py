@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast, get_args
@@ -150,6 +151,11 @@ class _Explainer:
             return Finding((*loc, name), "CONFIG/MISSING", "required")
         if kind == "missing":
             return Finding(loc, "CONFIG/MISSING", "required")
+        if kind == "literal_error":
+            words = [word.strip(" '") for word in re.split(", | or ", str(context.get("expected", "")))]
+            close = difflib.get_close_matches(str(self._document.value(loc)), words, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else ""
+            return Finding(loc, "CONFIG/VALUE", self._message(error, loc), hint)
         return Finding(loc, self._reason(kind), self._message(error, loc), self._hint(kind, loc))
 
     def _reason(self, kind: str) -> Reason:

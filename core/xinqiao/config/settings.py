@@ -46,25 +46,15 @@ PARTNER_KINDS = (
     "education_authority",
     "operator",
 )
-ROLES = (
-    "SCHOOL_PSYCHOLOGIST",
-    "SCHOOL_PLATFORM",
-    "HOSPITAL",
-    "POLICE",
-    "GRID",
-    "WOMENS_FEDERATION",
-    "HOTLINE",
-    "SOCIAL_WORK",
-    "YOUTH_LEAGUE",
-    "OPERATOR",
-    "FAMILY",
-    "VOLUNTEER",
-)
 NO_PLUGIN = "\x00none"
 """Stands for the plugins when none is installed; no file can hold it."""
 
 Text = Annotated[str, Field(min_length=1, max_length=200)]
-Role = Annotated[str, matching(r"[A-Z]+(_[A-Z]+)*", "upper-case words, as in SCHOOL_PSYCHOLOGIST"), known_word(ROLES)]
+Role = Literal[
+    "SCHOOL_PSYCHOLOGIST", "SCHOOL_PLATFORM", "HOSPITAL", "POLICE", "GRID", "WOMENS_FEDERATION", "HOTLINE", "SOCIAL_WORK",
+    "YOUTH_LEAGUE", "OPERATOR", "FAMILY", "VOLUNTEER",
+]  # fmt: skip
+"""The words of the contract's `Role`: the policy's matrix is over these, so a new one would be given nothing."""
 
 
 def _school_code(code: object) -> str:
@@ -228,7 +218,11 @@ class Partner(Strict):
     )
     names: Names = Field(description="Names shown to people.")
     spiffe: SpiffeId = Field(description="Identity in the partner's certificate; ends with the partner's id.")
-    roles: tuple[Role, ...] = Field(min_length=1, description=f"What it may act as: {', '.join(ROLES)}, or others.")
+    roles: tuple[Role, ...] = Field(
+        min_length=1,
+        description="What it may act as; the policy says what each may see. A kind of agency that is new takes the role whose "
+        "rights it is to have.",
+    )
     agency: Slug | None = Field(default=None, description="For a person or system: the partner id of its agency.")
     schools: tuple[SchoolCode, ...] = Field(default=(), description="Codes of the schools it serves; no wildcards.")
     agreement: Agreement = Field(description="The agreement it is connected under.")

@@ -14,6 +14,7 @@ from xinqiao.api.referral.v1.referral_service_pb2 import Drill
 from xinqiao.cli.holding import tier as named_tier
 from xinqiao.cli.holding import word
 from xinqiao.cli.texts import Texts
+from xinqiao.cli.words import step_word
 from xinqiao.contract.clock import BEIJING, from_us
 from xinqiao.contract.fields import class_name
 
@@ -75,7 +76,7 @@ def holdings(found: Sequence[Holding], now_us: int, texts: Texts) -> Table:
         when = from_us(first).astimezone(BEIJING).strftime("%m-%d %H:%M")
         table.add_row(
             holder,
-            word(texts, f"step.{step}", step),
+            step_word(texts, step),
             named_tier(texts, tier) or "-",
             str(len(items)),
             when,
