@@ -1,4 +1,4 @@
-"""``python -m xinqiao.adapters.isolation.child``: the process of one adapter. Started by the gateway, never by hand."""
+"""The process of one adapter, from its first line on. Started by the gateway, never by hand."""
 
 import json
 import logging
@@ -290,8 +290,9 @@ def main(arguments: list[str]) -> None:
     child.serve(first)
 
 
-if __name__ == "__main__":
+def run(arguments: list[str]) -> None:
+    """All that the process does; it ends here, whatever threads its adapter has left."""
     try:
-        main(sys.argv[1:])
+        main(arguments)
     finally:
         os._exit(0)

@@ -30,7 +30,11 @@ from xinqiao.contract.errors import Refusal
 
 _LOG = logging.getLogger("xinqiao.adapters")
 
-_CHILD: Final = "xinqiao.adapters.isolation.child"
+_ROOT: Final = str(Path(__file__).resolve().parents[3])
+_START: Final = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from xinqiao.adapters.isolation.child import run; run(sys.argv[2:])"
+)
+"""What the process begins with: the code of this gateway, whatever other is installed for this interpreter."""
 _PASSED_ON: Final = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Environment variables that say nothing secret and that an adapter needs."""
 
@@ -97,8 +101,8 @@ class _Process:
         environment |= environment_of(launch.settings) | {"TMPDIR": str(launch.folder.absolute())}
         try:
             # In a session of its own: Ctrl-C at the terminal is the gateway's, and what it forks dies with it.
-            self._popen = subprocess.Popen(  # noqa: S603, this very interpreter and a module of ours
-                [sys.executable, "-I", "-X", "utf8", "-m", _CHILD, str(theirs.fileno()), str(watched)],
+            self._popen = subprocess.Popen(  # noqa: S603, this very interpreter and code of ours
+                [sys.executable, "-I", "-X", "utf8", "-c", _START, _ROOT, str(theirs.fileno()), str(watched)],
                 env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, pass_fds=(theirs.fileno(), watched), start_new_session=True,
             )  # fmt: skip
