@@ -9,6 +9,7 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files import FileRefused
 from xinqiao.adapters.host import AdapterHost
 from xinqiao.adapters.protocols import Accepted, AdapterKind, FileItem, FileReader, Refused
 from xinqiao.cli.exits import DATA, NO_INPUT
@@ -87,6 +88,8 @@ def _items(reader: FileReader, file: Path, settings: Any) -> Iterator[FileItem]:
         yield from reader.read_file(file, settings)
     except RecordRejected as error:
         yield Refused(error.reason, str(error.place), error.message)
+        for row in error.rows if isinstance(error, FileRefused) else ():
+            yield Refused(row.reason, str(row.place), row.message)
 
 
 def _plain(file: Path, item: FileItem) -> dict[str, str]:

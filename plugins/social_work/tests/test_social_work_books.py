@@ -105,5 +105,15 @@ def test_books_are_tried_without_any_gateway(agency: Agency) -> None:
     found = list(SocialWorkReader().read_file(path, ReadingSettings()))
     assert found == [Accepted("books", "2026-09 session:s-1"), Accepted("books", "2026-09 session:s-1:entry")]
     path = agency.sim.drop("月度台账-2026-08.csv", HEAD, [SESSION, SESSION])
-    (refused,) = SocialWorkReader().read_file(path, ReadingSettings())
-    assert isinstance(refused, Refused) and refused.reason == "DATA/DUPLICATE"
+    refused = list(SocialWorkReader().read_file(path, ReadingSettings()))
+    assert [(each.reason, each.place) for each in refused if isinstance(each, Refused)] == [
+        ("DATA/DUPLICATE", "row 3, column 编号"), ("DATA/DUPLICATE", "row 3, column 编号"),
+    ]  # fmt: skip
+
+
+def test_every_bad_row_is_named_at_once(agency: Agency) -> None:
+    bad = [(*SESSION[:2], f"s-{number}", "昨天", *SESSION[4:]) for number in range(3)]
+    path = agency.sim.drop("月度台账-2026-09.csv", HEAD, [SESSION, *bad])
+    whole, *rows = SocialWorkReader().read_file(path, ReadingSettings())
+    assert isinstance(whole, Refused) and "3 row(s)" in whole.message
+    assert [each.place for each in rows] == [f"row {row}, column 日期" for row in (3, 4, 5)]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from xinqiao.adapters.books import in_parts, revision
+from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import FileRefused, Findings, Place, Row
 from xinqiao.adapters.files.cells import matching
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
@@ -28,29 +29,17 @@ def read_books(
     """The books as the gateway takes them; ``made_s`` is when the file was written, seconds since 1970 UTC.
 
     One bad row refuses all of them, whatever the settings: what is compared must be the agency's books and no part of
-    them. Raises RecordRejected of that row, and FileRefused.
+    them. Raises FileRefused, with every such row.
     """
     findings = Findings()
     months: dict[str, dict[str, PackageRecord]] = {}
     nil: set[str] = set()
     for row in rows_of(stream, file_name, label, settings, wire.BOOK_COLUMNS, findings, expected):
-        month = matching(row, wire.MONTH.name, _MONTH, "must be a month written YYYY-MM, as in 2026-10")
-        lines = months.setdefault(month, {})
-        says_nil = row.text(wire.NIL.name, optional=True).strip() in wire.YES
-        if (says_nil and lines) or month in nil:
-            raise row.reject(
-                wire.NIL.name, "DATA/NIL", "says that there was nothing, and there are lines of this month"
-            )
-        if says_nil:
-            nil.add(month)
-            continue
-        for record in _records(row):
-            if record.source in lines:
-                raise row.reject(wire.ROW.name, "DATA/DUPLICATE", "stands twice in the books of this month")
-            lines[record.source] = record
-    if findings.rejected:
-        first = findings.rejected[0]
-        raise FileRefused(first.reason, first.message, first.place)
+        try:
+            _add(row, months, nil)
+        except RecordRejected as error:
+            findings.reject(error)
+    findings.settle()
     if not months:
         raise FileRefused("DATA/EMPTY", "has no line; a month of nothing says so in the column 零报告", Place(label))
     books = SubmitPackageRequest(exchange=settings.exchange, revision=revision(made_s))
@@ -59,6 +48,22 @@ def read_books(
         for month, lines in months.items()
         for part in in_parts(books, month, list(lines.values()))
     ]
+
+
+def _add(row: Row, months: dict[str, dict[str, PackageRecord]], nil: set[str]) -> None:
+    """Put what a row says to its month. Raises RecordRejected."""
+    month = matching(row, wire.MONTH.name, _MONTH, "must be a month written YYYY-MM, as in 2026-10")
+    lines = months.setdefault(month, {})
+    says_nil = row.text(wire.NIL.name, optional=True).strip() in wire.YES
+    if (says_nil and lines) or month in nil:
+        raise row.reject(wire.NIL.name, "DATA/NIL", "says that there was nothing, and there are lines of this month")
+    if says_nil:
+        nil.add(month)
+        return
+    for record in _records(row):
+        if record.source in lines:
+            raise row.reject(wire.ROW.name, "DATA/DUPLICATE", "stands twice in the books of this month")
+        lines[record.source] = record
 
 
 def _records(row: Row) -> Iterator[PackageRecord]:

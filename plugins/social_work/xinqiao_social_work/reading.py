@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from xinqiao.adapters.errors import RecordRejected
-from xinqiao.adapters.files import Place
+from xinqiao.adapters.files import FileRefused, Place
 from xinqiao.adapters.protocols import Accepted, FileItem, Refused
 from xinqiao.contract.clock import SystemClock, local_date
 from xinqiao_social_work import inbox, wire
@@ -45,6 +45,8 @@ class SocialWorkReader:
         except RecordRejected as error:
             place = error.place if isinstance(error.place, Place) else Place(label)
             yield Refused(error.reason, place.within or label, f"whole file refused: {error.message}")
+            if isinstance(error, FileRefused):
+                yield from (Refused(each.reason, each.place.within or label, each.message) for each in error.rows)
             return
         for record in sheet.records:
             yield Accepted(record.source.partition("/")[0], record.place.within)

@@ -1,6 +1,6 @@
 """Where something is in a file, and what was found there."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,13 +37,6 @@ class Place:
         return f"{self.file}: {where}" if (where := self.within) else self.file
 
 
-class FileRefused(RecordRejected):
-    """The whole file is refused: nothing of it may be imported. ``reason`` looks like ``DATA/ENCODING``."""
-
-    def __init__(self, reason: str, message: str, place: Place) -> None:
-        super().__init__(reason, message, place)
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the row report: where, an UPPER_SNAKE reason, and how to mend it. Never the value."""
@@ -54,6 +47,17 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.reason}: {self.message}"
+
+
+class FileRefused(RecordRejected):
+    """The whole file is refused: nothing of it may be imported. ``reason`` looks like ``DATA/ENCODING``.
+
+    ``rows`` are the rows it is refused for, where it is for rows: whoever mends the file wants all of them.
+    """
+
+    def __init__(self, reason: str, message: str, place: Place, rows: Sequence[Finding] = ()) -> None:
+        super().__init__(reason, message, place)
+        self.rows: Sequence[Finding] = rows
 
 
 class Findings:
@@ -107,4 +111,5 @@ class Findings:
                 first.reason,
                 f"{self.rejected_count} row(s) rejected, the first: {first.message}; mend them or accept valid rows",
                 first.place,
+                self.rejected,
             )
