@@ -7,7 +7,7 @@ the gateway's cursor comes back covering it, so a crash anywhere loses nothing a
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple, cast
 
@@ -32,6 +32,7 @@ class Letter:
 
     ``number`` is its place in the inbox, the same however often it is read. ``rows`` is what a manifest beside a file
     counts, or None. ``series`` is, of a file in a folder, where a name may be used once, that of the file it corrects.
+    ``conflict`` is where the name was used before: only the danger in it may be brought, and nothing of it remembered.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Letter:
     data: bytes
     rows: int | None = None
     series: str = ""
+    conflict: bool = False
 
     @property
     def source(self) -> str:
@@ -153,7 +155,8 @@ class Intray:
         if letter.series and self._taken.judge(f"name {letter.name}", digest, letter.number) == "other":
             self._taken.forget()
             message = "other content was taken under this name; send the correction as NAME-更正 or NAME-correction"
-            raise FileRefused("FILE_CONFLICT", message, place)
+            danger = [each for each in self._judge(replace(letter, conflict=True)).items if each.HasField("signal")]
+            return [*danger, ReadResponse(rejected=rejected(letter, place, "FILE_CONFLICT", message))]
         try:
             found = self._judge(letter)
         except RecordRejected:

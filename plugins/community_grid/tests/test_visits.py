@@ -67,6 +67,72 @@ def test_danger_does_not_wait_until_a_bad_row_beside_it_is_mended(station: Make)
     assert again[0].signal == first[0].signal  # the very same request: the gateway takes it once
 
 
+SLIPS = {
+    "the day": ({"day": "2026/10/13"}, "DATA/DATE"),
+    "the next visit": ({"next": "下周"}, "DATA/DATE"),
+    "told": ({"told": "还没有"}, "DATA/YES_NO"),
+    "met": ({"met": "也许"}, "DATA/YES_NO"),
+    "too long": ({"observed": "说不想活" * 400}, "DATA/CELL_TOO_LONG"),
+    "nothing seen": ({"observed": ""}, "DATA/MISSING"),
+    "the task": ({"task": "t1"}, "DATA/CODE"),
+    "the grid": ({"grid": "0"}, "DATA/GRID"),
+    "the record": ({"record": "一号"}, "DATA/CODE"),
+    "more than a word": ({"concern": "有轻生念头"}, "DATA/CODE"),
+}
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("slip", SLIPS)
+def test_danger_does_not_wait_until_its_own_row_is_mended(station: Make, slip: str, *, alone: bool) -> None:
+    at, (words, reason) = station(accept_valid_rows=alone), SLIPS[slip]
+    cells = {"record": "v-2", "student": OTHER, "task": "", "concern": "轻生", "observed": "说不想活", **words}
+    at.simulator.drop("visits.csv", sheet(row(), row(**cells)))
+    items = at.read()
+    assert [each[0] for each in wrong(items)] == [reason]
+    (signal,) = [item.signal for item in items if item.HasField("signal")]
+    assert (signal.student.name, signal.kind) == (OTHER, screening.SIGNAL_KIND_SUICIDAL)
+    assert signal.facts.startswith("说不想活") or slip == "nothing seen"
+    assert 0 < len(signal.facts) <= 1000
+    assert (signal.occurred_us > 0) == (slip != "the day")
+
+
+def test_danger_about_a_child_whose_code_cannot_be_read_is_still_somebodys_to_ask_about(station: Make) -> None:
+    at = station()
+    at.simulator.drop("visits.csv", sheet(row(student="小雨", concern="自杀", observed="说不想活")))
+    signal, refused = at.read()
+    assert "row 2" in signal.signal.student.described.other and "小雨" not in str(signal.signal.student)
+    assert (signal.signal.kind, signal.signal.facts) == (screening.SIGNAL_KIND_SUICIDAL, "说不想活")
+    assert (refused.rejected.reason, refused.rejected.place) == ("DATA/CODE", "row 2, column student")
+
+
+def test_what_is_graver_under_a_record_number_that_was_used_is_not_lost(station: Make) -> None:
+    at = station()
+    at.simulator.drop("visits.csv", sheet(row()))
+    assert kinds(at.read()) == ["entry", "task_report"]
+    at.simulator.drop("later.csv", sheet(row(concern="轻生", observed="说不想活")))
+    assert kinds(at.read()) == ["signal", "rejected"]
+
+
+def test_danger_is_not_lost_with_a_file_that_cannot_be_read_to_its_end_or_has_a_used_name(station: Make) -> None:
+    at = station()
+    at.simulator.drop("broken.csv", sheet(row("v-2", concern="轻生"), 'v-3,"never closed'))
+    assert kinds(at.read()) == ["signal", "rejected"]
+    at.simulator.drop("visits.csv", sheet(row()))
+    assert kinds(at.read()) == ["entry", "task_report"]
+    at.simulator.drop("visits.csv", sheet(row("v-4", concern="自伤")))
+    items = at.read()
+    assert kinds(items) == ["signal", "rejected"]
+    assert wrong(items)[0][0] == "FILE_CONFLICT"
+    at.simulator.drop("visits-更正.csv", sheet(row("v-4", concern="自伤")))
+    assert kinds(at.read()) == ["signal", "entry", "task_report"]
+
+
+def test_a_row_of_a_page_is_judged_as_one_of_a_file(station: Make) -> None:
+    at = station("rest")
+    at.simulator.visit("v-1", CHILD, day="13.10.2026", observed="说不想活", concern="suicidal")
+    assert sorted(kinds(at.read())) == ["rejected", "signal"]
+
+
 def test_a_stations_own_words_for_a_concern_are_settings(station: Make) -> None:
     at = station(concerns={"三级": "concern"})
     at.simulator.drop("visits.csv", sheet(row(concern="三级"), row("v-2", concern="四级")))

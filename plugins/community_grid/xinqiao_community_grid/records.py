@@ -11,21 +11,31 @@ from typing import Any, Protocol
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import Column, FileRefused, Findings, Place, Row, read_table
-from xinqiao.adapters.files.cells import coded, matching, short, yes_or_no
+from xinqiao.adapters.files.cells import coded, matching, mentioned, readable, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, is_object, parse_object
-from xinqiao.adapters.intray import Book, Judged, Letter, faults
+from xinqiao.adapters.intray import Book, Judged, Letter, faults, rejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.casefile.v1.plan_pb2 import Entry, Visit
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
-from xinqiao.api.common.v1.types_pb2 import StudentRef
+from xinqiao.api.common.v1.types_pb2 import StudentDescription, StudentRef
 from xinqiao.api.screening.v1 import screening_pb2 as screening
 from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest
 from xinqiao.contract.clock import BEIJING, to_us
 from xinqiao_community_grid.books import Books
 from xinqiao_community_grid.settings import CommunityGridSettings
 from xinqiao_community_grid.weeks import Weeks
-from xinqiao_community_grid.wire import ALLOTMENTS, BOOKS, CONCERN_WORDS, CONCERNS, RECORD, STUDENT, VISITS, WEEKS
+from xinqiao_community_grid.wire import (
+    ALLOTMENTS,
+    BOOKS,
+    CONCERN_WORDS,
+    CONCERNS,
+    GRAVEST,
+    RECORD,
+    STUDENT,
+    VISITS,
+    WEEKS,
+)
 
 FORM = "xinqiao-grid-form/1"
 _TASK = re.compile(r"tasks/[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -69,17 +79,19 @@ class Visits:
         alone = self._settings.accept_valid_rows or letter.form == "page"
         findings = Findings(accept_valid_rows=alone)
         found = _Found([], [], [], [], Books(self._settings.exchange))
-        for row, take in self._rows(letter, findings):
-            try:
-                take(row, letter, found)
-            except FileRefused:
-                raise
-            except RecordRejected as error:
-                findings.reject(error)
+        # Where nothing else of a file is taken, danger does not wait until a clerk has mended it: the mended file brings
+        # the same words, and the gateway knows them.
+        try:
+            for row, take in self._rows(letter, findings):
+                try:
+                    take(row, letter, found)
+                except RecordRejected as error:
+                    findings.reject(error)
+        except FileRefused as error:
+            whole = rejected(letter, error.place, error.reason, error.message)
+            return Judged(False, [*found.signals, ReadResponse(rejected=whole)])
         told = faults(letter, findings)
-        if findings.rejected_count and not alone:
-            # Nothing else of the file is taken, but danger does not wait until a clerk has mended a row beside it: the
-            # mended file brings the same words, and the gateway knows them.
+        if letter.conflict or (findings.rejected_count and not alone):
             return Judged(False, [*found.signals, *told])
         for task, grid in found.allotted:
             self._desk.allot(task, grid)
@@ -165,6 +177,38 @@ class Visits:
     # -- rows -------------------------------------------------------------------------------------------------------
 
     def _visit(self, row: Row, letter: Letter, found: _Found) -> None:
+        danger = self._danger(row)
+        try:
+            self._record(row, letter, found)
+        except RecordRejected:
+            if danger:  # a slip in the row itself holds it back as little as one in a row beside it
+                found.signals.append(ReadResponse(signal=self._sign(row, danger), origin=row.origin()))
+            raise
+
+    def _danger(self, row: Row) -> int:
+        """The gravest thing that the row can be read to say, in whatever words stand there; 0 for none."""
+        found = mentioned(readable(row, "concern"), CONCERN_WORDS | self._settings.concerns)
+        return next((CONCERNS[kind] for kind in GRAVEST if kind in found), 0)
+
+    def _sign(self, row: Row, kind: int) -> ReportSignalRequest:
+        """The signal of a row that is not taken: of whom, what and when, as far as it can be read."""
+        code = readable(row, "student")
+        if STUDENT.fullmatch(code):
+            student = StudentRef(name=code)
+        else:
+            where = f"网格走访记录（{row.place().within}）的学生编号无法识别，请向网格员核实"
+            student = StudentRef(described=StudentDescription(other=where))
+        seen = readable(row, "observed")[:_TEXT] or "网格员填写了危险情况，未写明所见"
+        try:
+            occurred_us = to_us(datetime.combine(row.date("day"), time.min, BEIJING))
+        except RecordRejected:
+            occurred_us = 0
+        return ReportSignalRequest(
+            student=student, source=screening.SIGNAL_SOURCE_GRID_MEMBER, kind=screening.SignalKind.ValueType(kind),
+            facts=seen, occurred_us=occurred_us,
+        )  # fmt: skip
+
+    def _record(self, row: Row, letter: Letter, found: _Found) -> None:
         grid = self._grid(row)
         record = matching(row, "record", RECORD, "letters, digits, . _ : - ; at most 64")
         student = StudentRef(

@@ -61,7 +61,10 @@ CONCERNS: Final[dict[str, int]] = {
 """What a grid member may have noticed. Whether it is a crisis is for the gateway to say."""
 
 CONCERN_WORDS: Final[dict[str, str]] = {
-    "无": "none", "正常": "none", "关注": "concern", "需要关注": "concern", "轻生": "suicidal", "自伤": "self_harm",
+    "无": "none", "正常": "none", "关注": "concern", "需要关注": "concern", "轻生": "suicidal", "自杀": "suicidal",
+    "自伤": "self_harm", "自残": "self_harm", "欺凌": "violence", "家暴": "abuse",
     "暴力": "violence", "侵害": "abuse", "疑似侵害": "abuse", "其他危险": "other", "紧急": "other",
     **{word: word for word in CONCERNS},
 }  # fmt: skip
+GRAVEST: Final = ("suicidal", "self_harm", "abuse", "violence", "other", "concern")
+"""Which of several things that one cell says counts."""

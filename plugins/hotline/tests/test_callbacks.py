@@ -203,6 +203,7 @@ def test_a_file_is_read_outside_of_any_agency(tmp_path: Path) -> None:
         Accepted("signal", ""), Accepted("activities", "")
     ]  # fmt: skip
     path.write_bytes(sheet([{**row, "line": "1"}]))
-    (item,) = CallReader().read_file(path, ReadingSettings())
+    danger, item = CallReader().read_file(path, ReadingSettings())
+    assert danger == Accepted("signal", "")
     assert isinstance(item, Refused)
     assert (item.reason, item.place) == ("DATA/LINE", "row 2, column line")

@@ -224,6 +224,33 @@ def test_danger_does_not_wait_for_a_digit_of_a_phone_number_nor_for_the_row_besi
     assert {each[0] for each in wrong(items)} == {"DATA/PHONE", "DATA/DATE", "DATA/CODE"}
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"line": "95000"}, "DATA/LINE"),
+        ({"started": "昨晚"}, "DATA/DATE"),
+        ({"ended": "2031-01-01T00:00:00"}, "DATA/DATE_RANGE"),
+        ({"location": "桥" * 401}, "DATA/CELL_TOO_LONG"),
+        ({"outcome": "Z"}, "DATA/CODE"),
+        ({"task": "t1"}, "DATA/CODE"),
+        ({"call": "一号"}, "DATA/CODE"),
+        ({"topic": "疑似轻生"}, "DATA/CODE"),
+    ],
+)
+def test_no_slip_in_the_record_of_a_dangerous_call_holds_it_back(
+    centre: Make, words: dict[str, str], reason: str, *, alone: bool
+) -> None:
+    at = centre(accept_valid_rows=alone)
+    at.simulator.drop("calls.csv", sheet([{**ROW, "topic": "轻生", "task": "", "closed": "", "student": "", **words}]))
+    items = at.read()
+    assert [each[0] for each in wrong(items)] == [reason]
+    (signal,) = [item.signal for item in items if item.HasField("signal")]
+    assert signal.kind == screening.SIGNAL_KIND_SUICIDAL
+    assert signal.student.described.full_name == ROW["name"]
+    assert "请向热线核实" in signal.facts and (signal.occurred_us > 0) == ("started" not in words)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

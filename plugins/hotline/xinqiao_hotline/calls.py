@@ -10,9 +10,9 @@ from typing import Protocol
 
 from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files import FileRefused, Findings, Place, Row, read_table
-from xinqiao.adapters.files.cells import NO, YES, coded, matching, moment, short, yes_or_no
+from xinqiao.adapters.files.cells import NO, YES, coded, matching, mentioned, moment, readable, short, yes_or_no
 from xinqiao.adapters.files.jsonrows import as_rows, parse_object
-from xinqiao.adapters.intray import Book, Judged, Letter, faults, fingerprint
+from xinqiao.adapters.intray import Book, Judged, Letter, faults, fingerprint, rejected
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse, Rejected
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.common.v1.types_pb2 import StudentDescription, StudentRef
@@ -114,16 +114,18 @@ class Calls:
         self._log.forget()
         alone = self._settings.accept_valid_rows or letter.form == "page"
         findings, found = Findings(accept_valid_rows=alone), _Found()
-        for row in self._rows(letter, findings):
-            try:
-                self._record(row, letter, found, findings)
-            except FileRefused:
-                raise
-            except RecordRejected as error:
-                findings.reject(error)
-        if findings.rejected_count and not alone:
-            # Danger does not wait until a clerk has mended a row beside it: the mended file brings the same words, and
-            # the gateway knows them.
+        # Where nothing else of a file is taken, danger does not wait until a clerk has mended it: the mended file brings
+        # the same words, and the gateway knows them.
+        try:
+            for row in self._rows(letter, findings):
+                try:
+                    self._record(row, letter, found, findings)
+                except RecordRejected as error:
+                    findings.reject(error)
+        except FileRefused as error:
+            whole = rejected(letter, error.place, error.reason, error.message)
+            return Judged(False, [*found.danger, ReadResponse(rejected=whole)])
+        if letter.conflict or (findings.rejected_count and not alone):
             return Judged(False, [*found.danger, *faults(letter, findings)])
         for task in found.tasks:
             self._closing.closed(task)
@@ -137,9 +139,9 @@ class Calls:
         """A look begins: what was brought before it is settled."""
         self._brought.clear()
 
-    def refused(self, rejected: Sequence[Rejected]) -> None:
+    def refused(self, items: Sequence[Rejected]) -> None:
         """What the gateway did not take of a letter may come again under the same number."""
-        for item in rejected:
+        for item in items:
             for key in self._brought.pop((item.source, item.place), ()):
                 self._records.drop(key)
 
@@ -156,7 +158,11 @@ class Calls:
             raise FileRefused("DATA/FILE_TYPE", "is no .csv of call records", Place(letter.name))
 
     def _record(self, row: Row, letter: Letter, found: _Found, findings: Findings) -> None:
-        call = self._call(row, found, findings)
+        try:
+            call = self._call(row, found, findings)
+        except RecordRejected:
+            self._unread(row, found)
+            raise
         record, sign = f"record {call.line} {call.number}", f"sign {call.number} {call.topic}"
         verdict = self._records.judge(record, repr(call), letter.number)
         if verdict == "same":
@@ -199,6 +205,25 @@ class Calls:
             hand_off=call.hand_off if crisis else None,
         )  # fmt: skip
         (found.danger if crisis else found.signals).append(ReadResponse(signal=signal, origin=row.origin()))
+
+    def _unread(self, row: Row, found: _Found) -> None:
+        """The danger in a record that is not taken, of whom and when as far as it can be read: no slip holds it back."""
+        topics = mentioned(readable(row, "topic"), TOPIC_WORDS | self._settings.topics)
+        topic = next((topic for topic in TOPICS if topic in topics and _is_crisis(topic)), None)
+        if topic is None:
+            return
+        call = f"热线{readable(row, 'line')[:20]} 通话{readable(row, 'call')[:64]}"
+        told = StudentDescription(other=f"{call}，记录有误，未能读出是谁，请向热线核实")
+        try:
+            occurred_us = min(to_us(moment(row, "started")), self._clock.now_us())
+        except RecordRejected:
+            occurred_us = 0
+        signal = ReportSignalRequest(
+            student=_student(row, Findings()) or StudentRef(described=told), source=screening.SIGNAL_SOURCE_HOTLINE,
+            kind=screening.SignalKind.ValueType(TOPICS[topic]), occurred_us=occurred_us,
+            facts=f"{call}：事由：{TOPIC_SAID[topic]}；记录有误，其余内容请向热线核实。",
+        )  # fmt: skip
+        found.danger.append(ReadResponse(signal=signal, origin=row.origin()))
 
     def _look_at(self, found: _Found, findings: Findings) -> None:
         """Name what is odd about a call that was taken: held while the line is closed, or by more than it has seats."""

@@ -110,6 +110,39 @@ def test_a_bad_row_never_holds_back_a_crisis_in_another(school: School) -> None:
     assert "c4nary" not in str(items)
 
 
+@pytest.mark.parametrize(
+    ("row", "student", "day"),
+    [
+        ("S1,昨天,S01", "S1", "日期不详"),
+        ("S1,2026-10-12,S01;Z9", "S1", "2026-10-12"),
+        ("S1,2026-13-12,S01 有告别的话", "S1", "2026-13-12"),
+        (",2026-10-12,S01", "", "2026-10-12"),
+        (f"{'S' * 129},2026-10-12,S01", "", "2026-10-12"),
+    ],
+)
+def test_a_slip_beside_it_holds_no_crisis_back(school: School, row: str, student: str, day: str) -> None:
+    school.drop("observations.csv", f"{OBSERVED}\n{row}\n")
+    items = read(school)
+    (signal,) = [item.signal for item in items if item.WhichOneof("body") == "signal"]
+    assert (signal.kind, signal.student.local_id) == (pb.SIGNAL_KIND_SUICIDAL, student)
+    assert student or "第2行" in signal.student.described.other
+    assert signal.facts == f"{day} 班主任观察：流露轻生的言语或文字（S01）"
+    assert len(rejected(items)) == 1
+
+
+def test_no_crisis_goes_with_a_file_that_breaks_off_or_whose_name_was_used(school: School) -> None:
+    school.drop("observations.csv", f'{OBSERVED}\nS1,2026-10-12,S01\nS2,"2026-10-12,C01\n')
+    assert [item.WhichOneof("body") for item in read(school)] == ["signal", "rejected"]
+    school.drop("observations-2.csv", f"{OBSERVED}\nS1,2026-10-12,C01\n")
+    cursor = read(school)[-1].cursor
+    school.drop("observations-2.csv", f"{OBSERVED}\nS3,2026-10-12,H01\n")
+    items = [item for item in school.adapter().read(cursor) if item.WhichOneof("body")]
+    assert [(item.signal.student.local_id, item.rejected.reason) for item in items] == [
+        ("S3", ""),
+        ("", "FILE_CONFLICT"),
+    ]
+
+
 def test_every_kind_of_signal_can_be_observed() -> None:
     assert {kind for kind, _ in OBSERVATIONS.values()} == set(pb.SignalKind.values()) - {0}
 

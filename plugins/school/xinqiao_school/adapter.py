@@ -179,6 +179,8 @@ class SchoolAdapter:
         """Judge the whole file; what may be taken of it comes with the iterator. Yields empty signs of life."""
         notes = Notes(file.label)
         roster = file.name.lower().endswith(".zip")
+        observed: list[ReadResponse] = []
+        """What is brought even of a file whose name was used: one of them may be a crisis."""
         try:
             if file.size > _MAX_BYTES:
                 raise FileRefused("DATA/TOO_LARGE", f"is larger than {_MAX_BYTES} bytes; split it", Place(file.label))
@@ -189,18 +191,20 @@ class SchoolAdapter:
             if roster:
                 items = yield from self._roster(ledger, file, stream, sha256, notes)
             elif file.name.lower().endswith((".csv", ".xlsx")):
-                self._refuse_conflict(ledger, file, sha256)
                 feed = feed_of(file.name, self._settings)
-                if feed is not None:
-                    facts = read_feed(feed, stream, file.name, file.label, self._settings, notes, expected_rows)
-                    items = chain((fact.placed for fact in facts), notes.responses())
-                else:
+                if feed is None:
+                    self._refuse_conflict(ledger, file, sha256)
                     items = self._sheet(ledger, file, stream, sha256, notes, expected_rows)
+                else:
+                    facts = read_feed(feed, stream, file.name, file.label, self._settings, notes, expected_rows)
+                    observed = [fact.placed for fact in facts if fact.kind == "observation"]
+                    self._refuse_conflict(ledger, file, sha256)
+                    items = chain((fact.placed for fact in facts), notes.responses())
             else:
                 raise unknown_type(file.label)
         except RecordRejected as error:
             outcome: inbox.Outcome = "conflict" if error.reason == "FILE_CONFLICT" else "refused"
-            return inbox.entry_of(file, sha256, outcome, rules, roster=roster), notes.responses(error)
+            return inbox.entry_of(file, sha256, outcome, rules, roster=roster), chain(observed, notes.responses(error))
         entry = inbox.entry_of(file, sha256, "taken", rules, roster=roster, delta=notes.delta)
         return entry, items
 

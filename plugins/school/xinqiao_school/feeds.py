@@ -6,12 +6,13 @@ were agreed.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import BinaryIO, Final, Literal
 
 from xinqiao.adapters.errors import RecordRejected
+from xinqiao.adapters.files.cells import readable
 from xinqiao.adapters.files.delimited import read_table
 from xinqiao.adapters.files.places import FileRefused, Findings, Place
 from xinqiao.adapters.files.rows import Column, Duplicates, Row
@@ -19,7 +20,7 @@ from xinqiao.adapters.files.workbook import read_workbook
 from xinqiao.api.adapter.v1.adapter_service_pb2 import ReadResponse
 from xinqiao.api.casefile.v1.plan_pb2 import Attendance, Entry
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
-from xinqiao.api.common.v1.types_pb2 import StudentRef
+from xinqiao.api.common.v1.types_pb2 import StudentDescription, StudentRef
 from xinqiao.api.screening.v1 import screening_pb2 as pb
 from xinqiao.api.screening.v1.screening_service_pb2 import ReportSignalRequest, SubmitReportRequest
 from xinqiao_school.feed_columns import COLUMNS, FILE_NAMES, FeedKind
@@ -48,6 +49,8 @@ OBSERVATIONS: Final[dict[str, tuple["pb.SignalKind.ValueType", str]]] = {
 
 _NIL: Final[dict[str, bool]] = {"是": True, "yes": True, "1": True, "否": False, "no": False, "0": False}
 _PERIOD = re.compile(r"[0-9A-Za-z][0-9A-Za-z_/-]{0,39}", re.ASCII)
+_CODE = re.compile(r"[A-Z][0-9]{2}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}", re.ASCII)
 _SEPARATOR = re.compile(r"[;；、 ]+")
 _MOST_DAYS: Final = 366
 _MOST_STUDENTS: Final = 1000
@@ -87,8 +90,9 @@ def read_feed(
 ) -> list[Fact]:  # fmt: skip
     """Read a whole feed; its defects go to ``notes``.
 
-    A bad row refuses the file unless ``accept_valid_rows`` is set, but never the other rows of observations: one of
-    them may be a crisis. Raises FileRefused.
+    A bad row refuses the file unless ``accept_valid_rows`` is set, but never what else observations tell: not the other
+    rows, not a crisis in the bad row itself, not what stands before a place where the file cannot be read on. Raises
+    FileRefused.
     """
     findings = Findings(accept_valid_rows=settings.accept_valid_rows or feed.kind == "observations")
     facts: list[Fact] = []
@@ -101,11 +105,17 @@ def read_feed(
                 total += 1
             except RecordRejected as error:
                 findings.reject(error)
+                if feed.kind == "observations":
+                    facts += _crises(row, headers)
         total += findings.rejected_count
         if expected_rows is not None and total != expected_rows:
             message = f"{total} rows, the manifest says {expected_rows}; send it again"
             raise FileRefused("DATA/TRUNCATED", message, Place(label))
         findings.settle()
+    except FileRefused as error:
+        if feed.kind != "observations" or not facts:
+            raise
+        findings.reject(RecordRejected(error.reason, error.message, error.place))
     finally:
         notes.add_findings(findings)
     return facts
@@ -155,13 +165,30 @@ def _observations(row: Row, of: dict[str, str], settings: SchoolSettings, repeat
         raise row.reject(of["codes"], "DATA/CODE", message)
     if repeats.is_repeat(row, (student, day, tuple(codes)), ()):
         return []
+    return _signals(row, StudentRef(local_id=student), str(day), codes)
+
+
+def _crises(row: Row, of: dict[str, str]) -> list[Fact]:
+    """What a row that is not taken tells of danger: a slip beside it holds no crisis back."""
+    found = _CODE.findall(readable(row, of["codes"]).upper())
+    codes = sorted({code for code in found if code in OBSERVATIONS and OBSERVATIONS[code][0] != _CONCERN})
+    student, day = readable(row, of["student"]), readable(row, of["date"])
+    ref = StudentRef(local_id=student)
+    if not 0 < len(student) <= 128:
+        ref = StudentRef(
+            described=StudentDescription(other=f"班主任观察表第{row.number}行，学生编号无法识别，请向班主任核实")
+        )
+    return _signals(row, ref, day if _DAY.fullmatch(day) else "日期不详", codes)
+
+
+def _signals(row: Row, student: StudentRef, day: str, codes: Sequence[str]) -> list[Fact]:
     by_kind: dict[pb.SignalKind.ValueType, list[str]] = {}
     for code in codes:
         kind, fact = OBSERVATIONS[code]
         by_kind.setdefault(kind, []).append(f"{fact}（{code}）")
     return [
         Fact(row.number, "observation", ReadResponse(signal=ReportSignalRequest(
-            student=StudentRef(local_id=student), source=pb.SIGNAL_SOURCE_CLASS_TEACHER, kind=kind,
+            student=student, source=pb.SIGNAL_SOURCE_CLASS_TEACHER, kind=kind,
             facts=f"{day} 班主任观察：{'；'.join(facts)}",
         )))
         for kind, facts in by_kind.items()

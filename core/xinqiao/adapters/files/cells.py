@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from xinqiao.adapters.errors import RecordRejected
 from xinqiao.adapters.files.rows import Row
 from xinqiao.contract.clock import BEIJING
 
@@ -58,3 +59,17 @@ def moment(row: Row, column: str) -> datetime:
     except ValueError:
         pass
     raise row.reject(column, "DATA/DATE", "must be a day and a time written YYYY-MM-DD HH:MM, Beijing time")
+
+
+def readable(row: Row, column: str) -> str:
+    """The cell without blanks around it; empty where it cannot be read. For what must be told of a row that is refused."""
+    try:
+        return row.text(column, optional=True).strip()
+    except RecordRejected:
+        return ""
+
+
+def mentioned(text: str, words: Mapping[str, str]) -> set[str]:
+    """What ``words`` says for the text, or for each of them that stands somewhere in it: `有轻生念头` mentions `轻生`."""
+    whole = words.get(text.casefold())
+    return {whole} if whole is not None else {kind for word, kind in words.items() if word in text.casefold()}
