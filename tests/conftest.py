@@ -223,8 +223,10 @@ class Town:
         self.call(school, request)
         return local
 
-    def submit(self, local: str, answers: bytes = bytes([3] * 9), *, as_: str = SCHOOL) -> Any:
-        request = scr_rpc.SubmitAssessmentRequest(instrument="PHQ-9", taken_on="2026-10-01", answers=answers)
+    def submit(
+        self, local: str, answers: bytes = bytes([3] * 9), *, as_: str = SCHOOL, instrument: str = "PHQ-9"
+    ) -> Any:
+        request = scr_rpc.SubmitAssessmentRequest(instrument=instrument, taken_on="2026-10-01", answers=answers)
         request.student.local_id = local
         return self.call(as_, request)
 

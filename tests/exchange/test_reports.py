@@ -13,6 +13,7 @@ from tests.exchange import kunshan
 
 from xinqiao.api.exchange.v1 import activity_service_pb2 as act
 from xinqiao.api.exchange.v1 import report_service_pb2 as rpc
+from xinqiao.api.screening.v1.screening_pb2 import SignalSource
 from xinqiao.cli.reporting import paper
 from xinqiao.cli.texts import Texts
 from xinqiao.config.problems import ConfigError
@@ -134,14 +135,79 @@ def test_tables_over_students_blank_what_is_small_and_what_gives_it_away(make_to
     with make_town(listen=False) as town:
         screened(town, 8)
         screened(town, 3, school="3205830002", as_="other-school")
-        drilled = statistic_of_month(town)
-        assert drilled["3205830002", "PHQ-9"] == -1
-        assert drilled["3205830001", "PHQ-9"] == -1  # else the total would give the other away
-        assert drilled["", ""] in (-1, 11)
+        shown = statistic(make(town, "monthly", next_month(town)), "screened")
+        assert (shown["3205830001", "PHQ-9"], shown["3205830001", ""]) == (8, 8)
+        assert shown["3205830002", "PHQ-9"] == -1
+        assert [shown[line] for line in (("3205830002", ""), ("", "PHQ-9"), ("", ""))] == [-1] * 3  # else 11 less 8
 
 
-def statistic_of_month(town: Any) -> dict[tuple[str, str], int]:
-    return statistic(make(town, "monthly", next_month(town)), "screened")
+def test_persons_of_several_columns_are_one_person_each_in_the_total(make_town: Any) -> None:
+    with make_town(listen=False) as town:
+        for _ in range(6):
+            student = town.student()
+            town.submit(student, bytes(9))
+            town.submit(student, bytes(7), instrument="GAD-7")
+        shown = statistic(make(town, "monthly", next_month(town)), "screened")
+        assert [shown["", column] for column in ("GAD-7", "PHQ-9", "")] == [6, 6, 6]
+
+
+def test_every_line_of_a_table_is_there_whether_it_holds_anything_or_not(make_town: Any) -> None:
+    with make_town(listen=False) as town:
+        report = make(town, "monthly", next_month(town))
+        found = {each.id: each for each in report.statistics}
+        assert [f"SIGNAL_SOURCE_{name}" for name in found["signals"].rows] == SignalSource.keys()[1:]
+        assert {"3205830001", "3205830002"} <= {*found["screened"].rows}
+        assert {*found["signals"].cells} == {0}
+
+
+def test_a_report_is_of_an_agency_that_there_is_and_of_its_work_alone(year: Any) -> None:
+    asked = rpc.MakeReportRequest(report="monthly", period="2025-10", agency=f"{WORKER}x", release=True)
+    assert year.refusal(year.OPERATOR, asked) == "NOT_FOUND/AGENCY"
+    assert not make(year, "monthly", "2025-10", agency=WORKER).statistics
+    assert make(year, "monthly", "2025-10").statistics
+
+
+def test_what_agencies_publish_leaves_no_few_of_the_districts_to_be_worked_out(make_town: Any) -> None:
+    with make_town(listen=False) as town:
+        town.clock.advance(timedelta(days=400))
+        for agency, count in ((WORKER, 10), ("hotline", 2)):
+            cases = [
+                act.Activity(
+                    source=f"{agency}-{number}", kind=act.ACTIVITY_KIND_SESSION, day="2026-11-03",
+                    series=f"{agency}-{number}", crisis=True,
+                )
+                for number in range(count)
+            ]  # fmt: skip
+            town.call(agency, act.RecordActivitiesRequest(activities=cases))
+        district = {each.id: each for each in make(town, "yearly", "2026", release=True).figures}
+        assert district["crisis_cases"].value == 12
+        own = rpc.MakeReportRequest(report="yearly", period="2026", agency=WORKER, release=True)
+        assert town.refusal(town.OPERATOR, own) == "FAILED_PRECONDITION/DIFFERENCING"  # 12 less 10
+
+
+def test_a_release_is_compared_with_each_that_went_before(make_town: Any) -> None:
+    with make_town(listen=False) as town:
+        screened(town, 8)
+        month = next_month(town)
+        with town.gate.gateway.store.read() as tx:
+            at = tx.scalar(tables.assessments.select().with_only_columns(tables.assessments.c.created_us).limit(1))
+        assert make(town, "monthly", month, release=True).revision == 1
+        moved: list[str] = []
+        for count, released in ((6, True), (-5, False)):
+            for _ in range(count):
+                student = town.student()
+                town.submit(student, bytes(9))
+                moved.append(town.inside_id(student))
+            gone = [moved.pop() for _ in range(-count)]
+            for student, moment in [*((each, at) for each in moved), *((each, town.clock.now_us()) for each in gone)]:
+                c = tables.assessments
+                change = c.update().where(c.c.student == student).values(created_us=moment)
+                town.gate.gateway.store.run(lambda tx, change=change: tx.execute(change))
+            asked = rpc.MakeReportRequest(report="monthly", period=month, release=True)
+            if released:
+                assert town.call(town.OPERATOR, asked).report.revision == 2  # 14 beside 8
+            else:
+                assert town.refusal(town.OPERATOR, asked) == "FAILED_PRECONDITION/DIFFERENCING"  # 9 is near the first
 
 
 def test_two_releases_that_differ_by_a_few_are_refused(make_town: Any) -> None:
@@ -193,3 +259,17 @@ def test_the_shipped_definitions_load_and_a_broken_one_names_its_line(tmp_path: 
     with pytest.raises(ConfigError) as caught:
         load_reports(tmp_path)
     assert re.search(r"monthly\.yaml:\d+.*statistics\[0\]\.rows", str(caught.value))
+
+
+def test_a_year_has_nothing_of_the_people_that_a_month_tells_of(tmp_path: Path) -> None:
+    for name in ("monthly", "yearly"):
+        text = (ROOT / "config" / "reports" / f"{name}.yaml").read_text("utf-8")
+        (tmp_path / f"{name}.yaml").write_text(text, "utf-8")
+    with (tmp_path / "yearly.yaml").open("a", encoding="utf-8") as out:
+        out.write(
+            "statistics:\n  - {id: seen, names: {zh: 筛查, en: Seen}, of: assessments, rows: school, columns: instrument,"
+            " measure: persons}\n"
+        )
+    with pytest.raises(ConfigError) as caught:
+        load_reports(tmp_path)
+    assert re.search(r"yearly\.yaml:\d+.*statistics\[0\]", str(caught.value))

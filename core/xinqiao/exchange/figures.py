@@ -1,6 +1,6 @@
 """The figures and tables of a report, computed from what the store holds; nothing here is fit to be published yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from xinqiao.api.common.v1.types_pb2 import Tier
@@ -33,11 +33,13 @@ class Computed(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A table without totals: what its rows and columns are, and the cells that are not nought."""
+    """A table: what its rows and columns are, whether there is anything in them or not, and the cells that are not
+    nought. ``totals`` are of persons, who are counted once however many cells they stand in; records just add up."""
 
     rows: list[str]
     columns: list[str]
     cells: dict[tuple[int, int], int]
+    totals: dict[tuple[int, int], int]
 
 
 def figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str) -> Computed:
@@ -90,8 +92,12 @@ def _months(day: str) -> int:
     return int(day[:4]) * 12 + int(day[5:7])
 
 
-def statistic(tx: ReadTx, rule: StatisticRule, period: Span) -> Counted:
-    """One table over the records that were made in the period; drills are no students."""
+def statistic(tx: ReadTx, rule: StatisticRule, period: Span, schools: Iterable[str]) -> Counted:
+    """One table over the records that were made in the period; drills are no students.
+
+    Its lines are fixed, all words of the contract's enum or all ``schools`` that are served: which of them is there at
+    all would tell as much as a small number.
+    """
     table = _TABLES[rule.of]
     c = table.c
     names = {"tier": "confirmed"} if rule.of == "triages" else {}
@@ -101,16 +107,32 @@ def statistic(tx: ReadTx, rule: StatisticRule, period: Span) -> Counted:
     wanted = (at >= period.from_us) & (at < period.to_us) & not_drill(c.student)
     if rule.of == "triages":  # what a person confirmed, not what a machine proposed
         wanted &= c.state == int(TRIAGE_STATE_CONFIRMED)
-    found = tx.all(
-        select(row.label("a"), column.label("b"), counted.label("n")).where(wanted).group_by(row, column)
-    )  # fmt: skip
-    rows = sorted({_word(rule.rows, each["a"]) for each in found})
-    columns = sorted({_word(rule.columns, each["b"]) for each in found})
-    cells = {
-        (rows.index(_word(rule.rows, each["a"])), columns.index(_word(rule.columns, each["b"]))): int(each["n"])
-        for each in found
-    }
-    return Counted(rows, columns, cells)
+    found = {
+        (_word(rule.rows, each["a"]), _word(rule.columns, each["b"])): int(each["n"])
+        for each in tx.all(
+            select(row.label("a"), column.label("b"), counted.label("n")).where(wanted).group_by(row, column)
+        )
+    }  # fmt: skip
+    rows, columns = (
+        list(dict.fromkeys([*_fixed(dimension, schools), *sorted({place[at] for place in found})]))
+        for at, dimension in enumerate((rule.rows, rule.columns))
+    )
+    cells = {(rows.index(a), columns.index(b)): count for (a, b), count in found.items()}
+    totals: dict[tuple[int, int], int] = {}
+    if rule.measure == "persons":
+        for each in tx.all(select(row.label("a"), counted.label("n")).where(wanted).group_by(row)):
+            totals[rows.index(_word(rule.rows, each["a"])), len(columns)] = int(each["n"])
+        for each in tx.all(select(column.label("b"), counted.label("n")).where(wanted).group_by(column)):
+            totals[len(rows), columns.index(_word(rule.columns, each["b"]))] = int(each["n"])
+        totals[len(rows), len(columns)] = int(tx.scalar(select(counted).where(wanted)) or 0)
+    return Counted(rows, columns, cells, totals)
+
+
+def _fixed(dimension: str, schools: Iterable[str]) -> list[str]:
+    enum, prefix = _ENUMS.get(dimension, (None, ""))
+    if enum is not None:
+        return [str(name).removeprefix(prefix) for name, number in enum.items() if number]
+    return sorted(schools) if dimension == "school" else []
 
 
 def _word(dimension: str, value: object) -> str:

@@ -108,6 +108,31 @@ def load_reports(folder: Path) -> dict[str, ReportFile]:
                 file.problem(Finding(("id",), "CONFIG/CONFLICT", "the file has another name than the report"))
             )
         found[file.id] = file
+    problems += _nested(found)
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def _nested(reports: Mapping[str, ReportFile]) -> list[Problem]:
+    """What tells of the same people in a month's report and in a year's: the year less the months that show it would
+    tell of the month that does not."""
+    monthly = {_about(rule) for each in reports.values() if each.period == "month" for rule in _of_people(each)}
+    why = "a monthly report has the same people: the year less eleven months would tell of the one that is blank"
+    return [
+        file.problem(Finding((name, index), "CONFIG/POLICY_FORBIDDEN", why, "keep it in one of the two"))
+        for file in reports.values()
+        if file.period == "year"
+        for name in ("figures", "statistics")
+        for index, rule in enumerate(getattr(file, name))
+        if _about(rule) in monthly
+    ]
+
+
+def _of_people(file: ReportFile) -> list[FigureRule | StatisticRule]:
+    return [*(each for each in file.figures if each.of_persons), *file.statistics]
+
+
+def _about(rule: FigureRule | StatisticRule) -> str:
+    """What is counted, whatever it is called."""
+    return rule.model_dump_json(exclude={"id", "names", "unit"})

@@ -1,6 +1,7 @@
 """The report contract: figures and tables of fixed shape, with nothing left in them by which anybody could be counted."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from xinqiao.api.exchange.v1 import report_service_pb2 as pb
@@ -32,17 +33,20 @@ class PublishedReports:
         if rules is None:
             raise Refusal("NOT_FOUND", "REPORT", "no such report: `reports` in gateway.yaml names their folder")
         period = _period(rules, request.period, call.tx.now_us)
+        self._check_agency(request.agency)
         report = self._report(call.tx, rules, request, period)
         report.create_time_us = call.tx.now_us
         if request.release:
-            before = self._newest(call.tx, report)
-            if before is not None and (close := _too_close(before, report)):
+            kept = self._kept(call.tx, report)
+            before = [each for each in kept if each.agency == report.agency]
+            close = next((found for each in before if (found := _too_close(each, report))), "")
+            if close := close or _subtracted([*kept, report], {each.id for each in rules.figures if each.of_persons}):
                 raise Refusal(
                     "FAILED_PRECONDITION", "DIFFERENCING",
                     f"{close} differs from what was released by fewer than {rules.least}: the two together would tell"
                     " of whom; release when more has changed, or with the next period",
                 )  # fmt: skip
-            report.revision = before.revision + 1 if before is not None else 1
+            report.revision = max((each.revision for each in before), default=0) + 1
             content = report.SerializeToString(deterministic=True)
             call.tx.insert(
                 tables.releases, report.report, report.agency, report.period, report.revision, call.tx.now_us,
@@ -55,6 +59,14 @@ class PublishedReports:
         )  # fmt: skip
         return pb.MakeReportResponse(report=report)
 
+    def _check_agency(self, agency: str) -> None:
+        """A report of nobody would be a page of noughts, released as if it were true."""
+        known = sorted({partner.agency for partner in self._door.registry.all()})
+        if agency and agency not in known:
+            close = difflib.get_close_matches(agency, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise Refusal("NOT_FOUND", "AGENCY", f"there is no such agency{hint}")
+
     def _report(self, tx: ReadTx, rules: ReportFile, request: pb.MakeReportRequest, period: Span) -> pb.Report:
         report = pb.Report(
             report=rules.id, version=rules.version, title_zh=rules.titles.zh, title_en=rules.titles.en,
@@ -63,20 +75,21 @@ class PublishedReports:
         first, last = _days(request.period)
         for each in rules.figures:
             report.figures.append(_figure(tx, each, first, last, request.agency, rules.least))
-        for table in rules.statistics:
-            report.statistics.append(_statistic(table, statistic(tx, table, period), rules.least))
+        schools = {school for partner in self._door.registry.all() for school in partner.schools}
+        # The tables are of the district's students, and an agency's own report is of its work.
+        for table in rules.statistics if not request.agency else ():
+            counted = statistic(tx, table, period, schools)
+            report.statistics.append(_statistic(table, counted, rules.least))
         return report
 
     @staticmethod
-    def _newest(tx: ReadTx, report: pb.Report) -> pb.Report | None:
+    def _kept(tx: ReadTx, report: pb.Report) -> list[pb.Report]:
+        """What was released of this report and period, of the district and of any agency: readers have them all."""
         c = tables.releases.c
-        row = tx.one(
-            select(c.content)
-            .where((c.report == report.report) & (c.agency == report.agency) & (c.period == report.period))
-            .order_by(c.revision.desc())
-            .limit(1)
+        rows = tx.all(
+            select(c.content).where((c.report == report.report) & (c.period == report.period)).order_by(c.revision)
         )
-        return pb.Report.FromString(bytes(row["content"])) if row is not None else None
+        return [pb.Report.FromString(bytes(row["content"])) for row in rows]
 
 
 def _figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str, least: int) -> pb.Figure:
@@ -95,8 +108,8 @@ def _figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str, le
 
 def _statistic(rule: StatisticRule, counted: Counted, least: int) -> pb.Statistic:
     rows, columns = len(counted.rows), len(counted.columns)
-    table = with_totals(counted.cells, rows, columns)
-    blank = blanks(table, least)
+    table = with_totals(counted.cells, rows, columns) | counted.totals
+    blank = blanks(table, least, sums=rule.measure == "records")
     return pb.Statistic(
         id=rule.id, name_zh=rule.names.zh, name_en=rule.names.en, persons=rule.measure == "persons",
         rows=counted.rows, columns=counted.columns,
@@ -108,13 +121,25 @@ def _statistic(rule: StatisticRule, counted: Counted, least: int) -> pb.Statisti
     )  # fmt: skip
 
 
+def _subtracted(released: Sequence[pb.Report], persons: Container[str]) -> str:
+    """The first figure about persons of which the district's less what agencies' own reports show leaves a few: those
+    are the agency's whose figure is blank, or that has released none. Empty for none."""
+    latest = {each.agency: each for each in released}
+    own = {agency: {f.id: f for f in report.figures} for agency, report in latest.items() if agency}
+    for whole in (each for each in released if not each.agency):
+        for each in whole.figures:
+            shown = [found[each.id].value for found in own.values() if each.id in found and not found[each.id].blank]
+            if each.id in persons and not each.blank and shown and 0 < each.value - sum(shown) < whole.least:
+                return each.id
+    return ""
+
+
 def _too_close(before: pb.Report, now: pb.Report) -> str:
     """The first table or figure about persons that two releases show with a small difference; empty for none."""
-    if [each.id for each in before.statistics] != [each.id for each in now.statistics]:
-        return "the list of tables"
-    for old, new in zip(before.statistics, now.statistics, strict=True):
-        shown = _named(old)
-        for place, value in _named(new).items():
+    tables_before = {each.id: _named(each) for each in before.statistics}
+    for new in now.statistics:
+        shown = tables_before.get(new.id, {})
+        for place, value in _named(new).items() if shown else ():
             earlier = shown.get(place, 0)
             if BLANK not in (value, earlier) and 0 < abs(value - earlier) < now.least:
                 return new.id
