@@ -40,6 +40,14 @@ def test_a_sound_gateway_has_only_its_demonstration_to_mend(town: Any) -> None:
     assert {code for code, _ in listed(town)} <= {"BASES_UNSIGNED", "DISK_FULL", "AGREEMENT_ENDED"}
 
 
+def test_nothing_to_mend_begins_later_than_now(make_town: Callable[..., Any]) -> None:
+    with make_town(listen=False) as town:
+        town.clock.advance(timedelta(days=-200))  # a story of the spring, and files of today
+        now_us = town.clock.now_us()
+        found = town.call(town.OPERATOR, rpc.ListRepairsRequest()).repairs
+        assert found and all(each.since_us <= now_us for each in found)
+
+
 def test_only_an_operator_sees_the_list(town: Any) -> None:
     with pytest.raises(Refusal):
         town.call(town.HOSPITAL, rpc.ListRepairsRequest())
