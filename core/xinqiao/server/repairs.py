@@ -63,9 +63,8 @@ class Repairs:
             *stored.silent(reading, self._agencies, self._door.registry, terms),
             *stored.ending_consents(reading, terms), *stored.many_overrides(reading, terms), *self.node(reading),
         ]  # fmt: skip
-        for each in (
-            found
-        ):  # a file's time is the machine's, and a story may play in another month: nothing begins later than now
+        for each in found:
+            # A file's time is the machine's, and a story may play in another month: nothing begins later than now.
             each.since_us = min(each.since_us, reading.now_us)
         found.sort(key=lambda each: (-each.severity, each.since_us or reading.now_us, each.code, each.subject))
         return rpc.ListRepairsResponse(repairs=found)
