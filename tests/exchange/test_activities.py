@@ -50,6 +50,14 @@ def test_a_day_that_is_none_or_has_not_come_is_refused_and_nothing_is_kept(town,
     assert town.rows(tables.activities, source=f"ok-{day}") == []
 
 
+@pytest.mark.parametrize("field", ["source", "series"])
+def test_no_persons_number_is_kept_in_the_clear(town, field):
+    ids = {"source": "s-9", field: "session/320583201203151000"}
+    request = pb.RecordActivitiesRequest(activities=[{**ids, "kind": 1, "day": "2026-09-30"}])
+    assert town.refusal("hotline", request) == "INVALID_ARGUMENT/PERSONS_NUMBER"
+    assert town.rows(tables.activities, source=ids["source"]) == []
+
+
 def test_a_school_is_one_there_is_and_one_of_the_callers(town):
     for who, school in (("hotline", "1111111111"), (town.SCHOOL, "3205830002")):
         request = pb.RecordActivitiesRequest(

@@ -6,6 +6,7 @@ from xinqiao.api.common.v1.options_pb2 import ROLE_OPERATOR
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
 from xinqiao.contract.clock import local_date
 from xinqiao.contract.errors import Refusal, Violation
+from xinqiao.contract.numbers import is_a_persons
 from xinqiao.disclosure.call import Call
 from xinqiao.disclosure.records import newest
 from xinqiao.store import tables
@@ -67,6 +68,12 @@ class Activities:
                 "INVALID_ARGUMENT", "DATE_RANGE", "the day is no day of the calendar, or has not come yet",
                 violations=(Violation(f"{place}.day", "DATE_RANGE", "send the day it was done, ISO 8601"),),
             )  # fmt: skip
+        for name in ("source", "series"):
+            if is_a_persons(getattr(activity, name)):  # it is kept in the clear, to know a correction by
+                raise Refusal(
+                    "INVALID_ARGUMENT", "PERSONS_NUMBER", "an id of the caller's own is no identity or telephone number",
+                    violations=(Violation(f"{place}.{name}", "PERSONS_NUMBER", "give it a number of its own"),),
+                )  # fmt: skip
         known = any(activity.school in partner.schools for partner in call.door.registry.all())
         own = not call.caller.schools or activity.school in call.caller.schools
         if activity.school and not (known and own):

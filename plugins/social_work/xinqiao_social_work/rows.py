@@ -8,20 +8,19 @@ from datetime import date
 from typing import BinaryIO, TypeVar
 
 from xinqiao.adapters.files import Column, Duplicates, FileRefused, Findings, Place, Row, read_table
-from xinqiao.adapters.files.identifiers import check_resident_id, normalise
 from xinqiao.adapters.files.workbook import read_workbook
 from xinqiao.api.adapter.v1.adapter_service_pb2 import Origin, ReadResponse, ReferralUpdate, Rejected
 from xinqiao.api.casefile.v1.plan_service_pb2 import RecordEntryRequest
 from xinqiao.api.casefile.v1.team_service_pb2 import ReportTaskRequest
 from xinqiao.api.exchange.v1 import activity_service_pb2 as pb
 from xinqiao.api.referral.v1 import referral_pb2
+from xinqiao.contract.numbers import is_a_persons
 from xinqiao_social_work import wire
 from xinqiao_social_work.settings import SocialWorkSettings
 
 T = TypeVar("T")
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
-_PHONE = re.compile(r"1[3-9][0-9]{9}")
 _STUDENT = re.compile(r"students/[a-z2-7]{26}")
 _ITEM = re.compile(r"(tasks|referrals)/[A-Za-z0-9_-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9_-]{0,64}")
@@ -231,7 +230,7 @@ def own_id(row: Row, column: Column) -> str:
     if _ID.fullmatch(text) is None:
         message = "must be the agency's own id: up to 64 letters, digits and . _ : / -"
         raise row.reject(column.name, "DATA/ID", message)
-    if check_resident_id(normalise(text), exact=True) is None or _PHONE.fullmatch(text):
+    if is_a_persons(text):
         raise row.reject(column.name, "DATA/ID", "is an identity or telephone number; give it an id of its own")
     return text
 

@@ -55,7 +55,8 @@ class ActivityServiceServicer:
 
     def RecordActivities(self, request, context):
         """Records what the caller did. The same `source` again replaces what stood under it, so a correction is sent as the
-        whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE, SCHOOL}.
+        whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE,
+        PERSONS_NUMBER, SCHOOL}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

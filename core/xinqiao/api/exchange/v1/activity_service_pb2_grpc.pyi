@@ -37,7 +37,8 @@ class ActivityServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ActivityServiceAsyncStub: ...
     RecordActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.RecordActivitiesRequest, _activity_service_pb2.RecordActivitiesResponse]
     """Records what the caller did. The same `source` again replaces what stood under it, so a correction is sent as the
-    whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE, SCHOOL}.
+    whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE,
+    PERSONS_NUMBER, SCHOOL}.
     """
     ListActivities: _grpc.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]
     """Lists what the caller did, newest first; an operator gets all. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
@@ -51,7 +52,8 @@ class ActivityServiceAsyncStub(ActivityServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.RecordActivitiesRequest, _activity_service_pb2.RecordActivitiesResponse]  # type: ignore[assignment]
     """Records what the caller did. The same `source` again replaces what stood under it, so a correction is sent as the
-    whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE, SCHOOL}.
+    whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE,
+    PERSONS_NUMBER, SCHOOL}.
     """
     ListActivities: _aio.UnaryUnaryMultiCallable[_activity_service_pb2.ListActivitiesRequest, _activity_service_pb2.ListActivitiesResponse]  # type: ignore[assignment]
     """Lists what the caller did, newest first; an operator gets all. Answers INVALID_ARGUMENT/PAGE_TOKEN."""
@@ -68,7 +70,8 @@ class ActivityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_activity_service_pb2.RecordActivitiesResponse, _abc.Awaitable[_activity_service_pb2.RecordActivitiesResponse]]:
         """Records what the caller did. The same `source` again replaces what stood under it, so a correction is sent as the
-        whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE, SCHOOL}.
+        whole activity; with `withdrawn` it counts no more. Answers INVALID_ARGUMENT/{DATE_RANGE,
+        PERSONS_NUMBER, SCHOOL}.
         """
 
     @_abc_1.abstractmethod
