@@ -1,5 +1,6 @@
 """Each partner's own plugin: what the gateway refuses of its file comes back by row, and its clean correction closes it."""
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -214,8 +215,12 @@ def test_womens_federation(town: Any, partners: dict[str, Any]) -> None:
     ((row,),) = desk.errors().values()
     assert (row["sheet"], row["row"], row["reason"]) == ("走访与支持", "2", "STUDENT")
     assert "关爱团队" in row["mend"] and NOBODY in row["typed"]
+    receipt = json.loads((desk.outbox / "receipts" / "十一月.xlsx.receipt.json").read_bytes())
+    assert (receipt["outcome"], receipt["refused"], receipt["errors"]) == ("partly", 1, "errors/十一月.errors.xlsx")
     clerk = desk.desk()
     clerk.add(wire.VISITS, 学生编号=child, 日期=day, 类别=wire.VISIT, 情况="家里安静")
     desk.send(clerk, "十一月-更正.xlsx")
     assert town.intake(WOMEN).run_once().rejected == []
     assert (listed(town), len(town.rows(tables.entries))) == ([], 2)
+    receipt = json.loads((desk.outbox / "receipts" / "十一月-更正.xlsx.receipt.json").read_bytes())
+    assert (receipt["outcome"], receipt["refused"]) == ("taken", 0)

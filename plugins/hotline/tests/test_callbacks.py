@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plugins.hotline.tests.conftest import AT, CHILD, Centre, kinds, wrong
@@ -207,3 +208,15 @@ def test_a_file_is_read_outside_of_any_agency(tmp_path: Path) -> None:
     assert danger == Accepted("signal", "")
     assert isinstance(item, Refused)
     assert (item.reason, item.place) == ("DATA/LINE", "row 2, column line")
+
+
+def test_the_settings_of_the_readme_read_a_file(tmp_path: Path) -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text("utf-8")
+    (block,) = [each for each in readme.split("```yaml\n")[1:] if each.startswith("inbox:")]
+    given = yaml.safe_load(block.partition("```")[0])
+    settings = ReadingSettings.model_validate(given, context={"folder": tmp_path})
+    assert settings.rest is None and settings.inbox is not None
+    path = tmp_path / "calls.csv"
+    row = {"call": "c-1", "line": "12355", "started": "2026-10-14 14:00", "ended": "2026-10-14 14:10", "topic": "一级"}
+    path.write_bytes(sheet([row]).decode("utf-8-sig").encode("gb18030"))
+    assert Accepted("signal", "") in list(CallReader().read_file(path, settings))

@@ -56,6 +56,7 @@ class FederationAdapter:
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._state / "delivered").mkdir(exist_ok=True)
         self._rows = Rows(self._state / "rows", context.seal)
+        self._entries: dict[str, Entry] = {}
         self._shelf = _shelf(settings, context)
         self._lock = threading.Lock()
         self._passed: set[tuple[str, int, int]] = set()
@@ -172,6 +173,7 @@ class FederationAdapter:
             yield item
             self._follow(item)
         self._acknowledge(ledger)
+        self._entries = {entry.name: entry for entry in ledger.entries}
 
     def _follow(self, item: ReadResponse) -> None:
         """What the gateway has taken needs no row any more."""
@@ -201,14 +203,21 @@ class FederationAdapter:
             durable.replace(state, str(len(ledger.entries)).encode())
 
     def report(self, rejected: Sequence[Rejected]) -> None:
-        """Put what was not taken of a file into ``errors/<file>.errors.xlsx`` of the outbox; a repeat writes the same."""
+        """Put what was not taken of a file into ``errors/<file>.errors.xlsx`` of the outbox, and say so in its receipt,
+        which told only of what this plugin refused itself; a repeat writes the same."""
         by_file: dict[str, list[Mend]] = defaultdict(list)
         for item in rejected:
             label, there = self._line_of(item)
             by_file[label].append(replace(there, reason=item.reason, message=item.message))
         with self._shelf.open(_TIME_S) as files:
             for label, mends in by_file.items():
-                files.put(_ERRORS, _error_name(self._told.names.get(label, label)), error_book(mends))
+                name = self._told.names.get(label, label)
+                files.put(_ERRORS, _error_name(name), error_book(mends))
+                entry = self._entries.get(name)
+                if entry is not None and entry.refused < len(mends):
+                    outcome = "partly" if entry.outcome == "taken" else entry.outcome
+                    whole = replace(entry, refused=len(mends), outcome=outcome)
+                    files.put(_RECEIPTS, f"{plain_name(name)}.receipt.json", json_bytes(_receipt(whole)))
 
     def _line_of(self, item: Rejected) -> tuple[str, Mend]:
         """The file an item belongs to, and where it stands in it."""
