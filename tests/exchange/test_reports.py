@@ -11,6 +11,7 @@ import pypdfium2
 import pytest
 from tests.exchange import kunshan
 
+from xinqiao.api.casefile.v1 import plan_service_pb2 as plan
 from xinqiao.api.exchange.v1 import activity_service_pb2 as act
 from xinqiao.api.exchange.v1 import report_service_pb2 as rpc
 from xinqiao.api.screening.v1.screening_pb2 import SignalSource
@@ -139,6 +140,42 @@ def test_tables_over_students_blank_what_is_small_and_what_gives_it_away(make_to
         assert (shown["3205830001", "PHQ-9"], shown["3205830001", ""]) == (8, 8)
         assert shown["3205830002", "PHQ-9"] == -1
         assert [shown[line] for line in (("3205830002", ""), ("", "PHQ-9"), ("", ""))] == [-1] * 3  # else 11 less 8
+
+
+def visited(town: Any, *days: str) -> tuple[str, Any]:
+    """A visit of the grid on each day, written down by the school's psychologist: of whom, and the last."""
+    local = town.student()
+    town.call(town.PSYCH, plan.OpenPlanRequest(student={"local_id": local}, reason="RED_CASE"))
+    found = [
+        town.call(
+            town.PSYCH,
+            plan.RecordEntryRequest(
+                student={"local_id": local}, entry={"day": day, "grid_visit": {"observed": "祖母照看"}}
+            ),
+        ).entry
+        for day in days
+    ]
+    return local, found[-1]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_visits_that_are_written_down_are_counted_by_their_day_and_once(make_town: Any, database: str) -> None:
+    with make_town(database, listen=False) as town:
+        local, second = visited(town, "2026-09-28", "2026-10-02")
+        visited(town, *["2026-10-03"] * 3)
+        again = {"day": "2026-10-02", "grid_visit": {"observed": "已复核"}, "supersedes": second.name}
+        town.call(town.PSYCH, plan.RecordEntryRequest(student={"local_id": local}, entry=again))
+        counted = act.Activity(source="v-1", kind=act.ACTIVITY_KIND_GRID_VISIT, day="2026-10-05", times=2)
+        town.call("grid", act.RecordActivitiesRequest(activities=[counted]))
+        town.clock.advance(timedelta(days=32))
+        shown = {each.id: each.value for each in make(town, "monthly", "2026-10").figures}
+        assert shown["grid_visits"] == 4 + 2  # the school's records of October, and what the grid itself counts
+        shown = {each.id: each.value for each in make(town, "monthly", "2026-10", agency="grid").figures}
+        assert shown["grid_visits"] == 2
+        own = act.Activity(source="v-1", kind=act.ACTIVITY_KIND_GRID_VISIT, day="2026-10-05", times=5)
+        town.call(town.SCHOOL, act.RecordActivitiesRequest(activities=[own]))
+        shown = {each.id: each.value for each in make(town, "monthly", "2026-10").figures}
+        assert shown["grid_visits"] == 5 + 2  # an agency that counts them has counted those it wrote down
 
 
 def test_persons_of_several_columns_are_one_person_each_in_the_total(make_town: Any) -> None:

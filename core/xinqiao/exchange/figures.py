@@ -1,12 +1,17 @@
 """The figures and tables of a report, computed from what the store holds; nothing here is fit to be published yet."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from typing import Any, Final, NamedTuple
 
+from xinqiao.api.casefile.v1.plan_pb2 import EntryKind
 from xinqiao.api.common.v1.types_pb2 import Tier
 from xinqiao.api.exchange.v1.activity_service_pb2 import ActivityKind, Audience
 from xinqiao.api.referral.v1.referral_pb2 import ReferralState
 from xinqiao.api.screening.v1.screening_pb2 import TRIAGE_STATE_CONFIRMED, SignalKind, SignalSource
+from xinqiao.contract.clock import BEIJING, to_us
+from xinqiao.disclosure.door import Door
+from xinqiao.exchange.entry_items import day_of
 from xinqiao.exchange.periods import Span
 from xinqiao.exchange.report_rules import FigureRule, StatisticRule
 from xinqiao.store import tables
@@ -22,6 +27,9 @@ _ENUMS: Mapping[str, tuple[Any, str]] = {
     "tier": (Tier, "TIER_"), "kind": (SignalKind, "SIGNAL_KIND_"), "source": (SignalSource, "SIGNAL_SOURCE_"),
     "state": (ReferralState, "REFERRAL_STATE_"),
 }  # fmt: skip
+
+
+_PAGE: Final = 400
 
 
 class Computed(NamedTuple):
@@ -42,8 +50,9 @@ class Counted(NamedTuple):
     totals: dict[tuple[int, int], int]
 
 
-def figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str) -> Computed:
-    """One figure over the activities from ``first`` to ``last`` (ISO 8601 days, both counted)."""
+def figure(tx: ReadTx, door: Door, rule: FigureRule, first: str, last: str, agency: str) -> Computed:
+    """One figure over the activities from ``first`` to ``last`` (ISO 8601 days, both counted), and over the records of
+    plans of those agencies that report no such activities: a visit that is recorded and counted is one visit."""
     c = tables.activities.c
     wanted = (c.day >= first) & (c.day <= last) & c.withdrawn.is_(False)
     wanted &= c.kind.in_([ActivityKind.Value(f"ACTIVITY_KIND_{name}") for name in rule.kinds])
@@ -59,8 +68,38 @@ def figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str) -> 
     months: list[list[RowMapping]] = [[] for _ in range(12)]
     for row in rows:
         months[int(str(row["day"])[5:7]) - 1].append(row)
+    if rule.entries:
+        reporting = {str(row["agency"]) for row in rows}
+        months_of = [0] * 12
+        for author, day in _recorded(tx, door, rule, first, last):
+            if author not in reporting and agency in ("", author):
+                months_of[int(day[5:7]) - 1] += 1
+        by_month = [_measure(rule, month) + more for month, more in zip(months, months_of, strict=True)]
+        return Computed(sum(by_month), by_month, loose=False)
     loose = rule.measure == "persons" and sum(bool(row["persons"] and not row["series"]) for row in rows) > 1
     return Computed(_measure(rule, list(rows)), [_measure(rule, month) for month in months], loose)
+
+
+def _recorded(tx: ReadTx, door: Door, rule: FigureRule, first: str, last: str) -> Iterator[tuple[str, str]]:
+    """Author and day of each record of a plan that stands, page by page: the day is sealed with the rest of it. One that
+    cannot be read any more, as its student was erased, is counted no more."""
+    c = tables.entries.c
+    kinds = [EntryKind.Value(f"ENTRY_KIND_{name}") for name in rule.entries]
+    begins = to_us(datetime.combine(date.fromisoformat(first), time.min, BEIJING))
+    wanted = select(tables.entries).where(
+        c.kind.in_(kinds), c.superseded_by == "", c.created_us >= begins, not_drill(c.student)
+    )
+    after: tuple[int, str] = (0, "")
+    while rows := tx.all(
+        wanted.where((c.created_us > after[0]) | ((c.created_us == after[0]) & (c.id > after[1])))
+        .order_by(c.created_us, c.id)
+        .limit(_PAGE)
+    ):
+        for row in rows:
+            day = day_of(door, row)
+            if first <= day <= last:
+                yield str(row["author"]), day
+        after = int(rows[-1]["created_us"]), str(rows[-1]["id"])
 
 
 def _measure(rule: FigureRule, rows: list[RowMapping]) -> int:

@@ -15,6 +15,7 @@ KindName = Literal[
     "SESSION", "CONTACT", "GROUP", "LESSON", "TRAINING", "WORKSHOP", "LECTURE", "LETTER", "ONSITE_DAY", "MEETING",
     "HOME_VISIT", "GRID_VISIT", "CALL", "CONSULTATION", "FAMILY_EDUCATION", "VOLUNTEERING", "DRILL", "CAMPAIGN",
 ]  # fmt: skip
+EntryName = Literal["SESSION", "HOME_VISIT", "GRID_VISIT", "PHONE_CALL", "SUPPORT"]
 AudienceName = Literal["STUDENTS", "PEERS", "TEACHERS", "PARENTS", "PUBLIC"]
 Measure = Literal["times", "attendances", "persons", "series", "days", "minutes", "months"]
 Dimension = Literal["school", "tier", "instrument", "kind", "source", "state"]
@@ -36,6 +37,9 @@ class FigureRule(Strict):
     names: Names = Field(description="What it is called.")
     unit: Names = Field(description="Its unit; persons (人) and attendances (人次) are two.")
     kinds: tuple[KindName, ...] = Field(min_length=1, description="Activities it counts.")
+    entries: tuple[EntryName, ...] = Field(
+        default=(), description="Records of plans it counts besides, of agencies that report no such activities."
+    )
     audience: tuple[AudienceName, ...] = Field(default=(), description="Only those for these; none means any.")
     crisis: bool = Field(default=False, description="Only those about a crisis.")
     series: str = Field(default="", max_length=64, description="Only those of this series.")
@@ -82,6 +86,10 @@ class ReportFile(FileModel):
             if identifier in seen:
                 found.append(Finding((name, index, "id"), "CONFIG/CONFLICT", "the id is given twice"))
             seen.add(identifier)
+        for index, figure in enumerate(self.figures):
+            if figure.entries and (figure.measure != "times" or figure.audience or figure.crisis or figure.series):
+                why = "records of plans are counted as times only, of no audience and no series"
+                found.append(Finding(("figures", index, "entries"), "CONFIG/CONFLICT", why))
         for index, statistic in enumerate(self.statistics):
             for key in ("rows", "columns"):
                 if getattr(statistic, key) not in OF[statistic.of]:

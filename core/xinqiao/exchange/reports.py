@@ -74,7 +74,7 @@ class PublishedReports:
         )  # fmt: skip
         first, last = _days(request.period)
         for each in rules.figures:
-            report.figures.append(_figure(tx, each, first, last, request.agency, rules.least))
+            report.figures.append(_figure(tx, self._door, each, first, last, request.agency, rules.least))
         schools = {school for partner in self._door.registry.all() for school in partner.schools}
         # The tables are of the district's students, and an agency's own report is of its work.
         for table in rules.statistics if not request.agency else ():
@@ -92,8 +92,8 @@ class PublishedReports:
         return [pb.Report.FromString(bytes(row["content"])) for row in rows]
 
 
-def _figure(tx: ReadTx, rule: FigureRule, first: str, last: str, agency: str, least: int) -> pb.Figure:
-    computed = figure(tx, rule, first, last, agency)
+def _figure(tx: ReadTx, door: Door, rule: FigureRule, first: str, last: str, agency: str, least: int) -> pb.Figure:
+    computed = figure(tx, door, rule, first, last, agency)
     shown = pb.Figure(
         id=rule.id, name_zh=rule.names.zh, name_en=rule.names.en, unit_zh=rule.unit.zh, unit_en=rule.unit.en,
         may_count_twice=computed.loose,
