@@ -225,3 +225,12 @@ def test_every_shared_case_comes_out_of_the_command_line_with_its_ids(ask: Ask, 
                 row["expect_critical"] == "true",
             )
             assert str(line["version"]) == row["version"] or row["version"].startswith("LOINC")
+
+
+def test_a_mismatch_of_codings_is_refused_with_its_item_and_no_traceback(run):
+    for coding, answer in (("1-5", "0"), ("0-4", "5")):
+        form = ",".join([answer] * 90)
+        done = run("instruments", "score", "SCL-90", "--coding", coding, "--answers", form, "--folder", SHIPPED)
+        assert done.returncode == 65
+        assert "1-5" in done.stderr + done.stdout
+        assert "internal error" not in done.stderr

@@ -244,7 +244,8 @@ def _said(texts: Texts, one: Instrument, refusal: Refusal) -> str:
     key = f"instr.{refusal.reason}"
     if refusal.reason == "CODING_MISMATCH" and "row" not in refusal.metadata and "item" not in refusal.metadata:
         key = "instr.NO_LOWEST"
-    known = {"row": refusal.metadata.get("row", "1"), "name": one.id} | refusal.metadata
+    codings = ", ".join(one.plan.codings)
+    known = {"row": "1", "item": "?", "codings": codings, "name": one.id} | refusal.metadata
     return texts(key, **known)
 
 
